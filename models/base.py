@@ -8,6 +8,10 @@ from torch import Tensor
 from models.tasks import Batch, DepthEstimate, perform
 
 
+class UserError(ValueError):
+    """A mistake that the user can mend; the command line prints it as one sentence, without a traceback."""
+
+
 class PortraitModule(LightningModule):
     """A method of the suite.
 
@@ -29,6 +33,36 @@ class PortraitModule(LightningModule):
         """Performs the task that the batch names; the Evaluator callback scores what is returned."""
         return perform(self, batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor | DepthEstimate:
         """Performs the task that the batch names."""
         return perform(self, batch)
+
+    def notes(self) -> dict[str, str]:
+        """What the record of a run should say of this model, such as the pretrained weights it used."""
+        return {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the model's class beside its weights."""
+        checkpoint["model_class"] = class_path(type(self))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another model.
+
+        Raises:
+            UserError: If the class or the size of any tensor differs.
+        """
+        theirs, ours = checkpoint.get("model_class", "an unknown model"), class_path(type(self))
+        if theirs != ours:
+            raise UserError(f"The checkpoint holds {theirs}, not {ours}; name the configuration it was fitted with.")
+        state = self.state_dict()
+        for name, tensor in checkpoint["state_dict"].items():
+            if name not in state or state[name].shape != tensor.shape:
+                raise UserError(
+                    f"The checkpoint's '{name}' of shape {tuple(tensor.shape)} does not fit this {ours}; "
+                    "name the configuration and scale it was fitted with."
+                )
+
+
+def class_path(cls: type) -> str:
+    """The dotted path that a YAML file names a class by."""
+    return f"{cls.__module__}.{cls.__qualname__}"

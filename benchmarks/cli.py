@@ -1,0 +1,168 @@
+"""The command line: ``lightning fit|validate|test|predict -c benchmarks/<system>.yaml``."""
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from datamodules.base import PortraitDataModule
+from jsonargparse import Namespace
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+
+from benchmarks import runs
+from benchmarks.evaluation import Evaluator, PredictionWriter
+from models.base import PortraitModule, UserError
+
+DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
+
+
+class BenchmarkCLI(LightningCLI):
+    """LightningCLI in which every call is a run: it has a key, a folder, and the runs that it needs (`benchmarks.runs`)."""
+
+    arguments: list[str]
+    run_: runs.Run
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the data -> model link, the needs of a run and its checkpoint callback."""
+        parser.link_arguments("data.init_args.image_size", "model.init_args.image_size")
+        parser.add_argument(
+            "--needs",
+            type=dict[str, dict[str, list[str]]],
+            default={},
+            help="Fits that this one takes weights from: the name of the submodule, and the config files of its fit.",
+        )
+        parser.add_argument("--results", type=str, default="results/runs", help="The folder that holds the runs.")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Keeps the arguments, which are the run's line, and parses them."""
+        self.arguments = list(args) if isinstance(args, list) else sys.argv[1:]
+        self.config = parser.parse_args(self.arguments)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the configuration alone: Lightning would let a checkpoint's hyperparameters beat the command line."""
+
+    def before_instantiate_classes(self) -> None:
+        """Names the run, meets its needs, and writes its configuration into its folder."""
+        config = self.config[self.subcommand]
+        self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
+        self.run_.lock.acquire()
+        config.checkpoint.dirpath = str(self.run_.folder)
+        config.trainer.default_root_dir = str(self.run_.folder)
+        if self.subcommand == "fit":
+            for name, need in self.run_.needs.items():
+                runs.meet(need, name)
+        else:
+            config.ckpt_path = config.ckpt_path or runs.checkpoint_for(self.run_)
+        self.parser.save(self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_check=True)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
+        if self.subcommand == "test":
+            callbacks = [*callbacks, Evaluator(self.run_)]
+        if self.subcommand == "predict":
+            callbacks = [*callbacks, PredictionWriter(self.run_.folder / "predictions")]
+        if config.get("logger") in (None, True):
+            config["logger"] = CSVLogger(save_dir=str(self.run_.folder), name="log", version=self.subcommand)
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs while holding the run's folder; a second process with the same run waits, and finds it done."""
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            self.run_.lock.release()
+
+    def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.fit's own arguments
+        """Fits, from the last checkpoint where there is one, and records the run when it is complete."""
+        if self.run_.is_done:
+            print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
+            return
+        for name, need in self.run_.needs.items():
+            weights = torch.load(need.checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+            part = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
+            getattr(self.model, name).load_state_dict(part)
+        if self.run_.checkpoint.is_file():
+            print(f"This fit goes on from {self.run_.checkpoint}.")
+            kwargs["ckpt_path"] = self.run_.checkpoint
+        self.trainer.fit(**kwargs)
+        if not self.trainer.fast_dev_run:
+            self._record()
+
+    def _record(self) -> None:
+        """Leaves the checkpoint and, last, the record that says the fit is done."""
+        self.trainer.save_checkpoint(self.run_.checkpoint)
+        if self.trainer.is_global_zero:
+            notes = {
+                "line": self.run_.line,
+                "notes": self.model.notes(),
+                "epochs": self.trainer.current_epoch,
+            }
+            runs.write_json(self.run_.record_file, notes | runs.provenance())
+
+
+class _ConfigOnly(BenchmarkCLI):
+    """Parses, and builds nothing."""
+
+    def before_instantiate_classes(self) -> None: ...
+
+    def instantiate_classes(self) -> None: ...
+
+    def _set_seed(self) -> None: ...
+
+    def _run_subcommand(self, subcommand: str) -> None: ...
+
+
+def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
+    return cls(
+        PortraitModule,
+        PortraitDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_callback=None,
+        parser_kwargs={name: dict(DEFAULTS) for name in cls.subcommands()},
+        args=args,
+    )
+
+
+@cache
+def _parser() -> LightningArgumentParser:
+    example = ["--model=models.reference.CopySource", "--data=datamodules.frames.VideoFrames"]
+    return _cli(_ConfigOnly, ["fit", *example, "--data.init_args.root=.", "--data.init_args.image_size=64"]).parser
+
+
+def parse(args: list[str]) -> Namespace:
+    """The configuration that a call would run with; builds no model.
+
+    Args:
+        args: What follows ``lightning``, the subcommand first.
+    """
+    config = _parser().parse_args(args)
+    return config[config.subcommand]
+
+
+def build(args: list[str] | None = None) -> BenchmarkCLI:
+    """Parses the arguments (of the process, unless given) and runs the subcommand that they name.
+
+    Raises:
+        UserError: For a mistake that the user can mend.
+    """
+    return _cli(BenchmarkCLI, args)
+
+
+def main() -> None:
+    """The console script; returns None so that the exit status of a finished run is 0."""
+    try:
+        build()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

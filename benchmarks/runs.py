@@ -1,0 +1,217 @@
+"""A run: one ``lightning`` call, its key, what it needs, and the folder that says whether it is done."""
+
+import importlib
+import json
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import torchmetrics
+from filelock import FileLock
+from jsonargparse import Namespace
+
+from models.base import UserError
+
+Parse = Callable[[list[str]], Namespace]
+
+# What a need takes over from the run that needs it: the same data, seed and place.
+SHARED = (
+    "seed_everything",
+    "results",
+    "data.init_args.root",
+    "data.init_args.portraits",
+    "data.init_args.num_workers",
+    "trainer.accelerator",
+    "trainer.devices",
+)
+# The trainer settings that can change a result; the others (loggers, bars, folders) are not part of a run's key.
+TRAINER_KEYS = (
+    "max_epochs",
+    "max_steps",
+    "max_time",
+    "precision",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "accumulate_grad_batches",
+    "limit_train_batches",
+    "limit_test_batches",
+    "overfit_batches",
+    "fast_dev_run",
+)
+VOLATILE_DATA = ("test", "num_workers", "cache")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of ``lightning``; two calls with the same key give the same result.
+
+    Args:
+        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        key: 12 hex digits of the parsed configuration, and of the runs it takes weights from.
+        results: The folder that holds the runs.
+        args: What follows ``lightning <kind>``, where the run was made from a list of arguments.
+        needs: Fits that must be done before; those of a fit by submodule, that of a test as ``checkpoint``.
+    """
+
+    kind: str
+    key: str
+    results: Path
+    args: tuple[str, ...] = ()
+    needs: dict[str, "Run"] = field(default_factory=dict)
+
+    @staticmethod
+    def of(kind: str, config: Namespace, parse: Parse, args: tuple[str, ...] = ()) -> "Run":
+        """Builds the run of a parsed configuration, and those that it needs."""
+        results = Path(config.results)
+        if kind == "fit":
+            needs = {name: _need(need["configs"], config, parse) for name, need in (config.needs or {}).items()}
+            return Run(kind, _key(_fit_content(config), needs), results, args, needs)
+        content: dict[str, Any] = {"kind": kind, "test": _plain(config.data.init_args.get("test"))}
+        content["limit"] = config.trainer.limit_test_batches
+        if config.get("ckpt_path"):
+            return Run(kind, _key(content | {"checkpoint": config.ckpt_path}, {}), results, args)
+        fit = Run.of("fit", config, parse, _fit_args(args))
+        if model_class(config).needs_fit:
+            return Run(kind, _key(content, {"checkpoint": fit}), results, args, {"checkpoint": fit})
+        return Run(kind, _key(content | _fit_content(config), {}), results, args)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its configuration, log, checkpoints and results."""
+        return self.results / self.key
+
+    @property
+    def record_file(self) -> Path:
+        """The file whose presence says that the run is done."""
+        return self.folder / ("record.json" if self.kind == "fit" else "metrics.json")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run's record is there; it is written last, aside, and renamed."""
+        return self.record_file.is_file()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that a fit leaves, and goes on from."""
+        return self.folder / "last.ckpt"
+
+    @cached_property
+    def lock(self) -> FileLock:
+        """Held by the process that works on the run, so that a second one waits for its result."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".lock")
+
+    @property
+    def line(self) -> str:
+        """The call to paste."""
+        return f"lightning {self.kind} {shlex.join(self.args)}"
+
+
+def meet(need: Run, name: str) -> None:
+    """Fits what another run needs, visibly, unless it is done.
+
+    Raises:
+        UserError: If that fit fails.
+    """
+    if need.is_done:
+        return
+    print(f"'{name}' needs a fit that is not done; running it first:\n  {need.line}", flush=True)
+    if subprocess.run([sys.executable, "-m", "benchmarks.cli", need.kind, *need.args]).returncode:
+        raise UserError(f"The fit of '{name}' failed; see the lines above, mend it, and run the same command again.")
+
+
+def checkpoint_for(run: Run) -> str | None:
+    """The checkpoint that a test reads, or None for a method that needs no fit.
+
+    Raises:
+        UserError: If the fit it belongs to is not done.
+    """
+    fit = run.needs.get("checkpoint")
+    if fit is None:
+        return None
+    if not fit.is_done:
+        raise UserError(f"No finished fit of this configuration; give --ckpt_path, or run first:\n  {fit.line}")
+    return str(fit.checkpoint)
+
+
+def model_class(config: Namespace) -> Any:  # noqa: ANN401 - a class of ours, by its dotted path
+    """The class that a configuration names as its model."""
+    module, _, name = config.model.class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and machine: what a number must be read with."""
+    return {
+        "commit": commit(),
+        "versions": {m.__name__: m.__version__ for m in (torch, lightning, torchmetrics)}
+        | {"python": platform.python_version()},
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"cpu, {torch.get_num_threads()} threads",
+        "max_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def commit() -> str:
+    """The commit of the suite, marked when tracked files differ from it; ``unknown`` outside a checkout."""
+    where = Path(__file__).parent
+    command = ["git", "-C", str(where), "describe", "--always", "--dirty", "--abbrev=10"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes aside and renames, so that a file that is there is whole."""
+    aside = path.with_suffix(".json.part")
+    aside.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    os.replace(aside, path)
+
+
+def _need(configs: list[str], config: Namespace, parse: Parse) -> Run:
+    args = [part for name in configs for part in ("-c", name)]
+    for name in SHARED:
+        value = config.get(name)
+        if value is not None:
+            args.append(f"--{name}={json.dumps(_plain(value)) if isinstance(value, Namespace) else value}")
+    return Run.of("fit", parse(["fit", *args]), parse, tuple(args))
+
+
+def _fit_args(args: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments of a test's fit: the same, less those of the test protocol."""
+    return tuple(arg for arg in args if not arg.startswith("--data.init_args.test."))
+
+
+def _fit_content(config: Namespace) -> dict[str, Any]:
+    data = _plain(config.data)
+    settings = {k: v for k, v in data["init_args"].items() if k not in VOLATILE_DATA}
+    if settings.get("portraits"):
+        settings.pop("root", None)  # the portraits are the same wherever they lie
+    return {
+        "seed": config.seed_everything,
+        "model": _plain(config.model),
+        "data": {"class_path": data["class_path"], "init_args": settings},
+        "trainer": {name: _plain(config.trainer.get(name)) for name in TRAINER_KEYS},
+    }
+
+
+def _key(content: dict[str, Any], needs: dict[str, Run]) -> str:
+    whole = content | {"needs": {name: need.key for name, need in needs.items()}}
+    return sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+    return value.as_dict() if isinstance(value, Namespace) else value

@@ -1,0 +1,167 @@
+"""Reference rows: methods that a working system must beat, and the ceilings that none can pass (design, section 6)."""
+
+import io
+from typing import ClassVar
+
+import numpy as np
+import torch
+from kornia.filters import gaussian_blur2d
+from PIL import Image
+from torch import Tensor
+
+from models.base import PortraitModule
+from models.tasks import Batch, Context, DepthEstimate
+
+
+class CopySource(PortraitModule):
+    """Answers every driving frame with the source image itself."""
+
+    needs_fit: ClassVar[bool] = False
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """Repeats the source ``B 3 H W`` over the ``T`` driving frames."""
+        return source[:, None].expand_as(driving)
+
+
+class BlurredCopy(PortraitModule):
+    """The source, blurred as it scores best: the strength that a metric's love of smoothness alone can reach.
+
+    The fit passes once over the training pairs and keeps the blur of the lowest mean L1.
+
+    Args:
+        image_size: Side of the images in pixels.
+        sigmas: Standard deviations to choose from, as fractions of ``image_size``.
+    """
+
+    errors: Tensor
+
+    def __init__(self, image_size: int, sigmas: list[float]) -> None:
+        super().__init__(image_size)
+        self.automatic_optimization = False
+        self.sigmas = sigmas
+        self.register_buffer("errors", torch.zeros(len(sigmas), dtype=torch.float64))
+
+    def configure_optimizers(self) -> None:
+        """Nothing is optimised by gradient."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds each blur's L1 error on the batch's pairs."""
+        for i, sigma in enumerate(self.sigmas):
+            error = (self._blur(batch["source"], sigma) - batch["driving"]).abs().mean((1, 2, 3)).double()
+            self.errors[i] += error.sum()
+        self.log("best_sigma", self.sigmas[int(self.errors.argmin())], prog_bar=True)
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """Repeats the blurred source over the driving frames."""
+        return self._blur(source, self.sigmas[int(self.errors.argmin())])[:, None].expand_as(driving)
+
+    def _blur(self, image: Tensor, fraction: float) -> Tensor:
+        sigma = fraction * self.image_size
+        if sigma == 0:
+            return image
+        size = 2 * round(3 * sigma) + 1
+        return gaussian_blur2d(image, (size, size), (sigma, sigma), "reflect")
+
+
+class TrainMean(PortraitModule):
+    """The mean image, or the mean depth map, of the training set."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__(image_size)
+        self.automatic_optimization = False
+        self.register_buffer("total", torch.zeros(3, image_size, image_size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros(1, image_size, image_size, dtype=torch.float64))
+
+    def configure_optimizers(self) -> None:
+        """Nothing is optimised by gradient."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds up the driving images, or the depth of masked pixels."""
+        if "depth" in batch:
+            self.total += (batch["depth"] * batch["mask"]).double().sum(0)
+            self.count += batch["mask"].double().sum(0)
+        else:
+            self.total += batch["driving"].double().sum(0)
+            self.count += len(batch["driving"])
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """Repeats the mean training image over the driving frames."""
+        return (self.total / self.count).to(driving).expand_as(driving)
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """The mean training depth in metres; where no face was ever seen, the mean over the whole image."""
+        overall = self.total[:1].sum() / self.count.sum()
+        mean = torch.where(self.count > 0, self.total[:1] / self.count.clamp(min=1), overall)
+        return DepthEstimate(mean.to(image).expand(len(image), 1, -1, -1), "depth")
+
+
+class NextFrame(PortraitModule):
+    """Real against real: answers each frame with the frame that follows it in the same video."""
+
+    needs_fit: ClassVar[bool] = False
+    is_oracle: ClassVar[bool] = True
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """The true frames one step late; the last is answered with the one before it."""
+        assert context.truth is not None
+        truth = context.truth
+        return torch.cat([truth[:, 1:], truth[:, -2:-1]], 1) if truth.shape[1] > 1 else truth
+
+
+class Oracle(PortraitModule):
+    """The truth through a codec: what a perfect method would score.
+
+    Images pass through JPEG at the training clips' own quality, depth through 16-bit millimetres.
+
+    Args:
+        image_size: Side of the images in pixels.
+        jpeg_quality: Quality of the codec, 1 to 95.
+    """
+
+    needs_fit: ClassVar[bool] = False
+    is_oracle: ClassVar[bool] = True
+
+    def __init__(self, image_size: int, jpeg_quality: int) -> None:
+        super().__init__(image_size)
+        self.jpeg_quality = jpeg_quality
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """The true frames, encoded and decoded."""
+        assert context.truth is not None
+        frames = [self._through_jpeg(frame) for frame in context.truth.flatten(0, 1)]
+        return torch.stack(frames).view_as(driving).to(driving)
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """The true depth, rounded to a millimetre as depth maps are stored."""
+        assert context.truth is not None
+        return DepthEstimate((context.truth * 1000).round() / 1000, "depth")
+
+    def _through_jpeg(self, image: Tensor) -> Tensor:
+        pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=self.jpeg_quality)
+        return torch.from_numpy(np.array(Image.open(stream))).permute(2, 0, 1) / 255
+
+
+class ConstantDepth(PortraitModule):
+    """A flat plane: what no geometry at all scores."""
+
+    needs_fit: ClassVar[bool] = False
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """One depth everywhere."""
+        return DepthEstimate(torch.ones_like(image[:, :1]), "depth")
+
+
+class LuminanceDepth(PortraitModule):
+    """Brighter is nearer: the shading cue alone."""
+
+    needs_fit: ClassVar[bool] = False
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """Luma (ITU-R BT.601) read as closeness."""
+        weights = image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        return DepthEstimate((image * weights).sum(1, keepdim=True), "closeness")
