@@ -1,9 +1,10 @@
 """The command line: ``lightning fit|validate|test|predict -c benchmarks/<system>.yaml``."""
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from datamodules.base import PortraitDataModule
@@ -20,8 +21,20 @@ from models.base import PortraitModule, UserError
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
 
 
+class OneSentenceParser(LightningArgumentParser):
+    """Ends a mistake in the arguments with one sentence, where jsonargparse prints every option it knows."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Exits with status 2."""
+        told = re.findall(r"(Option '[^']+' is not accepted|File does not exist: \S+|Expected [^\n]+)", message)
+        sentence = told[0] if told else message.strip().splitlines()[0]
+        key = re.search(r'[Pp]arser key "([^"]+)"', message)
+        where = f" (in '{key[1]}')" if key else ""
+        self.exit(2, f"error: {sentence}{where}; the options are listed by: lightning fit --help\n")
+
+
 class BenchmarkCLI(LightningCLI):
-    """LightningCLI in which every call is a run: it has a key, a folder, and the runs that it needs (`benchmarks.runs`)."""
+    """LightningCLI in which every call is a run: it has a key, a folder, and needs (`benchmarks.runs`)."""
 
     arguments: list[str]
     run_: runs.Run
@@ -51,14 +64,14 @@ class BenchmarkCLI(LightningCLI):
         config = self.config[self.subcommand]
         self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
         self.run_.lock.acquire()
-        config.checkpoint.dirpath = str(self.run_.folder)
+        config.checkpoint.dirpath = str(self.run_.needs.get("checkpoint", self.run_).folder)
         config.trainer.default_root_dir = str(self.run_.folder)
         if self.subcommand == "fit":
             for name, need in self.run_.needs.items():
                 runs.meet(need, name)
         else:
             config.ckpt_path = config.ckpt_path or runs.checkpoint_for(self.run_)
-        self.parser.save(self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_check=True)
+        self.parser.save(self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_validation=True)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
@@ -67,7 +80,9 @@ class BenchmarkCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks = [*callbacks, PredictionWriter(self.run_.folder / "predictions")]
         if config.get("logger") in (None, True):
-            config["logger"] = CSVLogger(save_dir=str(self.run_.folder), name="log", version=self.subcommand)
+            # Lightning empties the folder of a log that it opens again; a resumed fit therefore gets a new one.
+            part = len(list((self.run_.folder / "log").glob(f"{self.subcommand}_*")))
+            config["logger"] = CSVLogger(self.run_.folder, name="log", version=f"{self.subcommand}_{part}")
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -126,6 +141,7 @@ def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_callback=None,
+        parser_class=OneSentenceParser,
         parser_kwargs={name: dict(DEFAULTS) for name in cls.subcommands()},
         args=args,
     )

@@ -64,7 +64,7 @@ class Evaluator(Callback):
         for metric in self.metrics:
             metric.update(*arguments, batch["sample_id"])
         if len(self.figure) < self.figure_rows:
-            self.figure.append(figures.test_row(outputs, batch))
+            self.figure.append(figures.picture_row(outputs, batch))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the scores of all processes and writes them once.
@@ -159,7 +159,7 @@ class PredictionWriter(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for frame, index in zip(outputs[0], batch["frame"], strict=True):
             self._save(frame, folder / f"{int(index):07d}.png")
-        strip = figures.stack([figures.test_row(outputs, batch, columns=8)])
+        strip = figures.stack([figures.picture_row(outputs, batch, columns=8)])
         strip.save(folder.with_suffix(".strip.png"), pnginfo=_generated(pl_module))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

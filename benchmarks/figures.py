@@ -11,7 +11,7 @@ GAP = 2  # pixels of white between tiles
 LEAST = 128  # a tile's smallest side; smaller images are enlarged without smoothing
 
 
-def test_row(outputs: Tensor | DepthEstimate, batch: Batch, columns: int = 4) -> Tensor:
+def picture_row(outputs: Tensor | DepthEstimate, batch: Batch, columns: int = 4) -> Tensor:
     """One row of a figure, ``3 h w`` in [0, 1].
 
     For reenactment: the source, then, one above the other, driving frames, results and targets where there are any. For

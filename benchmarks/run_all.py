@@ -116,7 +116,7 @@ def prepare(configs: Iterable[Namespace]) -> None:
 
 
 def default_devices() -> list[str]:
-    """One slot a GPU, else one slot a CPU core: small networks gain more from a second run than from a second thread."""
+    """One slot a GPU, else one a CPU core: small networks gain more from a second run than a second thread."""
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     return gpus or [f"cpu:{i}" for i in range(len(os.sched_getaffinity(0)))]
 
