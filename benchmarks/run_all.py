@@ -137,7 +137,7 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, str]:
-    chosen = [table for table in tables.load_all() if not options.tables or table.name in options.tables]
+    chosen = [tables.load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables] or tables.load_all()
     cells = plan(chosen, options)
     if not cells:
         raise UserError("No row is chosen; see the names with: python -m benchmarks.run_all --list")
@@ -200,7 +200,7 @@ def _last_line(log: Path) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run_all", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="tiny: two CPU cores; small: one GPU")
-    parser.add_argument("--tables", nargs="+", default=[], help="names of the files in benchmarks/tables")
+    parser.add_argument("--tables", nargs="+", default=[], help="names in benchmarks/tables, or files")
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows")
     parser.add_argument("--headline", action="store_true", help="the headline rows only")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])

@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from benchmarks import cli
+from models.base import PortraitModule, UserError
+
+ROOT = Path(__file__).parents[2] / "benchmarks"
+SYSTEMS = sorted(path.stem for path in ROOT.glob("*.yaml") if path.stem != "defaults")
+SCALES = ("tiny", "small")
+VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
+
+
+def config(*names):
+    return [part for name in names for part in ("-c", str(ROOT / name))]
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT.parent)
+
+
+@pytest.fixture
+def micro(on_portraits, tmp_path):
+    """A whole fit in a second."""
+    return [
+        *config("dagan.yaml", "tiny/dagan.yaml", "variants/train_mean.yaml"),
+        *on_portraits,
+        "--data.init_args.image_size=32",
+        "--data.init_args.samples_per_epoch=8",
+        "--trainer.enable_progress_bar=false",
+        f"--results={tmp_path}",
+    ]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("scale", ["paper", *SCALES])
+def test_every_system_parses_and_has_the_image_size_of_its_data(system, scale):
+    names = [f"{system}.yaml"] + ([f"{scale}/{system}.yaml"] if scale != "paper" else [])
+    parsed = cli.parse(["fit", *config(*names)])
+    assert parsed.model.init_args.image_size == parsed.data.init_args.image_size
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_parses_over_its_system(variant):
+    system = "dagan_depth" if variant.endswith("_depth") else "dagan"
+    parsed = cli.parse(["fit", *config(f"{system}.yaml", f"tiny/{system}.yaml", f"variants/{variant}.yaml")])
+    assert parsed.model.class_path.startswith("models.")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_paper_scale_builds_on_the_meta_device(system):
+    parsed = cli.parse(["fit", *config(f"{system}.yaml")])
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(PortraitModule, "model")
+    with torch.device("meta"):
+        model = parser.instantiate_classes(parser.parse_object({"model": parsed.model})).model
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("dagan_depth.yaml", "tiny/dagan_depth.yaml"),
+        ("dagan.yaml", "tiny/dagan.yaml", "variants/fomm.yaml"),
+        ("dagan.yaml", "tiny/dagan.yaml", "variants/cam.yaml"),
+    ],
+)
+def test_the_tiny_scale_fast_runs_through_the_real_command_line(names, on_portraits, tmp_path):
+    args = [*config(*names), *on_portraits, f"--results={tmp_path}", "--trainer.enable_progress_bar=false"]
+    built = cli.build(["fit", *args, "--needs={}", "--trainer.fast_dev_run=true"])
+    assert built.trainer.global_step > 0
+    assert not built.run_.is_done
+
+
+def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):
+    with pytest.raises(UserError, match="No finished fit of this configuration"):
+        cli.build(["test", *micro])
+    fit = cli.build(["fit", *micro])
+    assert fit.run_.is_done
+    assert cli.build(["fit", *micro]).trainer.global_step == 0
+    assert "This fit is done" in capsys.readouterr().out
+    test = cli.build(["test", *micro])
+    record = json.loads(test.run_.record_file.read_text())
+    assert record["videos"] == 6
+    assert record["n"] == 6 * 3  # frame 0 is the source
+    assert (test.run_.folder / "samples.parquet").is_file()
+    assert test.run_.needs["checkpoint"].key == fit.run_.key
+
+
+def test_the_checkpoint_of_another_model_is_refused(micro):
+    fit = cli.build(["fit", *micro])
+    blurred = [*micro, *config("variants/blurred_copy.yaml"), f"--ckpt_path={fit.run_.checkpoint}"]
+    with pytest.raises(UserError, match=r"holds models\.reference\.TrainMean, not models\.reference\.BlurredCopy"):
+        cli.build(["test", *blurred])
+
+
+def test_a_need_is_fitted_first_and_its_weights_arrive(on_portraits, tmp_path, capfd):
+    args = [*config("dagan.yaml", "tiny/dagan.yaml"), *on_portraits, f"--results={tmp_path}"]
+    args += ["--trainer.max_epochs=0", "--trainer.enable_progress_bar=false", "--data.init_args.samples_per_epoch=4"]
+    tiny = tmp_path / "depth.yaml"
+    tiny.write_text("trainer: {max_epochs: 0}\n")
+    needed = [str(ROOT / name) for name in ("dagan_depth.yaml", "tiny/dagan_depth.yaml")] + [str(tiny)]
+    built = cli.build(["fit", *args, f"--needs={json.dumps({'depth_network': {'configs': needed}})}"])
+    assert "needs a fit that is not done" in capfd.readouterr().out
+    need = torch.load(built.run_.needs["depth_network"].checkpoint, weights_only=True)["state_dict"]
+    for name, value in built.model.depth_network.state_dict().items():
+        assert torch.equal(value, need[f"depth_network.{name}"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--model.init_args.widht=3", "error: Option 'widht' is not accepted"),
+        ("--trainer.max_epochs=many", "Expected a <class 'int'> (in 'trainer.max_epochs')"),
+        ("-c=nowhere.yaml", "error: File does not exist: "),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_one_sentence(argument, sentence, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.parse(["fit", *config("dagan.yaml"), argument])
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert sentence in told
+    assert told.count("\n") == 1
+
+
+def test_the_command_ends_with_status_0_or_1_and_no_traceback(micro):
+    def run(*args):
+        return subprocess.run([sys.executable, "-m", "benchmarks.cli", *args], capture_output=True, text=True)
+
+    refused = run("test", *micro)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-2].startswith("error: No finished fit")
+    assert "Traceback" not in refused.stderr
+    assert run("fit", *micro).returncode == 0

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import runs
+from benchmarks.cli import parse
+
+BASE = ["-c", "benchmarks/dagan.yaml", "-c", "benchmarks/tiny/dagan.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+def run(kind="fit", *extra):
+    args = [*BASE, *extra]
+    return runs.Run.of(kind, parse([kind, *args]), parse, tuple(args))
+
+
+def test_the_key_ignores_what_cannot_change_a_result():
+    same = run("fit", "--data.init_args.num_workers=3", "--results=elsewhere", "--trainer.enable_progress_bar=false")
+    assert same.key == run("fit").key
+    assert run("fit", "--data.init_args.root=elsewhere").key == run("fit").key  # built-in portraits
+
+
+@pytest.mark.parametrize("change", ["--seed_everything=1", "--trainer.max_epochs=3", "--data.init_args.batch_size=7"])
+def test_the_key_changes_with_what_can(change):
+    assert run("fit", change).key != run("fit").key
+
+
+def test_the_key_of_real_data_holds_its_place():
+    real = "--data.init_args.portraits=null"
+    assert run("fit", real, "--data.init_args.root=a").key != run("fit", real, "--data.init_args.root=b").key
+
+
+def test_a_fit_has_the_key_of_its_needs_and_shares_its_data():
+    seeded = run("fit", "--seed_everything=1", "--data.init_args.portraits.train_people=7")
+    need = seeded.needs["depth_network"]
+    assert need.key != run("fit").needs["depth_network"].key
+    config = parse(["fit", *need.args])
+    assert config.seed_everything == 1
+    assert config.data.init_args.portraits.train_people == 7
+
+
+def test_a_test_needs_its_fit_whatever_the_protocol():
+    relative = run("test", "--data.init_args.test.task=cross_reenactment", "--data.init_args.test.motion=relative")
+    plain = run("test")
+    assert relative.key != plain.key
+    assert relative.needs["checkpoint"].key == plain.needs["checkpoint"].key == run("fit").key
+
+
+def test_a_reference_row_needs_no_fit():
+    assert run("test", "-c", "benchmarks/variants/copy_source.yaml").needs == {}
+
+
+def test_a_test_of_a_named_checkpoint_needs_nothing_else():
+    assert run("test", "--ckpt_path=a.ckpt").needs == {}
+
+
+def test_the_line_can_be_pasted():
+    assert run("fit").line == "lightning fit -c benchmarks/dagan.yaml -c benchmarks/tiny/dagan.yaml"
+
+
+def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
+    def die(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        runs.write_json(tmp_path / "metrics.json", {"n": 1})
+    assert not (tmp_path / "metrics.json").exists()
+    monkeypatch.undo()
+    runs.write_json(tmp_path / "metrics.json", {"n": 1})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"n": 1}
+
+
+def test_provenance_names_what_a_number_must_be_read_with():
+    told = runs.provenance()
+    assert {"commit", "versions", "device", "max_rss_gb", "finished"} <= told.keys()
+    assert 0.1 < told["max_rss_gb"] < 24

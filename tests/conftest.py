@@ -1,0 +1,32 @@
+"""Fixtures that several packages share."""
+
+import json
+
+import pytest
+
+from datamodules.world.export import PortraitSpec, make_clips
+
+SPEC = {
+    "image_size": 32,
+    "train_people": 4,
+    "test_people": 6,
+    "clips_per_person": 1,
+    "frames_per_clip": 4,
+    "fps": 6.0,
+    "cross_pairs": 6,
+    "depth_splits": ["train", "test"],
+}
+
+
+@pytest.fixture(scope="session")
+def portraits_root(tmp_path_factory):
+    """A root in which the smallest portraits are already made; name SPEC to read them."""
+    root = tmp_path_factory.mktemp("portraits")
+    make_clips(PortraitSpec(**SPEC | {"depth_splits": tuple(SPEC["depth_splits"])}), root, workers=1)
+    return root
+
+
+@pytest.fixture
+def on_portraits(portraits_root):
+    """The arguments that make any configuration read the smallest portraits."""
+    return [f"--data.init_args.root={portraits_root}", f"--data.init_args.portraits={json.dumps(SPEC)}"]
