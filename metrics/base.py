@@ -1,0 +1,116 @@
+"""The base of every metric that has a value for each sample: states, synchronisation, aggregation."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from hashlib import sha256
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+class Status(IntEnum):
+    """What is to be known about a score; a score that must not count is stored as nan or inf beside it."""
+
+    OK = 0
+    DEGENERATE_ALIGNMENT = 7  # 1 to 6 are those of the face detectors (no face, several, low confidence)
+    IDENTICAL = 8
+    EMPTY_MASK = 9
+
+
+class PerSampleMetric(Metric):
+    """A metric with one value per sample, averaged over the frames of a video and then over videos.
+
+    The states are float64 lists that are concatenated over processes, which is the one layout that survives unequal
+    batches and processes without data; identifiers are integers below 2**53, exact in float64. A sample that a
+    distributed sampler repeated counts once. Values that are not finite are left out of the mean and stay in
+    `per_sample`; a subclass's ``update`` ends in `append`.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    protocol: ClassVar[str]
+    digits: ClassVar[int] = 3
+    full_state_update = False
+    ids: list[Tensor]
+    videos: list[Tensor]
+    values: list[Tensor]
+    status: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for state in ("ids", "videos", "values", "status"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+        self.set_dtype(torch.float64)  # torchmetrics fills in for a process without data in this type
+
+    @staticmethod
+    def sample_key(sample_id: str) -> int:
+        """The integer below 2**53 under which a sample is stored."""
+        return int.from_bytes(sha256(sample_id.encode()).digest()[:8], "big") >> 11
+
+    def append(self, sample_ids: Sequence[str], values: Tensor, status: Tensor | None = None) -> None:
+        """Stores the values ``B`` of the samples ``video_id/frame``, with their status.
+
+        Raises:
+            ValueError: If the numbers of samples and values differ.
+        """
+        if len(sample_ids) != len(values):
+            counts = f"{len(values)} images and {len(sample_ids)} sample_ids"
+            raise ValueError(f"{self.name} got {counts}; pass one identifier for each image.")
+        self.ids.append(self._keys(sample_ids))
+        self.videos.append(self._keys([name.rpartition("/")[0] or name for name in sample_ids]))
+        self.values.append(values.detach().to(self.device, torch.float64))
+        self.status.append(torch.zeros_like(self.values[-1]) if status is None else status.to(self.values[-1]))
+
+    def compute(self) -> Tensor:
+        """Mean over videos of the mean over a video's finite values; nan if there is none."""
+        _, videos, values, _ = self._scores()
+        videos, values = videos[np.isfinite(values)], values[np.isfinite(values)]
+        if not len(values):
+            return torch.tensor(torch.nan, dtype=torch.float64, device=self.device)
+        _, group, count = np.unique(videos, return_inverse=True, return_counts=True)
+        mean = (np.bincount(group, weights=values) / count).mean()
+        return torch.tensor(mean, dtype=torch.float64, device=self.device)
+
+    def per_sample(self) -> dict[int, tuple[float, int]]:
+        """Value and status by `sample_key`, of all processes; every process has to call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, distributed_available=self.distributed_available_fn):
+            ids, _, values, status = self._scores()
+        return {int(i): (float(v), int(s)) for i, v, s in zip(ids, values, status, strict=True)}
+
+    def _scores(self) -> tuple[np.ndarray, ...]:
+        """ids, videos, values and status, ordered by id, each sample once."""
+        if isinstance(self.ids, list) and not self.ids:
+            return tuple(np.empty(0) for _ in range(4))
+        states = [dim_zero_cat(s).cpu().numpy() for s in (self.ids, self.videos, self.values, self.status)]
+        _, first = np.unique(states[0], return_index=True)
+        return tuple(state[first] for state in states)
+
+    def _keys(self, names: Sequence[str]) -> Tensor:
+        return torch.tensor([self.sample_key(name) for name in names], dtype=torch.float64, device=self.device)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuses what is no floating-point tensor, or holds nan or inf.
+
+    Raises:
+        ValueError: In one sentence that names the tensor and the remedy.
+    """
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} is {tensor.dtype}; pass a floating-point tensor (8-bit images divided by 255).")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} holds nan or inf; look for a diverged training or a broken file.")
+
+
+def check_mask(mask: Tensor, like: Tensor) -> None:
+    """Refuses a mask that is not boolean ``B 1 H W`` of the images' size.
+
+    Raises:
+        ValueError: In one sentence that names the remedy.
+    """
+    expected = (len(like), 1, *like.shape[2:])
+    if mask.dtype != torch.bool or mask.shape != expected:
+        raise ValueError(f"The mask is {mask.dtype} {tuple(mask.shape)}; pass a boolean one of shape {expected}.")
