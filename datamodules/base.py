@@ -1,0 +1,121 @@
+"""What every data module of the suite shares: the test protocol, the loaders, and a sampler whose epochs differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+Task = Literal["self_reenactment", "cross_reenactment", "depth"]
+
+
+class DataError(ValueError):
+    """Data that cannot be used, said in one plain sentence with the file and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        # A loader's worker hands on its whole traceback as the message; the sentence is what follows the last name.
+        super().__init__(message.rpartition("DataError: ")[2].strip())
+
+
+@dataclass(frozen=True)
+class TestProtocol:
+    """What a test run asks of a method.
+
+    Args:
+        task: The task (`models.tasks`).
+        motion: ``absolute`` or ``relative`` motion transfer (FOMM, section 3.3).
+        shuffle_driving: The control row: driving frames in a seeded order with none in its place; the targets stay.
+        pairs: A CSV of pairs; by default the set's own, else pairs drawn with the seed and written beside the run.
+        max_frames: Frames scored of a video, evenly spaced; None for all.
+        allow_partial: Accept a list that names clips or frames that are not there.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    task: Task = "self_reenactment"
+    motion: Literal["absolute", "relative"] = "absolute"
+    shuffle_driving: bool = False
+    pairs: str | None = None
+    max_frames: int | None = None
+    allow_partial: bool = False
+
+
+SELF_REENACTMENT = TestProtocol()
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Numbers samples through all epochs, so that a worker process that outlives an epoch still sees it change.
+
+    Item ``i`` of epoch ``e`` has the number ``e * len(dataset) + i``. It is a ``DistributedSampler``, so Lightning
+    keeps it, tells it the epoch, and each device gets its own share.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        size = len(self.dataset)  # type: ignore[arg-type]
+        share = range(self.rank, self.total_size, self.num_replicas)
+        return (self.epoch * size + item % size for item in share)
+
+
+class PortraitDataModule(LightningDataModule):
+    """Loaders over the data sets that a layout provides (`train_set`, `val_set`, `test_set`).
+
+    Args:
+        image_size: Side of the square pictures in pixels; the model takes it from here.
+        batch_size: Samples a batch and device.
+        num_workers: Loader processes; 0 loads in the training process.
+        seed: Fixes what is drawn.
+        test: What a test run asks.
+    """
+
+    train_set: Dataset[Any]
+    val_set: Dataset[Any]
+    test_set: Dataset[Any]
+
+    def __init__(
+        self,
+        image_size: int,
+        batch_size: int = 4,
+        num_workers: int = 2,
+        seed: int = 0,
+        test: TestProtocol = SELF_REENACTMENT,
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.test = test
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Endless variety: batches of samples that differ from epoch to epoch."""
+        trainer = self.trainer
+        sampler = EpochSampler(
+            self.train_set,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+        )
+        return self._loader(self.train_set, batch_size=self.batch_size, sampler=sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The same samples at every validation."""
+        return self._loader(self.val_set, batch_size=self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Whole batches in a fixed order, as the task's protocol has them."""
+        return self._loader(self.test_set, batch_size=None)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """What is tested is also what is predicted."""
+        return self.test_dataloader()
+
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
+        return DataLoader(
+            dataset,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )

@@ -1,0 +1,242 @@
+"""Clips on disk: a folder of frames or a video file, of which single frames are decoded when they are asked for."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+import torch
+import torchvision.transforms.v2.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+from datamodules.base import DataError
+
+FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".webm", ".gif"})
+Crop = Literal["stretch", "square"]
+
+
+def read_frame(path: str | Path) -> Tensor:
+    """Reads one picture of any colour mode as uint8 RGB ``3 H W``, turned upright by its EXIF tag.
+
+    Grey is repeated over the three channels; transparent parts show white, as a page would.
+
+    Raises:
+        DataError: If the file is missing, truncated or no picture, or has more than 8 bits a channel.
+    """
+    if str(path).lower().endswith((".jpg", ".jpeg")):
+        try:  # libjpeg-turbo on the bytes; what it refuses is left to Pillow, which reads more and says what is wrong
+            return decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        except RuntimeError:
+            pass
+    try:
+        with Image.open(path) as image:
+            return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no frame '{path}': restore it or name another one.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"'{path}' is not a readable picture ({error}): replace or delete it.") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":
+        raise ValueError(f"mode {image.mode}, more than 8 bits a channel; save it with 8")
+    upright = ImageOps.exif_transpose(image)
+    if not upright.has_transparency_data:
+        return upright.convert("RGB")
+    page = Image.new("RGBA", upright.size, "white")
+    page.alpha_composite(upright.convert("RGBA"))
+    return page.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a frame of any size becomes a square of ``size`` pixels.
+
+    Args:
+        size: Side in pixels.
+        crop: ``stretch`` scales both sides alone (FOMM's preparation of VoxCeleb); ``square`` keeps the aspect
+            and cuts the centre.
+    """
+
+    size: int
+    crop: Crop = "stretch"
+
+    def box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The region that is kept, as top, left, height, width in pixels."""
+        if self.crop == "stretch":
+            return 0, 0, height, width
+        side = min(height, width)
+        return (height - side) // 2, (width - side) // 2, side, side
+
+    def image(self, frames: Tensor) -> Tensor:
+        """Maps pictures ``... 3 H W`` to ``... 3 size size``, antialiased; one that fits is untouched."""
+        if frames.shape[-2:] == (self.size, self.size):
+            return frames
+        shape = [self.size, self.size]
+        return F.resized_crop(frames, *self.box(*frames.shape[-2:]), size=shape, antialias=True)
+
+    def map(self, values: Tensor) -> Tensor:
+        """Maps depth or masks ``... H W`` to ``... size size`` by the nearest pixel: no depth between two."""
+        top, left, height, width = self.box(*values.shape[-2:])
+        rows, columns = (self._nearest(start, length) for start, length in ((top, height), (left, width)))
+        return values[..., rows[:, None], columns]
+
+    def camera(self, matrix: Tensor, height: int, width: int) -> Tensor:
+        """Maps intrinsics ``... 3 3`` of an ``height x width`` picture; pixel centres are at integers."""
+        top, left, kept_height, kept_width = self.box(height, width)
+        x, y = self.size / kept_width, self.size / kept_height
+        change = torch.tensor(
+            [[x, 0, x * (0.5 - left) - 0.5], [0, y, y * (0.5 - top) - 0.5], [0, 0, 1]], dtype=matrix.dtype
+        )
+        return change @ matrix
+
+    def _nearest(self, start: int, length: int) -> Tensor:
+        return start + ((torch.arange(self.size) + 0.5) * length / self.size).long()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip: a folder of frames (whatever the folder is called) or a video file.
+
+    Args:
+        path: The folder or file; what stands before the first ``#`` of its name is the person.
+    """
+
+    path: Path
+
+    @cached_property
+    def name(self) -> str:
+        """The name without a video suffix: the ``video_id``."""
+        return clip_name(self.path.name)
+
+    @property
+    def person(self) -> str:
+        """Whom the clip shows; a name without ``#`` is a person of its own."""
+        return self.name.partition("#")[0]
+
+    @property
+    def is_folder(self) -> bool:
+        """True of a folder of frames, even if it is named like a video (the habit of VoxCeleb's users)."""
+        return self.path.is_dir()
+
+    def __len__(self) -> int:
+        return len(frame_files(self.path)) if self.is_folder else len(_frame_times(self.path))
+
+    def at_least(self, count: int) -> bool:
+        """Whether there are that many frames; counts no further than needed."""
+        if not self.is_folder:
+            return len(self) >= count
+        with os.scandir(self.path) as entries:
+            return any(i >= count for i, _ in enumerate(filter(_is_frame, (e.name for e in entries)), start=1))
+
+    def read(self, indices: Sequence[int]) -> list[Tensor]:
+        """Decodes the frames of these indices, and no others that it can help, as uint8 RGB ``3 H W`` each.
+
+        Raises:
+            DataError: If a frame is absent or cannot be read.
+        """
+        if min(indices) < 0 or max(indices) >= len(self):
+            raise DataError(f"'{self.path}' has {len(self)} frames, but frame {max(indices)} is asked for.")
+        if self.is_folder:
+            files = frame_files(self.path)
+            return [read_frame(self.path / files[index]) for index in indices]
+        wanted = _decode(self.path, sorted(set(indices)))
+        return [wanted[index] for index in indices]
+
+    def index_of(self, number: int) -> int | None:
+        """The index of the frame whose file bears this number (of a video: the number itself), None if absent."""
+        if not self.is_folder:
+            return number if number < len(self) else None
+        numbers = [_number(name) for name in frame_files(self.path)]
+        return numbers.index(number) if number in numbers else None
+
+    def number_of(self, index: int) -> int:
+        """The number that the frame's file bears; the inverse of `index_of`."""
+        return _number(frame_files(self.path)[index]) if self.is_folder else index
+
+
+def clip_name(name: str) -> str:
+    """The name of a clip without a video suffix, so that frames named ``x.mp4/`` and a video ``x.mp4`` agree."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def find_clips(folder: Path) -> list[Clip]:
+    """The clips of a folder in the order of their names: sub-folders and video files.
+
+    Raises:
+        DataError: If the folder is missing or holds none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}': put the clips there or set data.init_args.root.")
+    with os.scandir(folder) as entries:
+        paths = [Path(e.path) for e in entries if e.is_dir() or Path(e.name).suffix.lower() in VIDEO_SUFFIXES]
+    if not paths:
+        raise DataError(f"'{folder}' holds no clip: put folders of frames or video files there.")
+    return [Clip(path) for path in sorted(paths)]
+
+
+@lru_cache(maxsize=4096)
+def frame_files(folder: Path) -> tuple[str, ...]:
+    """The names of the frames of a folder in the order of their numbers (2 before 10)."""
+    return tuple(sorted(filter(_is_frame, os.listdir(folder)), key=lambda name: (_number(name), name)))
+
+
+def _is_frame(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in FRAME_SUFFIXES and not name.startswith(".")
+
+
+def _number(name: str) -> int:
+    digits = re.findall(r"\d+", os.path.splitext(name)[0])
+    return int(digits[-1]) if digits else -1
+
+
+@lru_cache(maxsize=4096)
+def _frame_times(path: Path) -> tuple[int, ...]:
+    """Presentation times of a video's frames in units of its time base; read from the packets, nothing is decoded."""
+    try:
+        with av.open(path) as container:
+            packets = container.demux(container.streams.video[0])
+            return tuple(sorted(p.pts for p in packets if p.pts is not None))
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
+
+
+def _decode(path: Path, indices: list[int]) -> dict[int, Tensor]:
+    """Decodes ascending frames: seeks to the key frame before each unless the decoder stands nearer already."""
+    times = _frame_times(path)
+    index_at = {time: index for index, time in enumerate(times)}
+    found: dict[int, Tensor] = {}
+    try:
+        with av.open(path) as container:
+            stream = container.streams.video[0]
+            for index in indices:
+                if index in found:
+                    continue
+                container.seek(times[index], stream=stream)
+                for frame in container.decode(stream):
+                    here = index_at.get(frame.pts or 0, -1)
+                    if here in indices:
+                        found[here] = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+                    if here >= index and not _follows(here, indices):
+                        break
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"'{path}' cannot be decoded ({error}): replace or delete it.") from error
+    if missing := [index for index in indices if index not in found]:
+        raise DataError(
+            f"'{path}' breaks off: frame {missing[0]} of {len(times)} cannot be decoded; replace or delete it."
+        )
+    return found
+
+
+def _follows(index: int, indices: list[int], reach: int = 16) -> bool:
+    """Whether a wanted frame comes so soon that going on is cheaper than seeking."""
+    return any(index < wanted <= index + reach for wanted in indices)

@@ -1,0 +1,151 @@
+"""Test batches: what each task's protocol shows a method, whole and in a fixed order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from datamodules.base import DataError, TestProtocol
+from datamodules.clips import Clip
+from datamodules.pairs import Pair
+from datamodules.samples import FrameStore, to_float
+from datamodules.truth import read_depth, truth_file
+
+CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
+
+
+def spread(frames: Sequence[int], most: int | None) -> list[int]:
+    """At most that many of the frames, evenly spaced, the first and the last among them."""
+    if most is None or len(frames) <= most:
+        return list(frames)
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
+
+
+def chunks(frames: Sequence[int], size: int = CHUNK) -> list[list[int]]:
+    """Cuts a list into pieces of at most that size."""
+    return [list(frames[start : start + size]) for start in range(0, len(frames), size)]
+
+
+def shuffled(length: int, seed: int, name: str) -> np.ndarray:
+    """A permutation of ``length`` >= 2 frames with none in its place: one cycle, fixed by seed and name (Sattolo)."""
+    order = np.random.default_rng([seed, *name.encode()]).permutation(length)
+    moved = np.empty_like(order)
+    moved[order] = np.roll(order, 1)
+    return moved
+
+
+class ReenactmentBatches(Dataset[dict[str, Any]]):
+    """One source frame and up to 32 driving frames a batch; see `models.tasks` for what is done with them.
+
+    Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving clip's first frame), ``driving``
+    and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one), ``sample_id`` and ``frame`` (T each).
+
+    Args:
+        pairs: The videos to make.
+        store: Reads the frames.
+        protocol: The task and its options.
+        seed: Fixes the order of shuffled driving frames.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int) -> None:
+        self.store, self.protocol, self.seed = store, protocol, seed
+        self.items = [
+            (pair, piece) for pair in pairs for piece in chunks(spread(self._frames(pair), protocol.max_frames))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pair, frames = self.items[index]
+        return {
+            "task": self.protocol.task,
+            "motion": self.protocol.motion,
+            "source": to_float(self.store.read(pair.source, [pair.source_frame])),
+            "initial": to_float(self.store.read(pair.driving, [0])),
+            "driving": to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
+            **self._names(pair, frames),
+            **self._target(pair, frames),
+        }
+
+    @property
+    def is_self(self) -> bool:
+        """True where a clip drives itself, so that its own frames are the answer."""
+        return self.protocol.task == "self_reenactment"
+
+    def _frames(self, pair: Pair) -> Sequence[int]:
+        """The frames that are scored: the source frame is no test of self-reenactment."""
+        if pair.frames is not None:
+            return pair.frames
+        return [t for t in range(len(pair.driving)) if not (self.is_self and t == pair.source_frame)]
+
+    def _driving(self, pair: Pair, frames: list[int]) -> list[int]:
+        if not self.protocol.shuffle_driving:
+            return frames
+        if len(pair.driving) < 2:
+            raise DataError(f"'{pair.driving.path}' has one frame, which cannot be shuffled: take it off the list.")
+        return [int(i) for i in shuffled(len(pair.driving), self.seed, pair.driving.name)[frames]]
+
+    def _names(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
+        video = pair.driving.name if self.is_self else f"{pair.source.name}__{pair.driving.name}"
+        other = f"@{pair.source_frame:07d}" if pair.source_frame else ""  # a list may pair one frame with many sources
+        return {"video_id": [video], "sample_id": [f"{video}/{t:07d}{other}" for t in frames], "frame": frames}
+
+    def _target(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
+        clip = pair.driving if self.is_self else pair.target
+        return {} if clip is None else {"target": to_float(self.store.read(clip, frames))[None]}
+
+
+class DepthBatches(Dataset[dict[str, Any]]):
+    """Frames of one clip with their exact depth, up to ``batch_size`` at once.
+
+    Keys: ``task``, ``image`` (B 3 H W), ``depth`` (B 1 H W, metres), ``mask`` (skin, bool), ``K`` (B 3 3),
+    ``video_id``, ``sample_id`` and ``frame`` (B each).
+
+    Args:
+        clips: The clips, whose truth lies under ``root/truth``.
+        store: Reads the frames.
+        root: The folder of the set.
+        batch_size: Frames a batch.
+        max_frames: Frames scored of a clip, evenly spaced; None for all.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], store: FrameStore, root: Path, batch_size: int, max_frames: int | None
+    ) -> None:
+        self.store, self.root = store, root
+        self.items = [
+            (clip, piece) for clip in clips for piece in chunks(spread(range(len(clip)), max_frames), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, frames = self.items[index]
+        return {
+            "task": "depth",
+            "image": to_float(self.store.read(clip, frames)),
+            **read_depth(truth_file(self.root, clip), frames, self.store.framing),
+            "video_id": [clip.name] * len(frames),
+            "sample_id": [f"{clip.name}/{t:07d}" for t in frames],
+            "frame": frames,
+        }
+
+
+def with_truth(clips: Sequence[Clip], root: Path, allow_partial: bool) -> list[Clip]:
+    """The clips whose depth is known.
+
+    Raises:
+        DataError: If it is of none, or of some only and that is not allowed.
+    """
+    known = [clip for clip in clips if truth_file(root, clip).is_file()]
+    if not known or (len(known) < len(clips) and not allow_partial):
+        missing = next(truth_file(root, clip) for clip in clips if clip not in known)
+        raise DataError(
+            f"{len(known)} of {len(clips)} test clips have a truth, '{missing}' is absent: "
+            "export the set with depth, or set test.allow_partial if some have it."
+        )
+    return known
