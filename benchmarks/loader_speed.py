@@ -65,7 +65,7 @@ def pairs_a_second(source: Iterator[Any], seconds: float, batch_size: int) -> fl
     return count / (time.perf_counter() - start)
 
 
-def measure(root: Path, size: int, workers: int, seconds: float, batch_size: int = 16) -> dict[str, list[float]]:
+def measure(root: Path, size: int, workers: int, seconds: float, batch_size: int = 8) -> dict[str, list[float]]:
     """Measures the loader, the loader with augmentation, and the naive read, in turns; pairs a second each."""
     clips, framing = split_clips(root).train, Framing(size)
     kinds = {"loader": (FrameStore, None), "augmented": (FrameStore, Augmentation()), "whole clip": (WholeClips, None)}

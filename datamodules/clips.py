@@ -14,7 +14,6 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 from datamodules.base import DataError
 
@@ -31,11 +30,6 @@ def read_frame(path: str | Path) -> Tensor:
     Raises:
         DataError: If the file is missing, truncated or no picture, or has more than 8 bits a channel.
     """
-    if str(path).lower().endswith((".jpg", ".jpeg")):
-        try:  # libjpeg-turbo on the bytes; what it refuses is left to Pillow, which reads more and says what is wrong
-            return decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB, apply_exif_orientation=True)
-        except RuntimeError:
-            pass
     try:
         with Image.open(path) as image:
             return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1)

@@ -116,6 +116,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"'{path}' is not a readable CSV ({error}): save it as UTF-8 text.") from error
     if not rows or any(not row.get("source") or not row.get("driving") for row in rows):
         raise DataError(f"'{path}' needs the columns source and driving, and at least one row with both.")
+    if wrong := [row["frame"] for row in rows if not (row.get("frame") or "0").isdecimal()]:
+        raise DataError(f"'{path}': '{wrong[0]}' in the column frame is no frame index; write 0, 1, 2, ...")
     return rows
 
 

@@ -113,7 +113,7 @@ class ClipSamples(Dataset[dict[str, Any]]):
         root: Path | None = None,
     ) -> None:
         self.people: dict[str, list[Clip]] = {}
-        for clip in clips:
+        for clip in sorted(clips, key=lambda clip: clip.path):
             self.people.setdefault(clip.person, []).append(clip)
         self.names = sorted(self.people)
         self.store, self.kind, self.size, self.seed = store, kind, size, seed

@@ -43,5 +43,5 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             return truth["depth"], truth["skin"].astype(bool), truth["K"]
     except KeyError as error:
         raise DataError(f"'{path}' lacks {error}: export this split with its depth (depth_splits).") from error
-    except (BadZipFile, OSError, ValueError) as error:
+    except (BadZipFile, EOFError, OSError, ValueError) as error:
         raise DataError(f"'{path}' cannot be read ({error}): delete it and export the set again.") from error
