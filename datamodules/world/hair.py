@@ -1,0 +1,92 @@
+"""Hair as a displaced shell over the skull, in several cuts, and a bun."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from datamodules.world.geometry import Array, loft, smoothstep
+from datamodules.world.head import sculpt
+from datamodules.world.parts import Grid, _as_grid
+
+ROWS, COLUMNS = 34, 81
+STYLES = ("bald", "short", "parted", "bob", "long", "curly", "bun")
+
+
+@dataclass(frozen=True)
+class HairStyle:
+    """A cut: thickness in metres, how far it hangs below the eyes' line, lumps, a fringe, and asymmetry."""
+
+    thickness: float = 0.012
+    hang: float = 0.0
+    lumps: float = 0.0
+    fringe: float = 0.0
+    parting: float = 0.0
+    bun: float = 0.0
+    recede: float = 0.0
+
+
+def hairline(azimuth: Array, style: HairStyle) -> Array:
+    """The level at which the scalp ends, by azimuth; a fringe lowers it in front and receding hair raises it."""
+    knots = np.radians([0, 20, 38, 50, 60, 68, 76, 84, 92, 106, 135, 180])
+    level = np.array([2.45, 2.45, 2.60, 2.95, 3.55, 4.60, 5.30, 5.10, 4.75, 6.70, 8.60, 9.20])
+    base = PchipInterpolator(knots, level)(np.abs(azimuth))
+    front = smoothstep(1.0, 0.55, np.abs(azimuth))
+    temples = np.exp(-0.5 * ((np.abs(azimuth) - 0.6) / 0.2) ** 2)
+    return base + style.fringe * front - style.recede * (0.5 * front + temples)
+
+
+def shell(style: HairStyle, rng: np.random.Generator) -> Grid:
+    """The hair's outer surface ``ROWS x COLUMNS``; a bald head keeps its (hidden) shell under the skin."""
+    azimuth = np.linspace(-np.pi, np.pi, COLUMNS)
+    along, turn = np.meshgrid(np.linspace(0, 1, ROWS), azimuth, indexing="ij")
+    drop = smoothstep(0.95, 1.25, np.abs(turn)) * style.hang
+    scalp_share = np.where(drop > 0.01, 0.62, 1.0)
+    q = np.clip(along / scalp_share, 0.0, 1)
+    level = 0.03 + (hairline(turn, style) - 0.03) * q
+    points = sculpt(loft(level, turn))
+    thickness = _thickness(style, q, along, turn, drop, rng)
+    points = points + _outward(points) * thickness[..., None]
+    return _as_grid(_hang(points, along, scalp_share, drop, rng))
+
+
+def _outward(points: Array) -> Array:
+    direction = points - np.array([0, 0.010, -0.010])
+    return direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+
+
+def _thickness(style: HairStyle, q: Array, along: Array, turn: Array, drop: Array, rng: np.random.Generator) -> Array:
+    edge = np.where(drop > 0.01, 1.0, 1 - smoothstep(0.80, 1.0, q))
+    lumps = sum(
+        np.sin(k * turn + a + 2 * np.sin(3 * along + b)) * np.sin((k * 0.5 + 2) * along * 3 + c)
+        for k, a, b, c in zip((5, 7, 9, 13, 17), *rng.uniform(0, 6.28, (3, 5)), strict=True)
+    )
+    side = style.parting * np.sin(np.clip(turn * 1.2 + 0.8, -np.pi, np.pi)) * smoothstep(0.15, 0.6, q)
+    volume = 1 + side + 0.35 * np.cos(turn) * smoothstep(0.3, 0.8, q) * np.sign(style.parting)
+    if style.thickness < 0:
+        return np.full_like(q, style.thickness)
+    body = style.thickness * np.clip(volume, 0.35, None) + style.lumps * lumps
+    return np.where(edge > 0, body * edge**0.6, 0) - 0.003 * (1 - edge)
+
+
+def _hang(points: Array, along: Array, scalp_share: Array, drop: Array, rng: np.random.Generator) -> Array:
+    """Lets the lower rows of long hair fall straight down with a slight wave."""
+    fall = np.clip((along - scalp_share) / (1 - scalp_share + 1e-9), 0, 1) * (drop > 0.01)
+    start = points[np.argmax(along[:, 0] >= 0.62)]
+    out = points.copy()
+    waves = 0.003 * np.sin(fall * 9 + rng.uniform(0, 6.28) + 5 * along[:, :1])
+    low = start[None, :, 1] - fall * drop
+    out[..., 1] = np.where(fall > 0, low, out[..., 1])
+    spread = 1 + 0.10 * np.sin(np.pi * fall * 0.8) - 0.10 * fall**3
+    out[..., 0] = np.where(fall > 0, start[None, :, 0] * spread + waves * np.sign(start[None, :, 0]), out[..., 0])
+    out[..., 2] = np.where(fall > 0, start[None, :, 2] * 1.0 - 0.004 * fall, out[..., 2])
+    return out
+
+
+def bun(size: float) -> Grid:
+    """A ball on top of the crown, hidden inside the skull when its size is zero."""
+    angle, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, 12), np.linspace(0, 2 * np.pi, 21), indexing="ij")
+    radius = max(size, 0.01) * (1 + 0.06 * np.sin(5 * turn + 3 * angle))
+    direction = np.stack([np.sin(angle) * np.sin(turn), np.cos(angle), np.sin(angle) * np.cos(turn)], -1)
+    centre = np.array([0, 0.118 + 0.4 * size, -0.045]) if size > 0 else np.array([0, 0.03, -0.02])
+    return _as_grid(centre + radius[..., None] * direction)

@@ -1,0 +1,50 @@
+"""A person: a shape at rest and a painted atlas, both pure functions of the person's seed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datamodules.world.appearance import paint
+from datamodules.world.geometry import Array
+from datamodules.world.hair import bun, shell
+from datamodules.world.head import EYE
+from datamodules.world.identity import Looks, displacement, draw_code, draw_looks
+from datamodules.world.template import template
+
+
+@dataclass(frozen=True)
+class Person:
+    """Shape coefficients ``code`` I, ``rest`` N 3 in model space, ``eyes`` 2 3, and the ``atlas`` 5 S S.
+
+    The atlas holds linear RGB, gloss, and whether the texel is skin.
+    """
+
+    code: Array
+    looks: Looks
+    rest: Array
+    eyes: Array
+    atlas: Array
+
+
+def make_person(seed: np.random.SeedSequence) -> Person:
+    """Draws a person; the same seed gives the same person in every process."""
+    shape, looks_seed, hair = (np.random.Generator(np.random.Philox(s)) for s in _children(seed, 3))
+    code, looks = draw_code(shape), draw_looks(looks_seed)
+    mesh = template()
+    neutral = mesh.position.copy()
+    neutral[mesh.spans["hair"]] = shell(looks.cut, hair)[0]
+    neutral[mesh.spans["bun"]] = bun(looks.cut.bun)[0]
+    rest = neutral + displacement(neutral, code)
+    eyes = np.stack([EYE * [-1, 1, 1], EYE])
+    moved = eyes + displacement(eyes, code)
+    for name, before, after in zip(("eye_right", "eye_left"), eyes, moved, strict=True):
+        rest[mesh.spans[name]] = neutral[mesh.spans[name]] - before + after
+    return Person(code, looks, rest, moved, paint(looks))
+
+
+def _children(seed: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
+    """Child seeds that do not depend on how often the parent was asked."""
+    return [
+        np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i), pool_size=seed.pool_size)
+        for i in range(count)
+    ]
