@@ -9,10 +9,12 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from models.base import UserError
+
 Task = Literal["self_reenactment", "cross_reenactment", "depth"]
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be used, said in one plain sentence with the file and the remedy."""
 
     def __init__(self, message: str) -> None:
@@ -71,7 +73,7 @@ class PortraitDataModule(LightningDataModule):
     """
 
     train_set: Dataset[Any]
-    val_set: Dataset[Any]
+    val_set: Dataset[Any] | None = None
     test_set: Dataset[Any]
 
     def __init__(
@@ -97,11 +99,13 @@ class PortraitDataModule(LightningDataModule):
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
         )
-        return self._loader(self.train_set, batch_size=self.batch_size, sampler=sampler, drop_last=True)
+        return self._loader(
+            self.train_set, batch_size=self.batch_size, sampler=sampler, drop_last=len(sampler) >= self.batch_size
+        )
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The same samples at every validation."""
-        return self._loader(self.val_set, batch_size=self.batch_size)
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """The same samples at every validation; no loader if nobody is kept for it."""
+        return self._loader(self.val_set, batch_size=self.batch_size) if self.val_set else []
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Whole batches in a fixed order, as the task's protocol has them."""

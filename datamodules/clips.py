@@ -172,7 +172,8 @@ def find_clips(folder: Path) -> list[Clip]:
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}': put the clips there or set data.init_args.root.")
     with os.scandir(folder) as entries:
-        paths = [Path(e.path) for e in entries if e.is_dir() or Path(e.name).suffix.lower() in VIDEO_SUFFIXES]
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        paths = [Path(e.path) for e in shown if e.is_dir() or Path(e.name).suffix.lower() in VIDEO_SUFFIXES]
     if not paths:
         raise DataError(f"'{folder}' holds no clip: put folders of frames or video files there.")
     return [Clip(path) for path in sorted(paths)]

@@ -165,16 +165,18 @@ class VideoFrames(PortraitDataModule):
             known = with_truth(long_enough(clips, 1, where), self.root, protocol.allow_partial)
             self.test_set = DepthBatches(known, self.store, self.root, self.batch_size, protocol.max_frames)
         else:
-            pairs = self._pairs(long_enough(clips, 2, where))
+            pairs = self._pairs(clips, where)
             self.test_set = ReenactmentBatches(pairs, self.store, protocol, self.seed)
 
-    def _pairs(self, clips: list[Clip]) -> list[Pair]:
+    def _pairs(self, clips: list[Clip], where: str) -> list[Pair]:
         """The pairs of the list that is named, else of the set's own, else drawn and left beside the run."""
         name = "self_pairs.csv" if self.test.task == "self_reenactment" else "cross_pairs.csv"
         listed = Path(self.test.pairs) if self.test.pairs else self.root / name
         if self.test.pairs or listed.is_file():
-            return read_pairs(listed, ClipFinder(clips, self.root / "targets"), self.test.allow_partial)
-        drawn = self_pairs(clips) if self.test.task == "self_reenactment" else cross_pairs(clips, self.seed)
+            finder = ClipFinder(long_enough(clips, 1, where), self.root / "targets")
+            return read_pairs(listed, finder, self.test.allow_partial)
+        moving = long_enough(clips, 2, where)
+        drawn = self_pairs(moving) if self.test.task == "self_reenactment" else cross_pairs(moving, self.seed)
         if self.trainer and self.trainer.is_global_zero:
             write_pairs(Path(self.trainer.log_dir or self.trainer.default_root_dir) / name, drawn)
         return drawn

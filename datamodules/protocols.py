@@ -79,7 +79,10 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
         """The frames that are scored: the source frame is no test of self-reenactment."""
         if pair.frames is not None:
             return pair.frames
-        return [t for t in range(len(pair.driving)) if not (self.is_self and t == pair.source_frame)]
+        frames = [t for t in range(len(pair.driving)) if not (self.is_self and t == pair.source_frame)]
+        if not frames:
+            raise DataError(f"'{pair.driving.path}' has no frame beside its source frame: take it off the pair list.")
+        return frames
 
     def _driving(self, pair: Pair, frames: list[int]) -> list[int]:
         if not self.protocol.shuffle_driving:

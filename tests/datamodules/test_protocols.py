@@ -86,6 +86,15 @@ def test_frames_of_a_list_keep_apart_by_their_source(faces):
     assert not set(one["sample_id"]) & set(other["sample_id"])
 
 
+def test_a_clip_of_one_frame_has_nothing_to_score(tmp_path, write_clip):
+    still = Clip(write_clip(tmp_path / "still", 1))
+    with pytest.raises(DataError, match="still' has no frame beside its source frame"):
+        reenactment([Pair(still, still)])
+    with pytest.raises(DataError, match="cannot be shuffled"):
+        reenactment([Pair(still, still)], task="cross_reenactment", shuffle_driving=True)[0]
+    assert len(reenactment([Pair(still, still)], task="cross_reenactment")) == 1
+
+
 def test_a_target_that_is_too_short_is_named(faces, write_clip):
     source, driving = find_clips(faces / "test")
     target = Clip(write_clip(faces / "targets" / "short.mp4", 3))
