@@ -1,0 +1,210 @@
+"""DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from models.base import PortraitModule, UserError
+from models.dagan import losses
+from models.dagan.depth import DepthConfig, DepthNetwork
+from models.dagan.discriminator import Discriminator, DiscriminatorConfig
+from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
+from models.dagan.keypoints import KeypointConfig, KeypointDetector, Keypoints, transfer_motion
+from models.dagan.losses import LossConfig
+from models.dagan.motion import MotionConfig
+from models.dagan.optimisation import OptimiserConfig, check_finite
+from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
+from models.dagan.transform import RandomTransform, TransformConfig
+from models.tasks import Batch, Context, DepthEstimate
+
+FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
+
+
+class DaGAN(PortraitModule):
+    """Depth-aware generative adversarial network, and by its switches FOMM and the paper's ablations (section 3).
+
+    Args:
+        image_size: Side of the square images in pixels.
+        keypoints: The keypoint detector.
+        motion: The dense motion network.
+        generator: The generator with its attention.
+        discriminator: The discriminator.
+        depth: The face depth network; it is left out where neither keypoints nor attention use depth.
+        perceptual: The perceptual loss.
+        loss: Weights of the other losses.
+        transform: The random transform of the equivariance losses.
+        optimiser: Adam, for each of the two steps.
+        align_corners: Whether warps sample so that the identity grid is the identity; false as released.
+        adapt_scale: Whether relative motion is scaled by the size of the faces.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        keypoints: KeypointConfig,
+        motion: MotionConfig,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        depth: DepthConfig,
+        perceptual: PerceptualConfig,
+        loss: LossConfig,
+        transform: TransformConfig,
+        optimiser: OptimiserConfig,
+        align_corners: bool,
+        adapt_scale: bool,
+    ) -> None:
+        super().__init__(image_size)
+        _check_size(image_size, keypoints, motion, generator)
+        self.automatic_optimization = False
+        self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
+        self.align_corners, self.adapt_scale = align_corners, adapt_scale
+        self.perceptual_name = perceptual.name
+        self.detector_sees_depth = keypoints.depth
+        self.depth_network: DepthNetwork | None = None
+        if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
+            self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
+        self.keypoint_detector = KeypointDetector(keypoints)
+        self.generator = Generator(generator, motion, keypoints.number, align_corners)
+        self.discriminator = Discriminator(discriminator, keypoints.number)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One step of the generator and keypoint detector, then one of the discriminator (eq. 10).
+
+        Raises:
+            UserError: If a loss is not finite.
+        """
+        source, driving = batch["source"], batch["driving"]
+        transform = RandomTransform(len(driving), self.transform, driving)
+        images = torch.cat([source, driving, transform.image(driving, self.align_corners)])
+        disparity = self.disparity(images)
+        at_source, at_driving, at_transformed = self.find_keypoints(images, disparity).chunk(3)
+        source_disparity, driving_disparity = (None, None) if disparity is None else disparity.chunk(3)[:2]
+
+        code = self.generator.encode(source, source_disparity)
+        fake = self.generator(code, at_source, at_driving, driving_disparity)
+
+        generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
+        parts = {
+            "perceptual": self.perceptual_loss(fake, driving),
+            **self._adversarial_losses(driving, fake, at_driving),
+            **self._keypoint_losses(at_source, at_driving, at_transformed, transform),
+        }
+        self._update(generator, torch.stack(list(parts.values())).sum())
+        parts["discriminator"] = self._discriminator_loss(driving, fake.detach(), at_driving)
+        self._update(discriminator, parts["discriminator"])
+        for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
+            scheduler.step()
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``, all RGB in [0, 1] (FOMM, section 3.3).
+
+        Raises:
+            UserError: If relative motion is asked for without its initial frame.
+        """
+        disparity = self.disparity(source)
+        code, at_source = self.generator.encode(source, disparity), self.find_keypoints(source, disparity)
+        at_initial = None
+        if context.motion == "relative":
+            if context.initial is None:
+                raise UserError("Relative motion needs the initial driving frame; give it, or use absolute motion.")
+            at_initial = self.find_keypoints(context.initial, self.disparity(context.initial))
+        parts = [self._animate(code, at_source, at_initial, part) for part in driving.split(FRAMES_AT_ONCE, 1)]
+        return torch.cat(parts, 1)
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """Maps an image ``B 3 H W`` in [0, 1] to its disparity ``B 1 H W``.
+
+        Raises:
+            UserError: If this variant has no depth network.
+        """
+        if self.depth_network is None:
+            raise UserError("This variant of DaGAN has no depth network; take one whose keypoints or attention use it.")
+        return DepthEstimate(self.depth_network(image), "disparity")
+
+    def disparity(self, images: Tensor) -> Tensor | None:
+        """The frozen depth network's map ``B 1 H W`` in (0, 1), or None where no part uses it."""
+        if self.depth_network is None:
+            return None
+        with torch.no_grad():
+            return self.depth_network(images)
+
+    def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> Keypoints:
+        """Keypoints of images ``B 3 H W`` (eq. 6)."""
+        return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
+
+    def setup(self, stage: str) -> None:
+        """Builds the perceptual loss, which only a fit needs, and says which it is."""
+        if stage == "fit":
+            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
+            rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
+        """Two optimisers, generator with keypoint detector and discriminator, each with its schedule."""
+        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
+        ours = [*self.generator.parameters(), *self.keypoint_detector.parameters()]
+        pairs = [self.optimiser.build(part, epochs, steps) for part in (ours, self.discriminator.parameters())]
+        return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
+
+    def train(self, mode: bool = True) -> "DaGAN":
+        """Changes the mode of all but the frozen depth network."""
+        super().train(mode)
+        if self.depth_network is not None:
+            self.depth_network.eval()
+        return self
+
+    def notes(self) -> dict[str, str]:
+        """Which perceptual loss the fit used."""
+        return {"perceptual": self.perceptual_name}
+
+    def _animate(self, code: SourceCode, source: Keypoints, initial: Keypoints | None, driving: Tensor) -> Tensor:
+        images, times = driving.flatten(0, 1), driving.shape[1]
+        disparity = self.disparity(images)
+        there, here = self.find_keypoints(images, disparity), source.repeat(times)
+        if initial is not None:
+            there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale)
+        return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
+
+    def _adversarial_losses(self, real: Tensor, fake: Tensor, keypoints: Keypoints) -> dict[str, Tensor]:
+        self.discriminator.requires_grad_(False)
+        features, score = self.discriminator(fake, keypoints)
+        with torch.no_grad():
+            wanted, _ = self.discriminator(real, keypoints)
+        self.discriminator.requires_grad_(True)
+        return {
+            "adversarial": self.loss.adversarial * losses.generator_adversarial(score),
+            "feature_matching": self.loss.feature_matching * losses.feature_matching(wanted, features),
+        }
+
+    def _keypoint_losses(
+        self, source: Keypoints, driving: Keypoints, transformed: Keypoints, transform: RandomTransform
+    ) -> dict[str, Tensor]:
+        value = losses.equivariance_value(driving, transformed, transform)
+        parts = {"equivariance_value": self.loss.equivariance_value * value}
+        if driving.jacobian is not None:
+            jacobian = losses.equivariance_jacobian(driving, transformed, transform)
+            parts["equivariance_jacobian"] = self.loss.equivariance_jacobian * jacobian
+        kind, threshold = self.loss.keypoint_distance_kind, self.loss.keypoint_distance_threshold
+        if kind != "none":
+            crowding = [losses.keypoint_distance(points.value, threshold, kind) for points in (source, driving)]
+            parts["keypoint_distance"] = self.loss.keypoint_distance * (crowding[0] + crowding[1])
+        return parts
+
+    def _discriminator_loss(self, real: Tensor, fake: Tensor, keypoints: Keypoints) -> Tensor:
+        both = Keypoints(torch.cat([keypoints.value, keypoints.value]), None)
+        _, score = self.discriminator(torch.cat([real, fake]), both)
+        return losses.discriminator_adversarial(*score.chunk(2))
+
+    def _update(self, optimiser: Any, loss: Tensor) -> None:  # noqa: ANN401 - Lightning's wrapper of an optimiser
+        check_finite(loss)
+        optimiser.zero_grad()
+        self.manual_backward(loss)
+        optimiser.step()
+
+
+def _check_size(size: int, keypoints: KeypointConfig, motion: MotionConfig, generator: GeneratorConfig) -> None:
+    steps = (round(1 / keypoints.scale_factor), round(1 / motion.scale_factor), 2**generator.num_down_blocks)
+    if any(size % step for step in steps):
+        raise UserError(f"image_size {size} is not a multiple of {max(steps)}; choose one that is, such as 256.")

@@ -1,0 +1,131 @@
+"""The convolutional blocks that every network of DaGAN is made of, after FOMM (DaGAN, Fig. 11)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
+
+
+class SameBlock(nn.Module):
+    """Convolution, batch norm, ReLU; the size stays."""
+
+    def __init__(self, in_features: int, out_features: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, kernel_size, padding=kernel_size // 2)
+        self.norm = nn.BatchNorm2d(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``B C H W`` to ``B C' H W``."""
+        return relu(self.norm(self.conv(x)))
+
+
+class DownBlock(SameBlock):
+    """A SameBlock, then half the size (Fig. 11d)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``B C H W`` to ``B C' H/2 W/2``."""
+        return avg_pool2d(super().forward(x), 2)
+
+
+class UpBlock(SameBlock):
+    """Twice the size, or a given one, then a SameBlock (Fig. 11e)."""
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Maps ``B C H W`` to ``B C' 2H 2W``, or to ``size``."""
+        return super().forward(interpolate(x, size=size or (2 * x.shape[-2], 2 * x.shape[-1])))
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(features)
+        self.norm2 = nn.BatchNorm2d(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``B C H W`` to the same shape."""
+        return x + self.conv2(relu(self.norm2(self.conv1(relu(self.norm1(x))))))
+
+
+class AntiAliasDownsample(nn.Module):
+    """Blurs with a Gaussian of sigma (1/s - 1)/2, then keeps every (1/s)-th pixel.
+
+    The kernel is a buffer, because released checkpoints hold it.
+
+    Args:
+        channels: Number of channels, each filtered by itself.
+        scale: The factor s, the inverse of a whole number.
+        saved: Whether the kernel goes into checkpoints.
+    """
+
+    weight: Tensor
+
+    def __init__(self, channels: int, scale: float, saved: bool = True) -> None:
+        super().__init__()
+        self.step = round(1 / scale)
+        sigma = (1 / scale - 1) / 2
+        radius = round(4 * sigma)
+        x = torch.arange(-radius, radius + 1, dtype=torch.float32)
+        line = torch.exp(-(x**2) / (2 * sigma**2)) if self.step > 1 else torch.ones(1)
+        kernel = line[:, None] * line
+        kernel = (kernel / kernel.sum()).expand(channels, 1, -1, -1).clone()
+        self.register_buffer("weight", kernel, persistent=saved and self.step > 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``B C H W`` to ``B C sH sW``."""
+        if self.step == 1:
+            return x
+        blurred = conv2d(x, self.weight.to(x.dtype), padding=self.weight.shape[-1] // 2, groups=x.shape[1])
+        return blurred[:, :, :: self.step, :: self.step]
+
+
+class HourglassEncoder(nn.Module):
+    """Down blocks whose outputs are all kept."""
+
+    def __init__(self, channels: int, block_expansion: int, num_blocks: int, max_features: int) -> None:
+        super().__init__()
+        widths = [channels] + [min(max_features, block_expansion * 2 ** (i + 1)) for i in range(num_blocks)]
+        self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns the input and the output of every block."""
+        outputs = [x]
+        for block in self.down_blocks:
+            outputs.append(block(outputs[-1]))
+        return outputs
+
+
+class HourglassDecoder(nn.Module):
+    """Up blocks, each joined with the encoder's output of its size."""
+
+    def __init__(self, block_expansion: int, num_blocks: int, max_features: int) -> None:
+        super().__init__()
+        widths = [min(max_features, block_expansion * 2**i) for i in range(num_blocks + 1)]
+        self.up_blocks = nn.ModuleList(
+            UpBlock(widths[i + 1] * (1 if i == num_blocks - 1 else 2), widths[i]) for i in reversed(range(num_blocks))
+        )
+
+    def forward(self, skips: list[Tensor]) -> Tensor:
+        """Maps the encoder's outputs to ``B (block_expansion + C) H W``."""
+        x = skips[-1]
+        for block, skip in zip(self.up_blocks, reversed(skips[:-1]), strict=True):
+            x = torch.cat([block(x, skip.shape[-2:]), skip], 1)
+        return x
+
+
+class Hourglass(nn.Module):
+    """A U-shaped network whose last skip is its own input (DaGAN, Fig. 11b)."""
+
+    def __init__(self, channels: int, block_expansion: int, num_blocks: int, max_features: int) -> None:
+        super().__init__()
+        self.encoder = HourglassEncoder(channels, block_expansion, num_blocks, max_features)
+        self.decoder = HourglassDecoder(block_expansion, num_blocks, max_features)
+        self.out_features = block_expansion + channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``B C H W`` to ``B out_features H W``."""
+        return self.decoder(self.encoder(x))

@@ -1,0 +1,152 @@
+"""The generator: encode, warp, attend, decode (DaGAN, sections 3.3 and 3.4)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, relu, scaled_dot_product_attention
+
+from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
+from models.dagan.keypoints import Keypoints
+from models.dagan.motion import DenseMotion, MotionConfig
+from models.dagan.warping import warp
+
+DEPTH_QUERIES = ("source", "warped", "driving")
+
+
+@dataclass
+class AttentionConfig:
+    """The cross-modal attention module.
+
+    Args:
+        query: What the query is made of: the ``source`` depth features as they are (released code), those ``warped``
+            as the image features are, the ``driving`` depth, the ``appearance`` (Table 4, SA), or ``none`` for a
+            generator without attention.
+        scale: ``legacy`` leaves the logits unscaled (eq. 9), ``scaled`` divides them by the root of their width.
+        reduction: Features over the width of query and key.
+    """
+
+    query: Literal["source", "warped", "driving", "appearance", "none"]
+    scale: Literal["legacy", "scaled"]
+    reduction: int
+
+
+@dataclass
+class GeneratorConfig:
+    """The generator.
+
+    Args:
+        block_expansion: Features after the first convolution.
+        max_features: Most features of any block.
+        num_down_blocks: Times that the size is halved.
+        num_bottleneck_blocks: Residual blocks between encoder and decoder.
+        attention: The cross-modal attention module.
+    """
+
+    block_expansion: int
+    max_features: int
+    num_down_blocks: int
+    num_bottleneck_blocks: int
+    attention: AttentionConfig
+
+
+class SourceCode(NamedTuple):
+    """All that is computed of a source once: image, features and, where the attention asks them, depth features."""
+
+    image: Tensor
+    features: Tensor
+    depth_features: Tensor | None
+
+    def repeat(self, times: int) -> "SourceCode":
+        """Repeats each sample of the batch."""
+        return SourceCode(*(None if x is None else x.repeat_interleave(times, 0) for x in self))  # type: ignore[arg-type]
+
+
+class CrossModalAttention(nn.Module):
+    """Attention of depth to appearance (DaGAN, eq. 9), as released: ReLU on all three, a gated residual from 0."""
+
+    def __init__(self, features: int, config: AttentionConfig) -> None:
+        super().__init__()
+        width = features // config.reduction
+        self.scale = 1.0 if config.scale == "legacy" else width**-0.5
+        self.query_conv = nn.Conv2d(features, width, 1)
+        self.key_conv = nn.Conv2d(features, width, 1)
+        self.value_conv = nn.Conv2d(features, features, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, query: Tensor, warped: Tensor) -> Tensor:
+        """Maps query features and warped features, both ``B C H W``, to refined features of that shape."""
+        layers = ((self.query_conv, query), (self.key_conv, warped), (self.value_conv, warped))
+        with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
+            q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
+            # 512 rows at once keep the map in cache and out of memory where no fused kernel does.
+            rows = 512 if warped.device.type == "cpu" else q.shape[1]
+            parts = [scaled_dot_product_attention(part, k, v, scale=self.scale) for part in q.split(rows, 1)]
+        attended = torch.cat(parts, 1).transpose(1, 2).reshape(warped.shape)
+        return self.gamma * attended + warped
+
+
+class Generator(nn.Module):
+    """Draws the source as the driving keypoints are placed (DaGAN, Fig. 2)."""
+
+    def __init__(self, config: GeneratorConfig, motion: MotionConfig, keypoints: int, align_corners: bool) -> None:
+        super().__init__()
+        self.query, self.align_corners = config.attention.query, align_corners
+        widths = [min(config.max_features, config.block_expansion * 2**i) for i in range(config.num_down_blocks + 1)]
+        pairs = list(pairwise(widths))
+        self.dense_motion_network = DenseMotion(motion, keypoints, align_corners)
+        self.first = SameBlock(3, widths[0], 7)
+        self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
+        if self.query in DEPTH_QUERIES:
+            self.src_first = SameBlock(1, widths[0], 7)
+            self.src_down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
+        if self.query != "none":
+            self.AttnModule = CrossModalAttention(widths[-1], config.attention)
+        blocks = {f"r{i}": ResBlock(widths[-1]) for i in range(config.num_bottleneck_blocks)}
+        self.bottleneck = nn.Sequential(OrderedDict(blocks))
+        self.up_blocks = nn.ModuleList(UpBlock(b, a) for a, b in reversed(pairs))
+        self.final = nn.Conv2d(widths[0], 3, 7, padding=3)
+
+    def encode(self, source: Tensor, disparity: Tensor | None) -> SourceCode:
+        """Computes what depends on the source ``B 3 H W`` and its disparity ``B 1 H W`` alone."""
+        features = self.first(source)
+        for block in self.down_blocks:
+            features = block(features)
+        from_source = self.query in ("source", "warped")
+        return SourceCode(source, features, self._encode_depth(disparity) if from_source else None)
+
+    def forward(
+        self, code: SourceCode, source: Keypoints, driving: Keypoints, driving_disparity: Tensor | None = None
+    ) -> Tensor:
+        """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
+        flow, occlusion = self.dense_motion_network(code.image, source, driving)
+        warped = self._warp(code.features, flow)
+        if occlusion.shape[2:] != warped.shape[2:]:
+            occlusion = interpolate(occlusion, size=warped.shape[2:], mode="bilinear")
+        warped = warped * occlusion
+        x = self._attend(code, warped, flow, driving_disparity)
+        x = self.bottleneck(x)
+        for block in self.up_blocks:
+            x = block(x)
+        return self.final(x).sigmoid()
+
+    def _warp(self, features: Tensor, flow: Tensor) -> Tensor:
+        return warp(features, flow, self.align_corners)
+
+    def _attend(self, code: SourceCode, warped: Tensor, flow: Tensor, disparity: Tensor | None) -> Tensor:
+        if self.query == "none":
+            return warped
+        if self.query == "appearance":
+            return self.AttnModule(warped, warped)
+        query = code.depth_features if self.query != "driving" else self._encode_depth(disparity)
+        assert query is not None
+        return self.AttnModule(self._warp(query, flow) if self.query == "warped" else query, warped)
+
+    def _encode_depth(self, disparity: Tensor | None) -> Tensor:
+        x = self.src_first(disparity)
+        for block in self.src_down_blocks:
+            x = block(x)
+        return x

@@ -1,0 +1,105 @@
+"""The depth-guided keypoint detector (DaGAN, section 3.3) and the transfer of motion (FOMM, section 3.3)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from scipy.spatial import ConvexHull
+from torch import Tensor, nn
+
+from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan.warping import coordinate_grid, inverse_2x2
+
+
+class Keypoints(NamedTuple):
+    """Points ``B K 2`` as (x, y) in [-1, 1], and how the image changes around each: ``B K 2 2``, or None."""
+
+    value: Tensor
+    jacobian: Tensor | None
+
+    def chunk(self, parts: int) -> list["Keypoints"]:
+        """Splits the batch into equal parts."""
+        jacobians = [None] * parts if self.jacobian is None else self.jacobian.chunk(parts)
+        return [Keypoints(*pair) for pair in zip(self.value.chunk(parts), jacobians, strict=True)]
+
+    def repeat(self, times: int) -> "Keypoints":
+        """Repeats each sample of the batch."""
+        jacobian = None if self.jacobian is None else self.jacobian.repeat_interleave(times, 0)
+        return Keypoints(self.value.repeat_interleave(times, 0), jacobian)
+
+
+@dataclass
+class KeypointConfig:
+    """The keypoint detector.
+
+    Args:
+        number: Keypoints K.
+        depth: Whether the detector sees the disparity beside the image (the paper's FDN).
+        jacobian: Whether a 2 x 2 matrix is predicted at each keypoint.
+        temperature: Of the softmax that makes heatmaps of the logits.
+        scale_factor: Size of the detector's input over that of the image.
+        block_expansion: Features after the hourglass.
+        max_features: Most features of any block.
+        num_blocks: Blocks of the hourglass on either side.
+    """
+
+    number: int
+    depth: bool
+    jacobian: bool
+    temperature: float
+    scale_factor: float
+    block_expansion: int
+    max_features: int
+    num_blocks: int
+
+
+class KeypointDetector(nn.Module):
+    """Finds keypoints in an image and its disparity (DaGAN, eq. 6)."""
+
+    def __init__(self, config: KeypointConfig) -> None:
+        super().__init__()
+        channels = 4 if config.depth else 3
+        self.temperature = config.temperature
+        self.down = AntiAliasDownsample(channels, config.scale_factor)
+        self.predictor = Hourglass(channels, config.block_expansion, config.num_blocks, config.max_features)
+        self.kp = nn.Conv2d(self.predictor.out_features, config.number, 7)
+        self.jacobian = None
+        if config.jacobian:
+            self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * config.number, 7)
+            nn.init.zeros_(self.jacobian.weight)
+            self.jacobian.bias = nn.Parameter(torch.tensor([1.0, 0, 0, 1]).repeat(config.number))
+
+    def forward(self, image: Tensor, disparity: Tensor | None = None) -> Keypoints:
+        """Maps images ``B 3 H W`` in [0, 1], and disparities ``B 1 H W`` where it uses them, to keypoints."""
+        features = self.predictor(self.down(image if disparity is None else torch.cat([image, disparity], 1)))
+        logits = self.kp(features)
+        heatmaps = (logits.float().flatten(2) / self.temperature).softmax(2)
+        grid = coordinate_grid(logits.shape[2], logits.shape[3], heatmaps).flatten(0, 1)
+        jacobian = None
+        if self.jacobian is not None:
+            maps = self.jacobian(features).float().view(*heatmaps.shape[:2], 4, -1)
+            jacobian = (heatmaps[:, :, None] * maps).sum(-1).unflatten(-1, (2, 2))
+        return Keypoints(heatmaps @ grid, jacobian)
+
+
+def transfer_motion(source: Keypoints, driving: Keypoints, initial: Keypoints, adapt_scale: bool) -> Keypoints:
+    """Moves the source's keypoints as the driving ones moved since ``initial`` (FOMM, eq. 10).
+
+    Args:
+        source: Keypoints of the source image.
+        driving: Keypoints of the driving frame.
+        initial: Keypoints of the driving frame whose pose is the source's.
+        adapt_scale: Whether movements are scaled by the size of the source's face over the driver's.
+    """
+    scale = _hull_scale(source.value, initial.value) if adapt_scale else 1.0
+    value = source.value + scale * (driving.value - initial.value)
+    if source.jacobian is None or driving.jacobian is None or initial.jacobian is None:
+        return Keypoints(value, None)
+    return Keypoints(value, driving.jacobian @ inverse_2x2(initial.jacobian) @ source.jacobian)
+
+
+def _hull_scale(source: Tensor, initial: Tensor) -> Tensor:
+    """Square root of the ratio of the areas of the convex hulls, ``B 1 1``."""
+    areas = [[ConvexHull(points).volume for points in x.double().cpu().numpy()] for x in (source, initial)]
+    ours, theirs = torch.tensor(areas).to(source)
+    return (ours / theirs).sqrt().view(-1, 1, 1)

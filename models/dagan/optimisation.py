@@ -1,0 +1,55 @@
+"""Adam and its learning rate over time, for both stages."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+
+from models.base import UserError
+
+
+@dataclass
+class OptimiserConfig:
+    """Adam.
+
+    Args:
+        lr: Learning rate.
+        betas: Decay of the two moments.
+        milestones: Epochs at which the learning rate falls to a tenth.
+        cosine: Whether it rises over the first twentieth of the steps and then falls to zero along a cosine.
+    """
+
+    lr: float
+    betas: tuple[float, float]
+    milestones: list[int]
+    cosine: bool
+
+    def build(self, parameters: Iterable[nn.Parameter], epochs: int, steps: int) -> tuple[Adam, LambdaLR]:
+        """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
+        optimiser = Adam(parameters, lr=self.lr, betas=self.betas)
+        return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
+
+    def factor(self, step: int, epochs: int, steps: int) -> float:
+        """The learning rate over ``lr`` at a step."""
+        factor = 0.1 ** sum(step >= m * steps / epochs for m in self.milestones)
+        if self.cosine:
+            rise = min(1.0, (step + 1) / max(1.0, 0.05 * steps))
+            factor *= rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return factor
+
+
+def check_finite(loss: Tensor) -> None:
+    """Stops a fit that has diverged.
+
+    Raises:
+        UserError: If the loss is not finite.
+    """
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"The training loss is {loss.item()}; lower model.init_args.optimiser.lr and run the same command again, "
+            "or delete last.ckpt in the run's folder if the fit resumes into the same loss."
+        )

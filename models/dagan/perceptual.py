@@ -1,0 +1,96 @@
+"""The pyramid perceptual loss, with VGG-19 or without any weights (DaGAN, eq. 11; FOMM, section 3.4)."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from kornia.filters import spatial_gradient
+from torch import Tensor, nn
+from torchvision.models import vgg19
+
+from models import weights
+from models.dagan.blocks import AntiAliasDownsample
+
+VGG = "vgg19_imagenet"
+
+
+@dataclass
+class PerceptualConfig:
+    """The perceptual loss.
+
+    Args:
+        kind: ``vgg19`` compares features of VGG-19, ``pyramid`` the pixels and their gradients, which needs no
+            weights; ``auto`` takes VGG-19 when its file is in the cache.
+        scales: Sizes of the pyramid's images over that of the image.
+        vgg19: Weight of each layer, relu1_1 to relu5_1.
+        pyramid: Weight of the pixels, and of their gradients.
+    """
+
+    kind: Literal["auto", "vgg19", "pyramid"]
+    scales: list[float]
+    vgg19: list[float]
+    pyramid: list[float]
+
+    @property
+    def name(self) -> str:
+        """The kind that ``auto`` stands for on this machine."""
+        if self.kind == "auto":
+            return "vgg19" if weights.find(VGG) else "pyramid"
+        return self.kind
+
+
+class VGG19Features(nn.Module):
+    """Features of VGG-19 at relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1; nothing of it is trained or saved."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = vgg19()
+        network.load_state_dict(weights.load(VGG))
+        taps = (0, 2, 7, 12, 21, 30)
+        self.stages = nn.ModuleList(network.features[a:b] for a, b in pairwise(taps))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        for layer in self.modules():
+            for name, parameter in list(layer.named_parameters(recurse=False)):
+                delattr(layer, name)
+                layer.register_buffer(name, parameter.data, persistent=False)
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps images ``B 3 H W`` in [0, 1] to five feature maps."""
+        features = [(image - self.mean) / self.std]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        return features[1:]
+
+
+class GradientFeatures(nn.Module):
+    """The pixels and their Sobel gradients: a feature space that needs no weights."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps images ``B 3 H W`` to themselves and to gradients ``B 6 H W``."""
+        return [image, spatial_gradient(image).flatten(1, 2)]
+
+
+class PerceptualLoss(nn.Module):
+    """Weighted sum over scales and layers of the mean absolute difference of features."""
+
+    def __init__(self, config: PerceptualConfig) -> None:
+        super().__init__()
+        self.weights = config.vgg19 if config.name == "vgg19" else config.pyramid
+        self.features = VGG19Features() if config.name == "vgg19" else GradientFeatures()
+        self.pyramid = nn.ModuleList(AntiAliasDownsample(3, scale, saved=False) for scale in config.scales)
+
+    def forward(self, preds: Tensor, target: Tensor) -> Tensor:
+        """Compares images ``B 3 H W`` in [0, 1] with their targets, which get no gradient."""
+        return torch.stack([self._at(level, preds, target.detach()) for level in self.pyramid]).sum()
+
+    def _at(self, level: nn.Module, preds: Tensor, target: Tensor) -> Tensor:
+        ours, theirs = self.features(level(preds)), self.features(level(target))
+        pairs = zip(self.weights, ours, theirs, strict=True)
+        return torch.stack([weight * (a - b).abs().mean() for weight, a, b in pairs]).sum()

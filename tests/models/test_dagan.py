@@ -1,0 +1,216 @@
+import math
+
+import pytest
+import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from models.base import UserError
+from models.dagan.optimisation import OptimiserConfig
+from models.tasks import Context, perform
+
+TINY = "tiny/dagan.yaml"
+SMALLEST = {
+    "keypoints": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
+    "motion": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
+    "generator": {"block_expansion": 8, "max_features": 16, "num_bottleneck_blocks": 1},
+    "discriminator": {"block_expansion": 4, "max_features": 16},
+    "depth": {"layers": 10, "width": 4, "decoder_width": 2},
+}
+
+
+def pairs(batch=2, size=64):
+    torch.manual_seed(1)
+    return {"source": torch.rand(batch, 3, size, size), "driving": torch.rand(batch, 3, size, size)}
+
+
+@pytest.fixture
+def smallest(dagan):
+    return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
+
+
+@pytest.mark.parametrize("variant", ["dagan_released", "fomm", "baseline", "fdn", "cam", "sa"])
+def test_every_variant_trains_and_reenacts(smallest, fit, variant):
+    model = smallest(f"variants/{variant}.yaml")
+    fit(model, pairs(), 1)
+    video = model.eval().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64), Context())
+    assert video.shape == (1, 3, 3, 64, 64)
+    assert 0 <= video.min() <= video.max() <= 1
+
+
+@pytest.mark.parametrize("query", ["warped", "driving"])
+def test_the_other_queries_train(smallest, fit, query):
+    model = smallest(generator={**SMALLEST["generator"], "attention": {"query": query}})
+    fit(model, pairs(), 2)
+    assert model.generator.src_first.conv.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("variant", "depth", "attends"),
+    [("fomm", False, False), ("baseline", False, False), ("fdn", True, False), ("cam", True, True), ("sa", True, True)],
+)
+def test_variants_are_the_rows_of_table_4(smallest, variant, depth, attends):
+    model = smallest(f"variants/{variant}.yaml")
+    assert (model.depth_network is not None) == depth
+    assert hasattr(model.generator, "AttnModule") == attends
+    assert model.detector_sees_depth == (variant in ("fdn", "sa"))
+    assert hasattr(model.generator, "src_first") == (variant == "cam")
+
+
+def silent(name, model):
+    """May have no gradient: biases that a batch norm takes out, and the depth network, which is fixed."""
+    modules = dict(model.named_modules())
+    parent = name.rpartition(".")[0].rpartition(".")[0]
+    before_norm = name.endswith("conv.bias") and getattr(modules.get(parent), "norm", None) is not None
+    return name.startswith("depth_network.") or before_norm or ("bottleneck" in name and name.endswith("conv1.bias"))
+
+
+@pytest.mark.parametrize("variant", [None, "fomm", "sa"])
+def test_every_trainable_parameter_gets_a_gradient(dagan, fit, variant):
+    model = dagan(TINY, *([f"variants/{variant}.yaml"] if variant else []))
+    fit(model, pairs(), 2)  # two steps, because the attention's gate starts at zero
+    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert {n for n in without if not silent(n, model)} == set()
+
+
+def test_the_gate_of_the_attention_lets_no_gradient_through_at_first(smallest, fit):
+    model = smallest()
+    fit(model, pairs(), 1)
+    assert not model.generator.AttnModule.query_conv.weight.grad.any()
+    assert model.generator.AttnModule.gamma.grad.any()
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator(smallest):
+    model = smallest()
+    image = torch.rand(2, 3, 64, 64)
+    keypoints = model.find_keypoints(image, model.disparity(image))
+    fake = image.clone().requires_grad_()
+    sum(model._adversarial_losses(image, fake, keypoints).values()).backward()
+    assert all(p.grad is None and p.requires_grad for p in model.discriminator.parameters())
+    assert fake.grad.any()
+
+
+def test_the_depth_network_stays_in_eval_mode_and_unchanged(smallest, fit):
+    model = smallest()
+    before = {k: v.clone() for k, v in model.depth_network.state_dict().items()}
+    fit(model, pairs(), 2)
+    assert not model.train().depth_network.training
+    assert model.keypoint_detector.training
+    for name, value in model.depth_network.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_depth_weights_are_handed_over_by_prefix(smallest, depth_stage):
+    stage = depth_stage("tiny/dagan_depth.yaml", depth=SMALLEST["depth"], pose_features=8)
+    prefix = "depth_network."
+    model = smallest()
+    weights = {k.removeprefix(prefix): v for k, v in stage.state_dict().items() if k.startswith(prefix)}
+    model.depth_network.load_state_dict(weights)
+    image = torch.rand(2, 3, 64, 64)
+    ours, theirs = (m.eval().estimate_depth(image, Context()) for m in (model, stage))
+    torch.testing.assert_close(ours.map, theirs.map)
+    assert ours.kind == theirs.kind == "disparity"
+
+
+def test_relative_motion_with_the_driving_frame_as_initial_rests(smallest):
+    model = smallest().eval()
+    source, frame = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
+    batch = {"task": "self_reenactment", "motion": "relative", "source": source, "driving": frame[:, None]}
+    moved = perform(model, batch | {"initial": frame})
+    rest = perform(model, batch | {"driving": source[:, None], "motion": "absolute", "initial": frame})
+    torch.testing.assert_close(moved, rest, atol=1e-5, rtol=0)
+
+
+def test_relative_motion_without_an_initial_frame_is_refused(smallest):
+    with pytest.raises(UserError, match="initial driving frame"):
+        smallest().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3, 64, 64), Context("relative"))
+
+
+def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
+    model = smallest().eval()
+    source, driving = torch.rand(2, 3, 64, 64), torch.rand(2, 5, 3, 64, 64)
+    together = model.reenact(source, driving, Context("relative", driving[:, 0]))
+    monkeypatch.setattr("models.dagan.FRAMES_AT_ONCE", 2)
+    torch.testing.assert_close(model.reenact(source, driving, Context("relative", driving[:, 0])), together)
+    alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
+    torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
+
+
+def test_a_variant_without_depth_says_so(smallest):
+    with pytest.raises(UserError, match="no depth network"):
+        smallest("variants/fomm.yaml").estimate_depth(torch.rand(1, 3, 64, 64), Context())
+
+
+def test_weights_survive_saving_and_loading(smallest, fit, tmp_path):
+    model = smallest()
+    fit(model, pairs(), 1)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    again = smallest()
+    again.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    source, driving = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+    ours, theirs = (m.eval().reenact(source, driving, Context()) for m in (model, again))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_batch_of_one_and_an_odd_multiple_train(smallest, fit):
+    model = smallest(image_size=76)
+    fit(model, pairs(1, 76), 1)
+    assert model.reenact(torch.rand(1, 3, 76, 76), torch.rand(1, 1, 3, 76, 76), Context()).shape[-1] == 76
+
+
+def test_it_overfits_one_batch(dagan, fit):
+    model = dagan(TINY, optimiser={"lr": 2.0e-3})
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+
+    def disc(cx, cy):
+        inside = torch.sigmoid(20 * (0.5 - ((x - cx) ** 2 + (y - cy) ** 2).sqrt()))
+        return torch.stack([inside, 0.5 * inside + 0.2, 0.3 + 0 * inside])
+
+    source = torch.stack([disc(-0.2, 0.1), disc(0.2, 0.0)])
+    driving = torch.stack([disc(0.2, -0.1), disc(-0.1, 0.2)])
+    fit(model, {"source": source, "driving": driving}, 60)
+    video = model.train().reenact(source, driving[:, None], Context())[:, 0]
+    assert (video - driving).abs().mean() < 0.3 * (source - driving).abs().mean()
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_sentence(smallest, fit):
+    batch = pairs()
+    batch["driving"][0, 0, 0, 0] = math.nan
+    with pytest.raises(UserError, match=r"training loss is nan; lower model.init_args.optimiser.lr"):
+        fit(smallest(), batch, 1)
+
+
+def test_the_record_names_the_perceptual_loss(smallest, dagan, monkeypatch, tmp_path):
+    assert smallest().notes() == {"perceptual": "pyramid"}
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    assert smallest(perceptual={"kind": "auto"}).perceptual_name == "pyramid"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "vgg19-dcbb9e9d.pth").touch()
+    assert smallest(perceptual={"kind": "auto"}).perceptual_name == "vgg19"
+
+
+def test_both_optimisers_follow_the_schedule(smallest):
+    model = smallest(optimiser={"lr": 1.0, "cosine": True})
+    trainer = Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
+    trainer.fit(model, DataLoader([pairs()] * 3, batch_size=None))
+    assert trainer.global_step == 12  # two optimisers count every batch twice
+    assert [s.last_epoch for s in model.lr_schedulers()] == [6, 6]
+    assert all(s.get_last_lr()[0] == pytest.approx(0, abs=1e-12) for s in model.lr_schedulers())
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        ({"milestones": [15]}, 749, 1),
+        ({"milestones": [15]}, 750, 0.1),
+        ({"milestones": [5, 15]}, 999, 0.01),
+        ({"milestones": []}, 999, 1),
+        ({"cosine": True}, 0, 1 / 50),
+        ({"cosine": True}, 500, 0.5),
+        ({"cosine": True}, 750, 0.5 * (1 - math.sqrt(0.5))),
+        ({"cosine": True}, 1000, 0),
+    ],
+)
+def test_the_learning_rate_of_a_step(settings, step, expected):
+    config = OptimiserConfig(**{"lr": 1.0, "betas": (0.5, 0.999), "milestones": [], "cosine": False} | settings)
+    assert config.factor(step, epochs=20, steps=1000) == pytest.approx(expected, abs=1e-12)

@@ -1,0 +1,127 @@
+import math
+
+import pytest
+import torch
+
+from models.base import UserError
+from models.dagan.depth import RigidMotion
+from models.dagan.depth_stage import NEXT, PREVIOUS, TARGET
+
+TINY = "tiny/dagan_depth.yaml"
+SMALLEST = {"depth": {"layers": 10, "width": 4, "decoder_width": 2}, "pose_features": 8}
+
+
+def triplets(batch=2, size=64):
+    """A texture that moves by two pixels a frame."""
+    torch.manual_seed(1)
+    texture = torch.nn.functional.interpolate(torch.rand(batch, 3, 12, 12), size + 8, mode="bicubic").clamp(0, 1)
+    return {"frames": torch.stack([texture[..., 4 : 4 + size, s : s + size] for s in (2, 4, 6)], 1)}
+
+
+@pytest.fixture
+def smallest(depth_stage):
+    return lambda **changes: depth_stage(TINY, **SMALLEST | changes)
+
+
+def test_every_parameter_gets_a_gradient(smallest, fit):
+    model = smallest()
+    fit(model, triplets(), 1)
+    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert without == set()
+
+
+def test_the_released_camera_gets_none(smallest, fit):
+    model = smallest(intrinsics="truncated")
+    fit(model, triplets(), 1)
+    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert without == {f"pose_network.net.{i}.{p}" for i in (4, 5) for p in ("weight", "bias")}
+
+
+def plane_motion(model, shift, focal=32.0):
+    """The motion, of a plane at the depth of disparity 1/2, that moves the image by some pixels."""
+    depth = 1 / (1 / model.farthest + (1 / model.nearest - 1 / model.farthest) / 2)
+    camera = torch.tensor([[focal, 0, 31.5], [0, focal, 31.5], [0, 0, 1]]).expand(2, 3, 3)
+    translation = torch.tensor([shift * depth / focal, 0, 0]).expand(2, 3)
+    return RigidMotion(torch.zeros(2, 3), translation, camera)
+
+
+def test_the_true_motion_of_a_plane_explains_both_neighbours(smallest):
+    model, frames = smallest(auto_mask=False), triplets()["frames"]
+    plane = torch.full((2, 1, 32, 32), 0.5)
+    # The window moves right, so the scene moves left by two pixels from each frame to the next.
+    right = model.photometric_loss(plane, (plane_motion(model, -2.0), plane_motion(model, -2.0)), frames)
+    wrong = model.photometric_loss(plane, (plane_motion(model, 2.0), plane_motion(model, 2.0)), frames)
+    assert right < 0.02 * wrong
+
+
+def test_a_still_scene_is_masked(smallest):
+    model = smallest()
+    frames = triplets()["frames"][:, [TARGET] * 3]
+    moving = (plane_motion(model, 3.0), plane_motion(model, 3.0))
+    assert model.photometric_loss(torch.full((2, 1, 64, 64), 0.5), moving, frames).abs() < 1e-4
+
+
+def test_the_better_neighbour_counts(smallest):
+    model, frames = smallest(auto_mask=False), triplets()["frames"].clone()
+    still = (plane_motion(model, 0.0), plane_motion(model, 0.0))
+    frames[:, PREVIOUS] = frames[:, TARGET]
+    frames[:, NEXT] = 1 - frames[:, TARGET]
+    assert model.photometric_loss(torch.full((2, 1, 64, 64), 0.5), still, frames).abs() < 1e-5
+
+
+def test_motions_are_those_of_the_pairs_in_time(smallest):
+    model, frames = smallest().eval(), triplets()["frames"]
+    before, after = model.motions(frames)
+    torch.testing.assert_close(before, model.pose_network(frames[:, PREVIOUS], frames[:, TARGET]))
+    torch.testing.assert_close(after, model.pose_network(frames[:, TARGET], frames[:, NEXT]))
+    assert not torch.equal(before.camera, after.camera)
+
+
+def test_the_released_camera_is_that_of_the_last_pair(smallest):
+    before, after = smallest(intrinsics="truncated").eval().motions(triplets()["frames"])
+    assert torch.equal(before.camera, after.camera)
+
+
+def test_jitter_changes_what_the_networks_see_alike_in_all_frames(smallest):
+    model = smallest(jitter=[0.2, 0.2, 0.2, 0.1], jitter_probability=1.0)
+    frames = triplets()["frames"][:, [TARGET] * 3]
+    seen = model.jitter(frames)
+    torch.testing.assert_close(seen[:, 0], seen[:, 2])
+    assert (seen - frames).abs().mean() > 0.01
+    assert not torch.allclose(seen[0] - frames[0], seen[1] - frames[1], atol=1e-2)
+
+
+def test_it_learns_the_motion_of_one_batch(smallest, fit):
+    model, batch = smallest(optimiser={"lr": 3.0e-3}), triplets()
+    losses = []
+    model.log = lambda name, value, **kwargs: losses.append(value.item())
+    fit(model, batch, 60)
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_imagenet_weights_start_both_trunks(depth_stage, monkeypatch):
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    published = resnet18().state_dict()
+    monkeypatch.setattr("models.weights.load", lambda name: dict(published))
+    model = depth_stage(pretrained="imagenet")
+    model.setup("fit")
+    assert torch.equal(model.depth_network.encoder.layer4[1].conv2.weight, published["layer4.1.conv2.weight"])
+    # The same frame twice is what the filters were trained on.
+    halves = model.pose_network.encoder.conv1.weight
+    torch.testing.assert_close(halves[:, :3] + halves[:, 3:], published["conv1.weight"])
+    assert model.notes() == {"pretrained": "resnet18_imagenet"}
+
+
+def test_a_batch_of_one_and_an_odd_size_train(smallest, fit):
+    model = smallest(image_size=70)
+    fit(model, triplets(1, 70), 1)
+    assert model.depth_network(torch.rand(1, 3, 70, 70)).shape == (1, 1, 70, 70)
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_sentence(smallest, fit):
+    batch = triplets()
+    batch["frames"][0, TARGET, 0, 5, 5] = math.nan
+    with pytest.raises(UserError, match="training loss is nan; lower"):
+        fit(smallest(), batch, 1)

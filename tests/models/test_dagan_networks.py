@@ -1,0 +1,214 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torchvision.models import resnet18, resnet50
+
+from models.base import UserError
+from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
+from models.dagan.generator import AttentionConfig, CrossModalAttention
+from models.dagan.keypoints import Keypoints, transfer_motion
+
+RELEASED = Path(__file__).with_name("dagan_released_keys.txt")
+
+
+def released(part):
+    """Names and shapes of a part's tensors, as its released checkpoint has them."""
+    lines = RELEASED.read_text().split(f"[{part}]\n")[1].split("[")[0].splitlines()
+    tensors = {}
+    for module, *entries in map(str.split, lines):
+        for tensor, shape in (entry.split("=") for entry in entries):
+            tensors[f"{module}.{tensor}"] = tuple(int(n) for n in shape.split("x") if n)
+    return tensors
+
+
+def shapes(module):
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def millions(module):
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+@pytest.fixture
+def paper(dagan):
+    with torch.device("meta"):
+        return dagan(image_size=256)
+
+
+@pytest.fixture
+def paper_depth(depth_stage):
+    with torch.device("meta"):
+        return depth_stage(image_size=256)
+
+
+@pytest.mark.parametrize(
+    ("part", "attribute"),
+    [("generator", "generator"), ("kp_detector", "keypoint_detector"), ("discriminator", "discriminator")],
+)
+def test_the_paper_size_has_the_names_and_shapes_of_the_released_weights(paper, part, attribute):
+    assert shapes(getattr(paper, attribute)) == released(part)
+
+
+def test_the_depth_stage_has_the_names_and_shapes_of_the_released_weights(paper_depth):
+    decoder = {k: v for k, v in shapes(paper_depth.depth_network).items() if k.startswith("decoder.")}
+    heads = {k: v for k, v in shapes(paper_depth.pose_network).items() if k.startswith("net.")}
+    trunk = {k: v for k, v in shapes(resnet18()).items() if not k.startswith("fc.")}
+    assert decoder == released("dec18")
+    assert heads == released("pose")
+    assert shapes(paper_depth.depth_network.encoder) == trunk
+    assert shapes(paper_depth.pose_network.encoder) == trunk | {"conv1.weight": (64, 6, 7, 7)}
+
+
+def test_the_paper_size_has_the_published_parameter_counts(paper, paper_depth):
+    assert millions(paper.generator) == pytest.approx(46.10, abs=0.005)
+    assert millions(paper.generator.dense_motion_network) == pytest.approx(37.80, abs=0.005)
+    assert millions(paper.generator.bottleneck) == pytest.approx(7.09, abs=0.005)
+    assert millions(paper.generator.AttnModule) == pytest.approx(0.082, abs=0.0005)
+    assert millions(paper.keypoint_detector) == pytest.approx(14.26, abs=0.005)
+    assert millions(paper.discriminator) == pytest.approx(2.77, abs=0.005)
+    assert millions(paper.depth_network.encoder) == pytest.approx(11.18, abs=0.005)
+    assert millions(paper.depth_network.decoder) == pytest.approx(3.15, abs=0.005)
+    assert millions(paper_depth.pose_network.net) == pytest.approx(1.32, abs=0.005)
+
+
+def test_fomm_has_its_published_parameter_count(dagan):
+    with torch.device("meta"):
+        model = dagan("variants/fomm.yaml", image_size=256)
+    assert millions(model.keypoint_detector) == pytest.approx(14.22, abs=0.01)
+    assert model.depth_network is None
+    assert not any(name.startswith(("src_", "AttnModule")) for name in model.generator.state_dict())
+
+
+@pytest.mark.parametrize("size", [70, 90])
+def test_an_image_size_that_the_blocks_cannot_halve_is_refused(dagan, size):
+    with pytest.raises(UserError, match=f"image_size {size} is not a multiple of"):
+        dagan(image_size=size)
+
+
+@pytest.mark.parametrize(("make", "layers"), [(resnet18, 18), (resnet50, 50)])
+def test_the_trunk_is_torchvisions_resnet(make, layers):
+    torch.manual_seed(0)
+    theirs, ours = make().eval(), ResNetTrunk(layers, 64).eval()
+    ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if not k.startswith("fc.")})
+    image = torch.rand(1, 3, 64, 64)
+    x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1((image - 0.45) / 0.225))))
+    for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+        x = layer(x)
+    torch.testing.assert_close(ours(image)[-1], x)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (70, 90)])
+def test_disparity_has_the_size_of_the_image_and_its_pyramid_halves_it(size):
+    network = DepthNetwork(DepthConfig(layers=10, width=8, decoder_width=4)).eval()
+    image = torch.rand(1, 3, *size)
+    pyramid = network.pyramid(image)
+    assert [level.shape[-1] for level in pyramid] == [-(-size[1] // 2**i) for i in range(4)]
+    torch.testing.assert_close(network(image), pyramid[0])
+    assert 0 < pyramid[0].min() < pyramid[0].max() < 1
+
+
+@pytest.mark.parametrize(("scale", "sigma", "kernel"), [(0.5, 0.5, 5), (0.25, 1.5, 13), (0.125, 3.5, 29)])
+def test_the_downsampling_is_a_gaussian_blur_then_a_stride(scale, sigma, kernel):
+    image = np.random.default_rng(0).random((48, 48))
+    down = AntiAliasDownsample(1, scale)
+    radius = kernel // 2
+    expected = gaussian_filter(image, sigma, mode="constant", truncate=radius / sigma)
+    preds = down(torch.from_numpy(image).float()[None, None])[0, 0]
+    assert down.weight.shape[-1] == kernel
+    np.testing.assert_allclose(preds, expected[:: round(1 / scale), :: round(1 / scale)], atol=1e-6)
+
+
+def test_scale_one_leaves_the_image_alone():
+    image = torch.rand(1, 3, 8, 8)
+    assert AntiAliasDownsample(3, 1)(image) is image
+    assert AntiAliasDownsample(3, 1).state_dict() == {}
+
+
+@pytest.mark.parametrize("size", [(32, 32), (21, 37)])
+def test_the_hourglass_keeps_the_size_and_passes_its_input_through(size):
+    hourglass = Hourglass(4, block_expansion=8, num_blocks=3, max_features=16).eval()
+    x = torch.rand(2, 4, *size)
+    y = hourglass(x)
+    assert y.shape == (2, 12, *size)
+    torch.testing.assert_close(y[:, 8:], x)
+
+
+@pytest.mark.parametrize("scale", ["legacy", "scaled"])
+def test_attention_equals_an_explicit_softmax(scale):
+    torch.manual_seed(0)
+    module = CrossModalAttention(16, AttentionConfig(query="source", scale=scale, reduction=4))
+    module.gamma.data.fill_(0.7)
+    query, warped = torch.randn(2, 16, 5, 6), torch.randn(2, 16, 5, 6)
+
+    def projected(layer, x):
+        weight = layer.weight[:, :, 0, 0]
+        return (torch.einsum("oc,bcn->bon", weight, x.flatten(2)) + layer.bias[:, None]).clamp(min=0)
+
+    q, k = projected(module.query_conv, query), projected(module.key_conv, warped)
+    v = projected(module.value_conv, warped)
+    logits = torch.einsum("bci,bcj->bij", q, k) / (2 if scale == "scaled" else 1)
+    expected = torch.einsum("bij,bcj->bci", logits.exp() / logits.exp().sum(-1, keepdim=True), v)
+    torch.testing.assert_close(module(query, warped), 0.7 * expected.view_as(warped) + warped)
+
+
+def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
+    torch.manual_seed(0)
+    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2))
+    module.gamma.data.fill_(1.0)
+    query, warped = torch.randn(1, 8, 30, 30), torch.randn(1, 8, 30, 30)
+    order = torch.randperm(900)  # of the queries: each of them lands in another part
+    shuffled = query.flatten(2)[..., order].view_as(query)
+    attended, moved = (module(q, warped) - warped for q in (query, shuffled))
+    torch.testing.assert_close(moved.flatten(2), attended.flatten(2)[..., order], atol=1e-5, rtol=1e-4)
+
+
+def test_attention_starts_as_the_identity():
+    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2))
+    query, warped = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4)
+    torch.testing.assert_close(module(query, warped), warped)
+
+
+def some_keypoints(seed):
+    generator = torch.Generator().manual_seed(seed)
+    jacobian = torch.eye(2) + 0.2 * torch.randn(2, 5, 2, 2, generator=generator)
+    return Keypoints(torch.randn(2, 5, 2, generator=generator) / 2, jacobian)
+
+
+@pytest.mark.parametrize("adapt_scale", [True, False])
+def test_relative_motion_from_the_driving_frame_itself_is_no_motion(adapt_scale):
+    source, driving = some_keypoints(0), some_keypoints(1)
+    moved = transfer_motion(source, driving, driving, adapt_scale)
+    torch.testing.assert_close(moved.value, source.value)
+    torch.testing.assert_close(moved.jacobian, source.jacobian)
+
+
+def test_relative_motion_is_scaled_by_the_size_of_the_face():
+    source, initial = some_keypoints(0), some_keypoints(1)
+    larger = Keypoints(3 * source.value, None)
+    driving = Keypoints(initial.value + 0.1, None)
+    moved = transfer_motion(larger, driving, Keypoints(source.value, None), adapt_scale=True)
+    torch.testing.assert_close(moved.value, larger.value + 3 * (driving.value - source.value))
+
+
+def test_relative_motion_from_the_sources_own_frame_is_absolute_motion():
+    source, driving = some_keypoints(0), some_keypoints(1)
+    moved = transfer_motion(source, driving, source, adapt_scale=False)
+    torch.testing.assert_close(moved.value, driving.value)
+    torch.testing.assert_close(moved.jacobian, driving.jacobian)
+
+
+def test_keypoints_are_expectations_of_the_heatmap(dagan):
+    detector = dagan("tiny/dagan.yaml").keypoint_detector.eval()
+    image, disparity = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    logits = detector.kp(detector.predictor(detector.down(torch.cat([image, disparity], 1)))).detach().double()
+    weights = np.exp(10 * (logits - logits.amax((2, 3), keepdim=True)).numpy())
+    weights /= weights.sum((2, 3), keepdims=True)
+    axis = np.linspace(-1, 1, logits.shape[-1])
+    expected = np.stack([(weights * axis).sum((2, 3)), (weights * axis[:, None]).sum((2, 3))], -1)
+    found = detector(image, disparity)
+    np.testing.assert_allclose(found.value.detach(), expected, atol=1e-5)
+    torch.testing.assert_close(found.jacobian, torch.eye(2).expand(2, 15, 2, 2))  # at the start
