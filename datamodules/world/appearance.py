@@ -94,7 +94,7 @@ def _paint_skin(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, r
 
 def _paint_creases(canvas: Array, x: Array, y: Array, front: Array, looks: Looks) -> None:
     ax = np.abs(x)
-    dark = 0.85 * np.exp(-0.5 * (((ax - 0.0068) / 0.0034) ** 2 + ((y + 0.0472) / 0.0017) ** 2) ** 1.5)
+    dark = 0.85 * np.exp(-0.5 * (((ax - 0.0066) / 0.0032) ** 2 + ((y + 0.0480) / 0.0021) ** 2) ** 1.5)
     dark += 0.30 * pair(x, y, 0.0195, -0.042, 0.0016, 0.006) + 0.22 * bump(x, y, 0, -0.0865, 0.016, 0.0025)
     dark += 0.28 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.16 * pair(x, y, 0.032, 0.010, 0.016, 0.0035)
     fold = np.exp(-0.5 * ((ax - 0.0225 - 0.55 * (-0.045 - y)) / 0.0016) ** 2) * smoothstep(-0.040, -0.048, y)
@@ -165,8 +165,8 @@ def _paint_scalp(canvas: Array, level: Array, azimuth: Array, looks: Looks, rng:
     bald = looks.hair_style == "bald"
     style = HairStyle(recede=1.0) if bald else looks.cut
     edge = hairline(np.broadcast_to(azimuth, level.shape) if azimuth.ndim < 2 else azimuth, style)
-    ragged = edge + 0.16 * noise(level.shape, (2.0, 0.8), rng)
-    share = smoothstep(0.22, -0.12, level - ragged) * (0.30 if bald else 0.96)
+    ragged = edge + 0.07 * noise(level.shape, (1.5, 0.8), rng)
+    share = smoothstep(0.16, -0.14, level - ragged) * (0.30 if bald else 0.96)
     strands = 0.8 + 0.3 * noise(level.shape, (3, 0.6), rng)
     _blend(canvas, looks.hair_colour[None, None] * strands[..., None], share)
     canvas[..., 4] = (share < 0.5) | bald

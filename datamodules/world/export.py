@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from datamodules.world.motion import Motion
 from datamodules.world.person import Person, make_person
-from datamodules.world.scene import Frames, Setting, make_setting, render
+from datamodules.world.scene import Frames, render
+from datamodules.world.setting import Setting, make_setting
 
-WORLD_VERSION = 1  # raised whenever the same specification would give other pictures
+WORLD_VERSION = 2  # raised whenever the same specification would give other pictures
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 

@@ -144,8 +144,8 @@ def _slide_lids(points: Array, eyes: Array, eye_open: float, expression: Array, 
     named = dict(zip(NAMES, expression, strict=True))
     blink = np.where(x < 0, named["blink_right"], named["blink_left"])
     squint = np.clip(named["squint"] + 0.45 * np.where(x < 0, named["smile_right"], named["smile_left"]), 0, 1)
-    upper = 0.0056 * eye_open * (1 - 0.20 * squint) + 0.004 * np.clip(gaze[1], -0.5, 0.3)
-    lower = -0.0044 * (1 - 0.35 * squint) + 0.0015 * gaze[1]
+    upper = 0.0049 * eye_open * (1 - 0.20 * squint) + 0.004 * np.clip(gaze[1], -0.5, 0.3)
+    lower = -0.0041 * (1 - 0.35 * squint) + 0.0015 * gaze[1]
     edge = np.where(side > 0, upper + (-0.0028 - upper) * blink, lower + (-0.0031 - lower) * blink)
     slide = edge * eye_profile(x) * (1 - smoothstep(0, 0.016, np.abs(y)))
     out = points.copy()

@@ -44,14 +44,14 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
 def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
     """How far a point lies inside the neck's opening, metres; negative on the cloth."""
     front = smoothstep(-0.03, 0.03, z)
-    round_neck = y + 0.158 + 0.022 * front
+    round_neck = y + 0.143 + 0.022 * front
     match garment:
         case "vneck":
-            return np.maximum(round_neck, (y + 0.255 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
+            return np.maximum(round_neck, (y + 0.240 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "shirt" | "suit":
-            return np.maximum(y + 0.150 + 0.010 * front, (y + 0.198 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
+            return np.maximum(y + 0.136 + 0.010 * front, (y + 0.184 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "hoodie":
-            return y + 0.150 + 0.006 * front
+            return y + 0.136 + 0.006 * front
         case _:
             return round_neck
 
@@ -62,20 +62,20 @@ def _pattern(cloth: Array, other: Array, x: Array, y: Array, z: Array, garment: 
         case "stripes":
             cloth[np.sin(y * 260) > 0.1] = other
         case "shirt":
-            collar = (y + 0.198 - 1.5 * ax > -0.030) & (y > -0.215)
+            collar = (y + 0.184 - 1.5 * ax > -0.030) & (y > -0.200)
             cloth[collar & front] *= 1.25
             cloth[front & (ax < 0.0012)] *= 0.6
             buttons = front & (np.hypot(x - 0.004, (y % 0.05) - 0.025) < 0.0035)
             cloth[buttons] = 0.7
         case "suit":
-            opening = (y + 0.36 - 2.1 * ax > 0) & front
+            opening = (y + 0.345 - 2.1 * ax > 0) & front
             cloth[:] = cloth * 0.35
             cloth[opening] = (0.72, 0.72, 0.74)
-            lapel = np.abs(y + 0.36 - 2.1 * ax) < 0.006
+            lapel = np.abs(y + 0.345 - 2.1 * ax) < 0.006
             cloth[lapel & front] *= 0.4
-            cloth[front & (ax < 0.012 + 0.06 * np.clip(-0.21 - y, 0, 0.2)) & (y < -0.195)] = other
+            cloth[front & (ax < 0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2)) & (y < -0.181)] = other
         case "hoodie":
-            cloth[(y > -0.195)] *= 0.75
-            cords = front & (np.abs(ax - 0.028) < 0.002) & (y < -0.18) & (y > -0.29)
+            cloth[(y > -0.180)] *= 0.75
+            cords = front & (np.abs(ax - 0.028) < 0.002) & (y < -0.165) & (y > -0.275)
             cloth[cords] = 0.75
     return cloth

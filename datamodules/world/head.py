@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from datamodules.world.geometry import (
     EYE_LEVEL,
@@ -91,15 +92,30 @@ def relief(x: Array, y: Array) -> Array:
     return sockets + brow + cheeks + chin + muzzle + _nose(ax, y) + _lips(ax, y)
 
 
+# The nose from its base to the glabella: y, height above the loft, half width; metres.
+_NOSE = np.array(
+    [
+        (-0.0560, 0.0000, 0.0100),
+        (-0.0520, 0.0003, 0.0095),
+        (-0.0490, 0.0045, 0.0085),
+        (-0.0455, 0.0150, 0.0085),
+        (-0.0410, 0.0218, 0.0092),
+        (-0.0360, 0.0222, 0.0092),
+        (-0.0280, 0.0180, 0.0082),
+        (-0.0150, 0.0118, 0.0072),
+        (-0.0030, 0.0070, 0.0070),
+        (0.0100, 0.0028, 0.0085),
+        (0.0280, 0.0000, 0.0110),
+    ]
+)
+_nose_profile = PchipInterpolator(_NOSE[:, 0], _NOSE[:, 1:], axis=0)
+
+
 def _nose(ax: Array, y: Array) -> Array:
-    knots = np.array([-0.0560, -0.0515, -0.0480, -0.0440, -0.0390, -0.0340, -0.0260, -0.0120, 0.0000, 0.0120, 0.0280])
-    height = np.array([0.0, 0.0004, 0.0050, 0.0160, 0.0232, 0.0228, 0.0178, 0.0112, 0.0065, 0.0025, 0.0])
-    width = np.array([0.0100, 0.0100, 0.0095, 0.0100, 0.0105, 0.0105, 0.0095, 0.0085, 0.0078, 0.0085, 0.0100])
-    h = np.interp(y, knots[:], height, left=0, right=0)
-    w = np.interp(y, knots, width)
-    ridge = h * np.exp(-0.9 * (ax / w) ** 2.2)
-    wings = 0.0105 * np.exp(-0.5 * np.abs((ax - 0.0135) / 0.0052) ** 2.2 - 0.5 * np.abs((y + 0.0405) / 0.0060) ** 2.4)
-    crease = -0.0015 * bump(ax, y, 0.0205, -0.0410, 0.0025, 0.0060)
+    height, width = np.moveaxis(_nose_profile(np.clip(y, _NOSE[0, 0], _NOSE[-1, 0])), -1, 0)
+    ridge = height * np.exp(-0.8 * (ax / width) ** 2)
+    wings = 0.0090 * np.exp(-0.5 * np.abs((ax - 0.0125) / 0.0046) ** 2.2 - 0.5 * np.abs((y + 0.0410) / 0.0055) ** 2.4)
+    crease = -0.0014 * bump(ax, y, 0.0190, -0.0410, 0.0025, 0.0060)
     return ridge + wings + crease
 
 

@@ -32,7 +32,7 @@ def eyeball(radius: float) -> Grid:
 
 def teeth(upper: bool) -> Grid:
     """One row of teeth on its arch, gums included."""
-    y = np.linspace(-0.0560, -0.0690, 5) if upper else np.linspace(-0.0705, -0.0830, 5)
+    y = np.linspace(-0.0575, -0.0722, 5) if upper else np.linspace(-0.0720, -0.0830, 5)
     front = 0.0845 if upper else 0.0815
     height, turn = np.meshgrid(y, np.radians(np.linspace(-80, 80, 25)), indexing="ij")
     tilt = (height - y[2]) * (0.15 if upper else -0.15)
@@ -53,8 +53,8 @@ def tongue() -> Grid:
 def cavity() -> Grid:
     """The inside of the mouth: a bowl that opens to the lips and is seen from within."""
     angle, turn = np.meshgrid(np.linspace(0.03, np.pi / 2, 9), np.linspace(0, 2 * np.pi, 25), indexing="ij")
-    x, y = 0.0300 * np.sin(angle) * np.cos(turn), -0.0700 + 0.022 * np.sin(angle) * np.sin(turn)
-    z = 0.0845 - 0.050 * np.cos(angle) - 14 * x**2
+    x, y = 0.0290 * np.sin(angle) * np.cos(turn), -0.0690 + 0.0165 * np.sin(angle) * np.sin(turn)
+    z = 0.0845 - 0.050 * np.cos(angle) - 20 * x**2
     vertices, uv, faces = _as_grid(np.stack([x, y, z], -1))
     return vertices, uv * [0.45, 1] + [0.55, 0], faces
 
@@ -76,8 +76,8 @@ def ear(sign: int) -> Grid:
 
 def torso() -> Grid:
     """Neck base, shoulders and chest as stacked superellipses; the garment is painted on."""
-    y = np.array([-0.148, -0.160, -0.172, -0.186, -0.200, -0.216, -0.236, -0.265, -0.31, -0.37, -0.45, -0.55])
-    wide = np.array([0.052, 0.070, 0.092, 0.120, 0.150, 0.176, 0.196, 0.208, 0.214, 0.216, 0.216, 0.216])
+    y = np.array([-0.132, -0.144, -0.157, -0.172, -0.188, -0.205, -0.226, -0.255, -0.30, -0.36, -0.45, -0.55])
+    wide = np.array([0.046, 0.062, 0.084, 0.114, 0.146, 0.174, 0.196, 0.208, 0.214, 0.216, 0.216, 0.216])
     deep = np.array([0.046, 0.058, 0.068, 0.076, 0.083, 0.090, 0.097, 0.105, 0.113, 0.118, 0.120, 0.120])
     level = np.linspace(0, len(y) - 1, 27)
     rings = PchipInterpolator(np.arange(len(y)), np.stack([y, wide, deep], -1))(level)
@@ -86,5 +86,5 @@ def torso() -> Grid:
     power = 0.8
     x = width * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power
     z = -0.024 + depth * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power
-    dip = 0.012 * np.clip(np.cos(turn), 0, 1) ** 2 * np.exp(-(((height + 0.17) / 0.03) ** 2))
+    dip = 0.012 * np.clip(np.cos(turn), 0, 1) ** 2 * np.exp(-(((height + 0.155) / 0.03) ** 2))
     return _as_grid(np.stack([x, height - dip, z], -1))

@@ -32,11 +32,15 @@ PARTS = tuple(_REGION_OF)
 
 @dataclass(frozen=True)
 class Template:
-    """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice."""
+    """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice.
+
+    ``drawn`` holds the faces and after them those of the hair once more, turned over: it is seen from within too.
+    """
 
     position: Array
     uv: Array
     faces: NDArray[np.int64]
+    drawn: NDArray[np.int64]
     spans: dict[str, slice]
     landmarks: NDArray[np.int64]
 
@@ -73,7 +77,8 @@ def template() -> Template:
         start += len(points)
     position = np.concatenate([grid[0] for grid in grids.values()])
     uv = np.concatenate([atlas_uv(grid[1], name) for name, grid in grids.items()])
-    return Template(position, uv, np.concatenate(faces), spans, _landmarks())
+    every, inner = np.concatenate(faces), faces[PARTS.index("hair")][:, ::-1]
+    return Template(position, uv, every, np.concatenate([every, inner]), spans, _landmarks())
 
 
 def _moved(grid: parts.Grid, offset: Array) -> parts.Grid:
