@@ -1,0 +1,193 @@
+"""A sheet as CSV frames, Markdown and LaTeX."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from benchmarks.layout import METRICS
+from benchmarks.sheets import ABSENT, VERDICT_HEADS, Sheet, Style, published_texts, verdict_text
+from benchmarks.verdicts import Verdict
+
+MARKDOWN = Style(best="**{}**", second="<ins>{}</ins>", interval=" [{}]")
+LATEX = Style(best=r"\textbf{{{}}}", second=r"\underline{{{}}}", interval=r" {{\scriptsize[{}]}}")
+LATEX_CHARACTERS = str.maketrans(
+    {c: rf"\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≤": r"$\leq$", "±": r"$\pm$", "°": r"$^\circ$", "·": r"$\cdot$"}
+    | {"–": "--", "δ": r"$\delta$"}
+)
+LINKS = {"everything": ".md", "page": ".html", "LaTeX": ".tex", "numbers": ".csv"}
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+def long_frame(sheet: Sheet) -> pd.DataFrame:
+    """One line per row and column of the table: numbers as numbers, empty where there is none."""
+    lines: list[dict[str, Any]] = []
+    for row in sheet.table.rows:
+        for i, column in enumerate(sheet.table.columns):
+            if column.test not in sheet.table.tests_of(row):
+                continue
+            cell, facts = sheet.cells[row.name, i], METRICS[column.metric]
+            named: dict[str, Any] = {
+                "row": row.name,
+                "kind": row.kind,
+                "test": column.test,
+                "metric": column.metric,
+                "unit": facts.unit,
+            }
+            named |= {"higher_is_better": facts.higher_is_better, "status": "ok" if cell else "not run"}
+            lines.append(named | {"mark": sheet.marks.get((row.name, i), "")} | (asdict(cell) if cell else {}))
+    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds"])
+
+
+def wide_frame(sheet: Sheet) -> pd.DataFrame:
+    """One line per row of the table, one column of means per column."""
+    lines = []
+    for row in sheet.table.rows:
+        values = {
+            f"{column.test} {column.metric}": cell.value if (cell := sheet.cells[row.name, i]) else np.nan
+            for i, column in enumerate(sheet.table.columns)
+        }
+        lines.append({"row": row.name, "kind": row.kind} | values)
+    return pd.DataFrame(lines)
+
+
+def claims_frame(sheet: Sheet) -> pd.DataFrame:
+    """One line per claim or check."""
+    lines = [
+        {"family": family}
+        | asdict(verdict.claim)
+        | (asdict(verdict.comparison) if verdict.comparison else {})
+        | {"p_holm": verdict.p, "verdict": verdict.outcome}
+        for family, verdicts in (("claim", sheet.claims), ("check", sheet.checks))
+        for verdict in verdicts
+    ]
+    return _whole(pd.DataFrame(lines), ["videos", "seeds", "agreeing_seeds"])
+
+
+def markdown(sheet: Sheet) -> str:
+    """The table, its verdicts, the published figures and the notes, with columns aligned for a terminal."""
+    parts = [f"## {sheet.table.title}", *_markdown_tables(sheet)]
+    for title, verdicts in sheet.families:
+        parts += [f"**{title}**", _markdown_verdicts(sheet, verdicts)]
+    for block in sheet.table.published:
+        figures = [[name, *texts] for name, texts in published_texts(block).items()]
+        parts += [f"**Published figures: another protocol, not comparable.** {block.note}"]
+        parts += [_pipes(["", *block.columns], figures)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in sheet.notes)]) + "\n"
+
+
+def summary(sheet: Sheet, folder: str) -> str:
+    """What a README shows: the table, the verdicts on the paper's claims, where the rest is."""
+    parts = [f"### {sheet.table.title}", *_markdown_tables(sheet)]
+    if sheet.claims:
+        parts += ["**Claims of the paper**", _markdown_verdicts(sheet, sheet.claims)]
+    if sheet.checks:
+        holding = sum(verdict.outcome == "holds" for verdict in sheet.checks)
+        parts += [f"{holding} of the {len(sheet.checks)} checks of the benchmark itself hold."]
+    name = sheet.table.name
+    links = ", ".join(f"[{what}]({folder}/{name}{suffix})" for what, suffix in LINKS.items())
+    return "\n\n".join([*parts, f"{sheet.notes[-1]} · {links}"])
+
+
+def latex(sheet: Sheet) -> str:
+    r"""Table floats to be read by ``\input``; the preamble needs booktabs and graphicx."""
+    table = sheet.table
+    columns = pd.MultiIndex.from_tuples(
+        [(_tex(name), _tex(head)) for name, head in zip(_spread(sheet), sheet.heads, strict=True)]
+    )
+    index, body = [], []
+    for title, rows in sheet.blocks:
+        index += [(rf"\emph{{{title}}}", _tex(row.name)) for row in rows]
+        body += [[_tex_marks(text) for text in sheet.text(row, LATEX)] for row in rows]
+    index_names = pd.MultiIndex.from_tuples(index)
+    parts = [_float(table.title, f"tab:{table.name}", _tabular(pd.DataFrame(body, index_names, columns)), sheet.notes)]
+    for title, verdicts in sheet.families:
+        texts = [verdict_text(sheet, v, LATEX) for v in verdicts]
+        lines = [[_tex(t[0]), _tex(t[1]), _tex_marks(t[2]), *map(_tex, t[3:])] for t in texts]
+        tabular = _tabular(pd.DataFrame(lines, columns=[_tex(h) for h in VERDICT_HEADS]))
+        parts.append(_float(f"{table.title}: {title.lower()}", f"tab:{table.name}-{title.split()[0].lower()}", tabular))
+    for i, block in enumerate(table.published):
+        figures = [[_tex(text) for text in (name, *texts)] for name, texts in published_texts(block).items()]
+        tabular = _tabular(pd.DataFrame(figures, columns=["", *map(_tex, block.columns)]))
+        caption = f"{table.title}: published figures, another protocol, not comparable. {block.note}"
+        parts.append(_float(caption, f"tab:{table.name}-published-{i + 1}", tabular))
+    return "% needs \\usepackage{booktabs,graphicx}\n" + "\n".join(parts)
+
+
+def _tabular(frame: pd.DataFrame) -> str:
+    """The frame, whose texts are LaTeX already, with booktabs rules; blocks of a two-level index are ruled apart."""
+    styler: Styler = frame.style
+    nested = isinstance(frame.index, pd.MultiIndex)
+    if not nested:
+        styler = styler.hide(axis="index")
+    text = styler.to_latex(
+        hrules=True,
+        multicol_align="c",
+        multirow_align="naive",
+        clines="skip-last;data" if nested else None,
+        column_format=("ll" if nested else "l") + "l" * (frame.shape[1] - (not nested)),
+    )
+    lines = ["\\midrule" if line.startswith("\\cline") else line for line in text.splitlines()]
+    last_rule = len(lines) - 1 - lines[::-1].index("\\bottomrule")
+    if lines[last_rule - 1] == "\\midrule":
+        lines.pop(last_rule - 1)
+    return "\n".join(lines)
+
+
+def _float(caption: str, label: str, tabular: str, notes: Iterable[str] = ()) -> str:
+    small = "".join(f"\n{_tex(note)}\\\\" for note in notes)
+    foot = f"\n\\par\\smallskip\\raggedright\\scriptsize{small}" if small else ""
+    head = f"\\begin{{table}}[tbp]\n\\centering\\small\n\\caption{{{_tex(caption)}}}\n\\label{{{label}}}\n"
+    return f"{head}{FIT}\n{tabular}}}{foot}\n\\end{{table}}\n"
+
+
+def _pipes(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [[text.replace("|", "\\|") for text in line] for line in [heads, *lines]]
+    widths = [max(3, *(len(line[i]) for line in rows)) for i in range(len(heads))]
+    padded = ["| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |" for line in rows]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([padded[0], rule, *padded[1:]])
+
+
+def _markdown_tables(sheet: Sheet) -> list[str]:
+    """One table per protocol, so that a line fits a terminal."""
+    parts, start = [], 0
+    for name, count in sheet.groups:
+        columns = slice(start, start := start + count)
+        lines: list[Sequence[str]] = []
+        for title, rows in sheet.blocks:
+            lines += [[f"*{title}*", *[""] * count]]
+            lines += [
+                [row.name, *cells] for row in rows if set(cells := sheet.text(row, MARKDOWN)[columns]) != {ABSENT}
+            ]
+        parts += [f"{name}.", _pipes(["", *sheet.heads[columns]], lines)]
+    return parts
+
+
+def _markdown_verdicts(sheet: Sheet, verdicts: Iterable[Verdict]) -> str:
+    texts = [verdict_text(sheet, verdict, MARKDOWN) for verdict in verdicts]
+    return _pipes(VERDICT_HEADS, [[*text[:-1], f"**{text[-1]}**"] for text in texts])
+
+
+def _spread(sheet: Sheet) -> list[str]:
+    """The protocol over each column."""
+    return [name for name, count in sheet.groups for _ in range(count)]
+
+
+def _tex(text: str) -> str:
+    return text.translate(LATEX_CHARACTERS)
+
+
+def _tex_marks(text: str) -> str:
+    """Escapes what a cell's own LaTeX leaves to be escaped."""
+    return text.replace("±", r"$\pm$").replace("–", "--")
+
+
+def _whole(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Counts as integers, also beside missing ones."""
+    return frame.astype({name: "Int64" for name in columns if name in frame})

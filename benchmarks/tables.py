@@ -1,0 +1,211 @@
+"""Scores per sample -> CSV, LaTeX, Markdown and HTML: ``python -m benchmarks.tables``."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.layout import Claim, Column, Published, Row, Table, load, load_all, parse
+from benchmarks.page import html
+from benchmarks.printing import claims_frame, latex, long_frame, markdown, summary, wide_frame
+from benchmarks.sheets import Sheet, assemble
+from models.base import UserError
+
+__all__ = ["Claim", "Column", "Published", "Row", "Table", "collect", "load", "load_all", "publish", "rebuild", "write"]
+
+SCORES = ["row", "test", "seed", "video_id", "metric", "value", "n_frames", "n_excluded", "n_flagged"]
+SAMPLES, RECORD = ".samples.csv", ".record.json"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Reads what the test runs of a table left.
+
+    A score that is not finite is left out and counted; one with a status other than 0 counts, and is counted apart, so
+    that no method gains by failing.
+
+    Args:
+        table: The table.
+        runs: Folders of test runs by row, test and seed; one that is missing or unfinished is a cell that was not run.
+
+    Returns:
+        One line per row, test, seed, video and metric (`SCORES`), and what the numbers have to be read with.
+    """
+    done = {place: folder for place, folder in runs.items() if (folder / "metrics.json").is_file()}
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in done.values()]
+    parts = [
+        _per_video(pd.read_parquet(folder / "samples.parquet")).assign(row=row, test=test, seed=seed)
+        for (row, test, seed), folder in done.items()
+    ]
+    scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
+    return scores, _provenance(records, sorted({seed for _, _, seed in done}))
+
+
+def write(table: Table, scores: pd.DataFrame, provenance: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes a table in all formats, with the compact samples and the record that it can be rebuilt from.
+
+    Returns:
+        The files, the ones to look at first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    order = ["row", "test", "metric", "seed", "video_id"]
+    scores.sort_values(order)[SCORES].to_csv(folder / (table.name + SAMPLES), index=False)
+    record = json.dumps({"table": asdict(table), "provenance": provenance}, indent=1, ensure_ascii=False)
+    (folder / (table.name + RECORD)).write_text(record + "\n")
+    return [*rebuild(table.name, folder), folder / (table.name + SAMPLES), folder / (table.name + RECORD)]
+
+
+def rebuild(name: str, folder: Path) -> list[Path]:
+    """Prints a table anew from its samples and record; the same samples give the same bytes."""
+    sheet = read(name, folder)
+    texts = {".md": markdown(sheet), ".html": html(sheet), ".tex": latex(sheet)}
+    frames = {".csv": long_frame(sheet), ".wide.csv": wide_frame(sheet), ".claims.csv": claims_frame(sheet)}
+    texts |= {suffix: frame.to_csv(index=False, float_format="%.10g") for suffix, frame in frames.items()}
+    for suffix, text in texts.items():
+        (folder / (name + suffix)).write_text(text)
+    return [folder / (name + suffix) for suffix in texts]
+
+
+def read(name: str, folder: Path) -> Sheet:
+    """Computes a table from the samples and the record in a folder.
+
+    Raises:
+        UserError: If either is missing.
+    """
+    for needed in (folder / (name + SAMPLES), folder / (name + RECORD)):
+        if not needed.is_file():
+            raise UserError(f"{needed} is missing; tables are left there by: python -m benchmarks.run_all")
+    scores = pd.read_csv(folder / (name + SAMPLES), float_precision="round_trip", dtype={"video_id": str})
+    record = json.loads((folder / (name + RECORD)).read_text())
+    return assemble(parse(record["table"]), scores, record["provenance"])
+
+
+def publish(scale: str, results: Path, readme: Path) -> list[Path]:
+    """Copies the tables of a scale from the runs into git's part of the results, and renews the README's block.
+
+    Args:
+        scale: Which tables.
+        results: The folder that holds ``runs/`` and ``tables/``.
+        readme: The file with the two markers.
+
+    Raises:
+        UserError: If there is nothing to publish, or rebuilding gives other bytes than the files that were left.
+    """
+    source, target = results / "runs/tables" / scale, results / "tables" / scale
+    names = table_names(source)
+    if not names:
+        raise UserError(f"{source} holds no tables; make them with: python -m benchmarks.run_all --scale {scale}")
+    verify(source)
+    target.mkdir(parents=True, exist_ok=True)
+    files = sorted(path for path in source.iterdir() if path.name.split(".")[0] in names)
+    copies = [Path(shutil.copy(path, target)) for path in files]
+    renew(readme, results / "tables")
+    return [*copies, readme]
+
+
+def verify(folder: Path) -> None:
+    """Rebuilds the tables of a folder aside and compares them.
+
+    Raises:
+        UserError: If a byte differs.
+    """
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copytree(folder, aside, dirs_exist_ok=True)
+        for path in (path for name in table_names(folder) for path in rebuild(name, Path(aside))):
+            if path.read_bytes() != (folder / path.name).read_bytes():
+                sentence = f"{folder / path.name} is not what its samples give with this version of the suite"
+                raise UserError(f"{sentence}; rebuild it: python -m benchmarks.tables --rebuild {folder}")
+
+
+def renew(readme: Path, tables: Path) -> None:
+    """Rewrites the README's block of results from the published tables.
+
+    Raises:
+        UserError: If a marker is missing.
+    """
+    text = readme.read_text()
+    if BEGIN not in text or END not in text:
+        raise UserError(f"{readme} lacks the lines {BEGIN} and {END}; put them where the results belong.")
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    readme.write_text(f"{head}{BEGIN}\n{results_block(tables)}\n{END}{tail}")
+
+
+def results_block(tables: Path) -> str:
+    """The published tables as one piece of Markdown, by scale, with links relative to the folder above ``results/``."""
+    parts = ["<!-- written by python -m benchmarks.tables --publish -->"]
+    for folder in sorted(path for path in tables.iterdir() if path.is_dir()):
+        parts += [summary(read(name, folder), f"results/tables/{folder.name}") for name in table_names(folder)]
+    return "\n\n".join(parts)
+
+
+def table_names(folder: Path) -> list[str]:
+    """The tables that a folder holds samples of."""
+    return sorted(path.name.removesuffix(SAMPLES) for path in folder.glob(f"*{SAMPLES}"))
+
+
+def main() -> None:
+    """The command line of the tables."""
+    options = _options()
+    try:
+        if options.rebuild:
+            written = [path for name in table_names(options.rebuild) for path in rebuild(name, options.rebuild)]
+        elif options.publish:
+            written = publish(options.scale, options.results, options.readme)
+        else:
+            folder = options.results / "runs/tables" / options.scale
+            print("\n".join((folder / f"{name}.md").read_text() for name in table_names(folder)))
+            return
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print("\n".join(map(str, written)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
+    parser.add_argument("--scale", default="tiny", help="whose tables to print or publish")
+    parser.add_argument(
+        "--publish", action="store_true", help="copy the run's tables into results/tables and the README"
+    )
+    parser.add_argument(
+        "--rebuild", type=Path, metavar="FOLDER", help="print the tables of a folder from their samples"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds runs/ and tables/")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    return parser.parse_args()
+
+
+def _per_video(samples: pd.DataFrame) -> pd.DataFrame:
+    finite = pd.Series(np.isfinite(samples["value"]), samples.index)
+    flagged = finite & (samples["status"] != 0)
+    marked = samples.assign(value=samples["value"].where(finite), finite=finite, excluded=~finite, flagged=flagged)
+    grouped = marked.groupby(["video_id", "metric"], as_index=False)
+    return grouped.agg(
+        value=("value", "mean"),
+        n_frames=("finite", "sum"),
+        n_excluded=("excluded", "sum"),
+        n_flagged=("flagged", "sum"),
+    )
+
+
+def _provenance(records: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
+    """What all runs agree on, or each of the values where they differ."""
+    notes: dict[str, list[str]] = {}
+    for record in records:
+        for key, value in {"commit": record.get("commit"), "device": record.get("device")}.items():
+            notes.setdefault(key, []).append(str(value))
+        for key, value in (record.get("versions", {}) | record.get("notes", {})).items():
+            notes.setdefault(key, []).append(str(value))
+    agreed = {key: ", ".join(sorted(set(values))) for key, values in notes.items()}
+    return {"seeds": ", ".join(map(str, seeds))} | agreed
+
+
+if __name__ == "__main__":
+    main()
