@@ -54,7 +54,7 @@ FIELDS: dict[str, Field | None] = {
         -0.36 * x * bump(x, y, 0, MOUTH_Y, 0.024, 0.012),
         0,
         0.006 * bump(x, y, 0, MOUTH_Y, 0.016, 0.011),
-    ),  # fmt: skip
+    ),
     "upper_lip_raise": lambda x, y, side: (0, 0.0045 * (side > 0) * bump(x, y, 0, MOUTH_Y, 0.016, 0.011), 0),
     "lower_lip_drop": lambda x, y, side: (0, -0.0045 * (side < 0) * bump(x, y, 0, MOUTH_Y, 0.016, 0.011), 0),
     "brow_raise_right": _lift(-1),
@@ -63,12 +63,12 @@ FIELDS: dict[str, Field | None] = {
         -np.sign(x) * 0.003 * pair(x, y, 0.016, 0.019, 0.010, 0.010),
         -0.0045 * pair(x, y, 0.018, 0.019, 0.013, 0.010),
         0,
-    ),  # fmt: skip
+    ),
     "cheek_puff": lambda x, y, side: (
         np.sign(x) * 0.007 * pair(x, y, 0.048, -0.062, 0.016, 0.018),
         0,
         0.005 * pair(x, y, 0.044, -0.062, 0.016, 0.018),
-    ),  # fmt: skip
+    ),
 }
 NAMES = tuple(FIELDS)
 

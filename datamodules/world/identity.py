@@ -33,7 +33,7 @@ MODES: dict[str, Field] = {
         0,
         0.09 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.014, 0.012) * (z > 0.02),
         0,
-    ),  # fmt: skip
+    ),
     "eye_height": lambda x, y, z: (0, 0.0020 * bump(x, y, 0, 0.005, 0.05, 0.018) * (z > 0.02), 0),
     "nose_length": lambda x, y, z: (0, -0.0032 * bump(x, y, 0, -0.042, 0.018, 0.012) * (z > 0.05), 0),
     "nose_width": lambda x, y, z: (0.16 * x * bump(x, y, 0, -0.039, 0.020, 0.012) * (z > 0.05), 0, 0),
@@ -44,7 +44,7 @@ MODES: dict[str, Field] = {
         0,
         0.16 * (y + 0.0685) * bump(x, y, 0, -0.0685, 0.03, 0.010) * (z > 0.05),
         0.0012 * bump(x, y, 0, -0.0685, 0.020, 0.008) * (z > 0.05),
-    ),  # fmt: skip
+    ),
     "mouth_width": lambda x, y, z: (0.09 * x * bump(x, y, 0, -0.0685, 0.032, 0.012) * (z > 0.04), 0, 0),
     "mouth_height": lambda x, y, z: (0, 0.0018 * bump(x, y, 0, -0.0685, 0.035, 0.016) * (z > 0.04), 0),
     "forehead_slope": lambda x, y, z: (0, 0, -0.0040 * bump(x, y, 0, 0.080, 0.07, 0.03) * smoothstep(-0.02, 0.05, z)),

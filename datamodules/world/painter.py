@@ -49,7 +49,7 @@ class Painter:
         where = rasteriser.interpolate(vertices[None], seen)
         texels = shading.sample_texture(self.atlas, rasteriser.interpolate_corners(self.uv, seen))
         shadow = shadow_share(
-            where + 0.0025 * normals, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS, 2 * self.size
+            where + 0.0025 * normals, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS, max(128, self.size)
         )
         colour = shading.to_srgb(self._shade(normals, functional.normalize(-where, dim=-1), texels, shadow))
         covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:, :1])], 1))

@@ -15,7 +15,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """
     batch, count = vertices.shape[:2]
     by_vertex = vertices.permute(1, 0, 2)
-    first, second, third = (by_vertex[faces[:, i].long()] for i in range(3))
+    first, second, third = (by_vertex.index_select(0, faces[:, i].long()) for i in range(3))
     normal = torch.linalg.cross(third - first, second - first)
     total = torch.zeros(count, batch, 3, dtype=vertices.dtype, device=vertices.device)
     for i in range(3):
