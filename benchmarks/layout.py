@@ -127,7 +127,7 @@ def parse(content: dict[str, Any]) -> Table:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Table)
     try:
-        table = Table(**vars(parser.instantiate_classes(parser.parse_object(content))))
+        table = Table(**vars(parser.instantiate(parser.parse_object(content))))
     except Exception as error:  # argparse's own error is no ValueError
         raise ValueError(str(error)) from error
     _check_names(table)

@@ -14,14 +14,14 @@ PAGE = """<!DOCTYPE html>
 <title>{{ table.title }}</title>
 <style>
   :root { --ink: #1d2129; --soft: #667085; --line: #d8dce3; --wash: #f6f7f9; --good: #136c3a; --bad: #a4262c; }
-  body { margin: 2.5rem auto; max-width: 76rem; padding: 0 1.25rem; color: var(--ink);
+  body { margin: 2.5rem auto; max-width: 84rem; padding: 0 1.25rem; color: var(--ink);
          font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
   h1 { font-size: 1.5rem; margin: 0 0 1rem; }
   h2 { font-size: 1.05rem; margin: 2.2rem 0 .4rem; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; border-top: 2px solid var(--ink); border-bottom: 2px solid var(--ink);
           font-variant-numeric: tabular-nums; }
-  th, td { padding: .3rem .9rem; text-align: left; vertical-align: baseline; }
+  th, td { padding: .3rem .7rem; text-align: left; vertical-align: baseline; }
   td { white-space: nowrap; }
   td.claim { white-space: normal; min-width: 18rem; }
   thead th { font-weight: 600; white-space: nowrap; }

@@ -97,15 +97,8 @@ def summary(sheet: Sheet, folder: str) -> str:
 def latex(sheet: Sheet) -> str:
     r"""Table floats to be read by ``\input``; the preamble needs booktabs and graphicx."""
     table = sheet.table
-    columns = pd.MultiIndex.from_tuples(
-        [(_tex(name), _tex(head)) for name, head in zip(_spread(sheet), sheet.heads, strict=True)]
-    )
-    index, body = [], []
-    for title, rows in sheet.blocks:
-        index += [(rf"\emph{{{title}}}", _tex(row.name)) for row in rows]
-        body += [[_tex_marks(text) for text in sheet.text(row, LATEX)] for row in rows]
-    index_names = pd.MultiIndex.from_tuples(index)
-    parts = [_float(table.title, f"tab:{table.name}", _tabular(pd.DataFrame(body, index_names, columns)), sheet.notes)]
+    tabulars = "\n\\par\\medskip\n".join(_latex_table(sheet, name, columns) for name, columns in sheet.slices)
+    parts = [_float(table.title, f"tab:{table.name}", tabulars, sheet.notes)]
     for title, verdicts in sheet.families:
         texts = [verdict_text(sheet, v, LATEX) for v in verdicts]
         lines = [[_tex(t[0]), _tex(t[1]), _tex_marks(t[2]), *map(_tex, t[3:])] for t in texts]
@@ -117,6 +110,19 @@ def latex(sheet: Sheet) -> str:
         caption = f"{table.title}: published figures, another protocol, not comparable. {block.note}"
         parts.append(_float(caption, f"tab:{table.name}-published-{i + 1}", tabular))
     return "% needs \\usepackage{booktabs,graphicx}\n" + "\n".join(parts)
+
+
+def _latex_table(sheet: Sheet, protocol: str, columns: slice) -> str:
+    """The columns of one protocol, rows by block."""
+    heads = pd.MultiIndex.from_tuples([(_tex(protocol), _tex(head)) for head in sheet.heads[columns]])
+    index, body = [], []
+    for title, rows in sheet.blocks:
+        for row in rows:
+            cells = sheet.text(row, LATEX)[columns]
+            if set(cells) != {ABSENT}:
+                index.append((rf"\emph{{{title}}}", _tex(row.name)))
+                body.append([_tex_marks(text) for text in cells])
+    return _tabular(pd.DataFrame(body, pd.MultiIndex.from_tuples(index), heads))
 
 
 def _tabular(frame: pd.DataFrame) -> str:
@@ -136,14 +142,14 @@ def _tabular(frame: pd.DataFrame) -> str:
     last_rule = len(lines) - 1 - lines[::-1].index("\\bottomrule")
     if lines[last_rule - 1] == "\\midrule":
         lines.pop(last_rule - 1)
-    return "\n".join(lines)
+    return "\n".join([FIT, *lines]) + "}"
 
 
-def _float(caption: str, label: str, tabular: str, notes: Iterable[str] = ()) -> str:
-    small = "".join(f"\n{_tex(note)}\\\\" for note in notes)
-    foot = f"\n\\par\\smallskip\\raggedright\\scriptsize{small}" if small else ""
+def _float(caption: str, label: str, tabulars: str, notes: Iterable[str] = ()) -> str:
+    small = " ".join(map(_tex, notes))
+    foot = f"\n\\par\\smallskip\\raggedright\\scriptsize\n{small}\\par" if small else ""
     head = f"\\begin{{table}}[tbp]\n\\centering\\small\n\\caption{{{_tex(caption)}}}\n\\label{{{label}}}\n"
-    return f"{head}{FIT}\n{tabular}}}{foot}\n\\end{{table}}\n"
+    return f"{head}{tabulars}{foot}\n\\end{{table}}\n"
 
 
 def _pipes(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -156,12 +162,11 @@ def _pipes(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _markdown_tables(sheet: Sheet) -> list[str]:
     """One table per protocol, so that a line fits a terminal."""
-    parts, start = [], 0
-    for name, count in sheet.groups:
-        columns = slice(start, start := start + count)
+    parts = []
+    for name, columns in sheet.slices:
         lines: list[Sequence[str]] = []
         for title, rows in sheet.blocks:
-            lines += [[f"*{title}*", *[""] * count]]
+            lines += [[f"*{title}*", *[""] * len(sheet.heads[columns])]]
             lines += [
                 [row.name, *cells] for row in rows if set(cells := sheet.text(row, MARKDOWN)[columns]) != {ABSENT}
             ]
@@ -172,11 +177,6 @@ def _markdown_tables(sheet: Sheet) -> list[str]:
 def _markdown_verdicts(sheet: Sheet, verdicts: Iterable[Verdict]) -> str:
     texts = [verdict_text(sheet, verdict, MARKDOWN) for verdict in verdicts]
     return _pipes(VERDICT_HEADS, [[*text[:-1], f"**{text[-1]}**"] for text in texts])
-
-
-def _spread(sheet: Sheet) -> list[str]:
-    """The protocol over each column."""
-    return [name for name, count in sheet.groups for _ in range(count)]
 
 
 def _tex(text: str) -> str:

@@ -74,6 +74,12 @@ class Sheet:
         return spans
 
     @property
+    def slices(self) -> list[tuple[str, slice]]:
+        """The columns of each protocol."""
+        ends = np.cumsum([count for _, count in self.groups])
+        return [(name, slice(int(end) - count, int(end))) for (name, count), end in zip(self.groups, ends, strict=True)]
+
+    @property
     def heads(self) -> list[str]:
         """Metric, direction and unit of each column."""
         return [head(column.metric) for column in self.table.columns]
@@ -137,11 +143,12 @@ def published_texts(block: Published) -> dict[str, list[str]]:
 def _reading() -> list[str]:
     return [
         "Value [95 % interval]: frames are averaged within a video, videos with equal weight; intervals are BCa "
-        f"bootstraps over videos ({RESAMPLES:,} resamples), none below {MIN_VIDEOS} videos. A ± is the standard deviation "
-        "over training seeds.",
+        f"bootstraps over videos ({RESAMPLES:,} resamples), none below {MIN_VIDEOS} videos. A ± is the standard "
+        "deviation over training seeds.",
         "Among methods the best is bold and the second underlined; a mark is shared where the paired sign-flip test "
         "(Holm over the comparisons in the column, p ≤ 0.05) does not separate. Other blocks are not ranked.",
-        "Advantage: mean paired difference [95 % interval] in the metric's unit, positive where the data agree with the claim.",
+        "Advantage: mean paired difference [95 % interval] in the metric's unit, positive where the data agree with "
+        "the claim.",
     ]
 
 

@@ -83,7 +83,7 @@ def read(name: str, folder: Path) -> Sheet:
     for needed in (folder / (name + SAMPLES), folder / (name + RECORD)):
         if not needed.is_file():
             raise UserError(f"{needed} is missing; tables are left there by: python -m benchmarks.run_all")
-    scores = pd.read_csv(folder / (name + SAMPLES), float_precision="round_trip", dtype={"video_id": str})
+    scores = pd.read_csv(folder / (name + SAMPLES), dtype={"video_id": str})
     record = json.loads((folder / (name + RECORD)).read_text())
     return assemble(parse(record["table"]), scores, record["provenance"])
 
