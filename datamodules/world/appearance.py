@@ -14,6 +14,7 @@ from datamodules.world.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
 from datamodules.world.identity import Looks
 from datamodules.world.template import ATLAS, REGIONS
 
+Mask = NDArray[np.bool_]
 CHANNELS = 5  # linear RGB, gloss, skin
 
 
@@ -67,7 +68,7 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
     x, y, z, level, azimuth = _head_map()
     canvas = np.concatenate(
         [np.broadcast_to(looks.skin, (*x.shape, 3)), np.full((*x.shape, 1), 0.32), np.ones((*x.shape, 1))], -1
-    )  # noqa: E501
+    )
     front = z > 0.02
     _paint_skin(canvas, x, y, front, looks, rng)
     _paint_creases(canvas, x, y, front, looks)
@@ -79,7 +80,7 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
     return canvas
 
 
-def _paint_skin(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, rng: np.random.Generator) -> None:
+def _paint_skin(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks, rng: np.random.Generator) -> None:
     mottle = 0.030 * noise(x.shape, 9, rng) + 0.022 * noise(x.shape, 2.5, rng) + 0.022 * noise(x.shape, 0.7, rng)
     canvas[..., :3] *= 1 + mottle[..., None] * np.array([0.7, 1.0, 1.0])
     red = pair(x, y, 0.045, -0.030, 0.018, 0.014) + 0.9 * bump(x, y, 0, -0.040, 0.014, 0.010)
@@ -92,7 +93,7 @@ def _paint_skin(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, r
     canvas[..., 3] += 0.14 * front * (bump(x, y, 0, 0.05, 0.035, 0.02) + bump(x, y, 0, -0.030, 0.008, 0.02))
 
 
-def _paint_creases(canvas: Array, x: Array, y: Array, front: Array, looks: Looks) -> None:
+def _paint_creases(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks) -> None:
     ax = np.abs(x)
     dark = 0.85 * np.exp(-0.5 * (((ax - 0.0066) / 0.0032) ** 2 + ((y + 0.0480) / 0.0021) ** 2) ** 1.5)
     dark += 0.30 * pair(x, y, 0.0195, -0.042, 0.0016, 0.006) + 0.22 * bump(x, y, 0, -0.0865, 0.016, 0.0025)
@@ -107,11 +108,11 @@ def _paint_creases(canvas: Array, x: Array, y: Array, front: Array, looks: Looks
     canvas[..., :3] *= 1 - 0.30 * neck[..., None]
 
 
-def _paint_lips(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, rng: np.random.Generator) -> None:
+def _paint_lips(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks, rng: np.random.Generator) -> None:
     line, ax = -0.0685, np.abs(x)
     span = np.clip(1 - (ax / 0.0278) ** 2, 0, None)
-    bow = 0.0072 + 0.0013 * np.exp(-0.5 * ((ax - 0.006) / 0.004) ** 2) - 0.0012 * np.exp(-0.5 * (ax / 0.003) ** 2)
-    upper, lower = line + bow * span**0.75, line - 0.0100 * span**0.6
+    bow = 0.0080 + 0.0013 * np.exp(-0.5 * ((ax - 0.006) / 0.004) ** 2) - 0.0012 * np.exp(-0.5 * (ax / 0.003) ** 2)
+    upper, lower = line + bow * span**0.75, line - 0.0112 * span**0.6
     share = smoothstep(-0.0006, 0.0008, upper - y) * smoothstep(-0.0006, 0.0010, y - lower) * (span > 0) * front
     lines = 1 + 0.06 * noise(x.shape, (3, 0.6), rng)
     _blend(canvas, looks.lips * lines[..., None] * np.where(y > line, 0.86, 1.0)[..., None], 0.92 * share)
@@ -120,7 +121,7 @@ def _paint_lips(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, r
     canvas[..., 3] += 0.22 * share
 
 
-def _paint_lids(canvas: Array, x: Array, y: Array, front: Array, looks: Looks) -> None:
+def _paint_lids(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks) -> None:
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
     near = smoothstep(1.12, 0.92, np.abs(across)) * front
     lash = np.array([0.012, 0.008, 0.006])
@@ -132,7 +133,7 @@ def _paint_lids(canvas: Array, x: Array, y: Array, front: Array, looks: Looks) -
     canvas[..., :3] *= 1 - (0.10 * pair(x, y, EYE[0], 0.006, 0.017, 0.006) * front)[..., None] * [0.8, 1, 0.9]
 
 
-def _paint_brows(canvas: Array, x: Array, y: Array, front: Array, looks: Looks, rng: np.random.Generator) -> None:
+def _paint_brows(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks, rng: np.random.Generator) -> None:
     along = (np.abs(x) - 0.0125) / 0.0385
     middle = 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
     width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.65 + 0.55 * looks.brow_weight)
@@ -151,11 +152,11 @@ def _paint_beard(canvas: Array, x: Array, y: Array, z: Array, looks: Looks, rng:
     if not looks.beard:
         return
     ax = np.abs(x)
-    edge = -0.052 + 0.55 * np.clip(ax - 0.030, 0, None) ** 0.8 * 0.9
-    cheeks = smoothstep(0.006, -0.006, y - edge) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
+    edge = -0.060 + 0.40 * np.clip(ax - 0.030, 0, None) ** 0.8
+    cheeks = smoothstep(0.009, -0.008, y - edge) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
     lip = pair(x, y, 0.012, -0.0555, 0.013, 0.0038) * 1.2
     share = np.clip(np.maximum(cheeks * (1 - bump(x, y, 0, -0.060, 0.010, 0.018) * 0.4), lip) * (z > -0.005), 0, 1)
-    grain = np.clip(0.75 + 0.30 * noise(x.shape, (1.6, 0.6), rng), 0, 1.2)
+    grain = np.clip(0.80 + 0.16 * noise(x.shape, (1.2, 0.6), rng), 0, 1.2)
     _blend(canvas, _brow_colour(looks) * 1.1, share * grain * (0.25 + 0.72 * looks.beard**1.5))
     canvas[..., 3] -= 0.2 * share
 
@@ -163,10 +164,11 @@ def _paint_beard(canvas: Array, x: Array, y: Array, z: Array, looks: Looks, rng:
 def _paint_scalp(canvas: Array, level: Array, azimuth: Array, looks: Looks, rng: np.random.Generator) -> None:
     """Roots that fade out at the hairline, so that the shell's edge is not a cut; a bald head keeps stubble."""
     bald = looks.hair_style == "bald"
-    style = HairStyle(recede=1.0) if bald else looks.cut
+    style = HairStyle(recede=2.6) if bald else looks.cut
     edge = hairline(np.broadcast_to(azimuth, level.shape) if azimuth.ndim < 2 else azimuth, style)
     ragged = edge + 0.07 * noise(level.shape, (1.5, 0.8), rng)
-    share = smoothstep(0.16, -0.14, level - ragged) * (0.30 if bald else 0.96)
+    fade = 0.9 if bald else 0.16
+    share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (0.32 if bald else 0.96)
     strands = 0.8 + 0.3 * noise(level.shape, (3, 0.6), rng)
     _blend(canvas, looks.hair_colour[None, None] * strands[..., None], share)
     canvas[..., 4] = (share < 0.5) | bald

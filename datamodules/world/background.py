@@ -15,7 +15,7 @@ def paint_background(rng: np.random.Generator, size: int) -> Array:
     picture = tone * (1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5))[..., None]
     for _ in range(rng.integers(4, 14)):
         _object(picture, x, y, rng)
-    blur = rng.uniform(0.006, 0.022) * size
+    blur = rng.uniform(0.010, 0.035) * size
     picture = gaussian_filter(picture, (blur, blur, 0))
     grain = gaussian_filter(rng.standard_normal((256, 256)), 1.5)[..., None] * 0.02
     step = 256 // size if size < 256 else 1
@@ -26,8 +26,8 @@ def paint_background(rng: np.random.Generator, size: int) -> Array:
 
 
 def _object(picture: Array, x: Array, y: Array, rng: np.random.Generator) -> None:
-    colour = rng.uniform(0.05, 0.9) * (1 + rng.uniform(-0.45, 0.45, 3))
-    cx, cy, kind = rng.uniform(0, 1), rng.uniform(0, 1), rng.integers(4)
+    colour = rng.uniform(0.05, 0.9) * (1 + rng.uniform(-0.28, 0.28, 3))
+    cx, cy, kind = rng.uniform(0, 1), rng.uniform(0, 1), rng.choice(4, p=(0.25, 0.35, 0.3, 0.1))
     width, height = rng.uniform(0.03, 0.16, 2)
     if kind == 0:
         inside = np.hypot(x - cx, y - cy) < width

@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from datamodules.world.person import Person, make_person
 from datamodules.world.scene import Frames, render
 from datamodules.world.setting import Setting, make_setting
 
-WORLD_VERSION = 2  # raised whenever the same specification would give other pictures
+WORLD_VERSION = 3  # raised whenever the same specification would give other pictures
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 
@@ -221,7 +222,7 @@ def _write_truth(
     spec: PortraitSpec, path: Path, clip: Clip, chunks: list[tuple[Frames, np.ndarray]], maps: bool
 ) -> None:
     frames = [chunk for chunk, _ in chunks]
-    truth = {
+    truth: dict[str, Any] = {
         "landmarks": torch.cat([f.landmarks for f in frames]).numpy().astype(np.float32),
         "rotation": np.concatenate([f.rotation for f in frames]).astype(np.float32),
         "translation": np.concatenate([f.translation for f in frames]).astype(np.float32),
@@ -252,7 +253,7 @@ def _write_tables(spec: PortraitSpec, folder: Path) -> None:
     aside.rename(folder / "world.json")
 
 
-def _write_csv(path: Path, header: list[str], rows: list[tuple[object, ...]]) -> None:
+def _write_csv(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

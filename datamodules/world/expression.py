@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.world.geometry import Array, bump, pair, smoothstep, turn_x, turn_y
 from datamodules.world.head import (
@@ -20,7 +21,7 @@ JAW_RADIANS = 0.30
 HINGE = np.array([0.0, -0.020, -0.005])
 _LID = 0.0011
 MOUTH_Y = -0.0685
-Side = Array
+Side = NDArray[np.int64]
 Field = Callable[[Array, Array, Side], tuple[Array | float, Array | float, Array | float]]
 
 
@@ -32,7 +33,8 @@ def _smile(sign: int) -> Field:
     def field(x: Array, y: Array, side: Side) -> tuple[Array, Array, Array]:
         corner = _corner(x, y, sign)
         cheek = bump(x, y, sign * 0.043, -0.036, 0.014, 0.012)
-        return sign * 0.0075 * corner, 0.0075 * corner + 0.003 * cheek, 0.0035 * cheek - 0.005 * corner
+        part = 0.0009 * side * bump(x, y, 0, MOUTH_Y, 0.018, 0.011)
+        return sign * 0.0075 * corner, 0.0075 * corner + 0.003 * cheek + part, 0.0035 * cheek - 0.005 * corner
 
     return field
 
@@ -49,7 +51,7 @@ FIELDS: dict[str, Field | None] = {
     "squint": None,
     "smile_right": _smile(-1),
     "smile_left": _smile(1),
-    "frown": lambda x, y, side: (0, -0.006 * pair(x, y, 0.025, -0.070, 0.011, 0.010), 0),
+    "frown": lambda x, y, side: (0, -0.0048 * pair(x, y, 0.025, -0.070, 0.011, 0.010), 0),
     "pucker": lambda x, y, side: (
         -0.36 * x * bump(x, y, 0, MOUTH_Y, 0.024, 0.012),
         0,
@@ -144,7 +146,7 @@ def _slide_lids(points: Array, eyes: Array, eye_open: float, expression: Array, 
     named = dict(zip(NAMES, expression, strict=True))
     blink = np.where(x < 0, named["blink_right"], named["blink_left"])
     squint = np.clip(named["squint"] + 0.45 * np.where(x < 0, named["smile_right"], named["smile_left"]), 0, 1)
-    upper = 0.0049 * eye_open * (1 - 0.20 * squint) + 0.004 * np.clip(gaze[1], -0.5, 0.3)
+    upper = 0.0054 * eye_open * (1 - 0.20 * squint) + 0.004 * np.clip(gaze[1], -0.5, 0.3)
     lower = -0.0041 * (1 - 0.35 * squint) + 0.0015 * gaze[1]
     edge = np.where(side > 0, upper + (-0.0028 - upper) * blink, lower + (-0.0031 - lower) * blink)
     slide = edge * eye_profile(x) * (1 - smoothstep(0, 0.016, np.abs(y)))

@@ -9,7 +9,7 @@ from datamodules.world.geometry import Array, loft, smoothstep
 from datamodules.world.head import sculpt
 from datamodules.world.parts import Grid, _as_grid
 
-ROWS, COLUMNS = 34, 81
+ROWS, COLUMNS = 30, 65
 STYLES = ("bald", "short", "parted", "bob", "long", "curly", "bun")
 
 

@@ -20,9 +20,9 @@ from datamodules.world.geometry import (
 )
 
 EYE = np.array([0.0320, 0.0, 0.0705])  # centre of the eyeball at +x
-EYE_RADIUS, EYE_HALF_WIDTH = 0.0125, 0.0155
+EYE_RADIUS, EYE_HALF_WIDTH = 0.0130, 0.0163
 MOUTH_HALF_WIDTH = 0.0255
-_ROWS_PER_LEVEL = (5, 5, 7, 12, 13, 13, 12, 13, 12, 8, 6, 5, 4, 4, 4)
+_ROWS_PER_LEVEL = (4, 4, 5, 8, 12, 12, 10, 12, 11, 7, 5, 4, 3, 3, 3)
 _RIM = {"upper": ((-0.0006, -0.0030), (0.0015, -0.0080)), "lower": ((0.0006, -0.0030), (-0.0015, -0.0080))}
 
 
@@ -65,8 +65,8 @@ def row_of(level: int) -> int:
 
 def columns() -> Array:
     """Azimuths of the columns from the back over -x, the face and +x to the back: dense on the face."""
-    face = np.arcsin(np.linspace(-0.8, 0.8, 61))
-    side = np.linspace(face[-1], np.pi, 19)[1:]
+    face = np.arcsin(np.linspace(-0.8, 0.8, 57))
+    side = np.linspace(face[-1], np.pi, 14)[1:]
     return np.concatenate([-side[::-1], face, side])
 
 

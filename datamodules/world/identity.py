@@ -18,12 +18,12 @@ def _below(y: Array, edge: float, reach: float) -> Array:
 # Displacement at one standard deviation, metres, of points x, y, z of the neutral mesh.
 MODES: dict[str, Field] = {
     "size": lambda x, y, z: (0.025 * x, 0.025 * y, 0.025 * z),
-    "skull_width": lambda x, y, z: (0.045 * x * smoothstep(-0.14, -0.04, y), 0, 0),
+    "skull_width": lambda x, y, z: (0.035 * x * smoothstep(-0.14, -0.04, y), 0, 0),
     "skull_height": lambda x, y, z: (0, 0.006 * smoothstep(0.02, 0.11, y), 0),
     "skull_depth": lambda x, y, z: (0, 0, 0.05 * z * smoothstep(0.02, -0.06, z) * smoothstep(-0.13, -0.05, y)),
     "face_length": lambda x, y, z: (0, -0.0055 * _below(y, 0.005, 0.12), 0),
-    "jaw_width": lambda x, y, z: (0.10 * x * bump(y, z, -0.085, 0.03, 0.030, 0.06), 0, 0),
-    "chin_width": lambda x, y, z: (0.22 * x * bump(x, y, 0, -0.108, 0.035, 0.016) * smoothstep(0, 0.05, z), 0, 0),
+    "jaw_width": lambda x, y, z: (0.07 * x * bump(y, z, -0.085, 0.03, 0.030, 0.06), 0, 0),
+    "chin_width": lambda x, y, z: (0.13 * x * bump(x, y, 0, -0.108, 0.035, 0.016) * smoothstep(0, 0.05, z), 0, 0),
     "chin_forward": lambda x, y, z: (0, 0, 0.0040 * bump(x, y, 0, -0.108, 0.03, 0.018) * smoothstep(0, 0.05, z)),
     "cheekbones": lambda x, y, z: _outwards(x, 0.0035 * pair(x, y, 0.052, -0.020, 0.018, 0.014) * (z > 0.01)),
     "fullness": lambda x, y, z: _outwards(x, 0.0045 * pair(x, y, 0.052, -0.062, 0.022, 0.026) * (z > -0.02)),
@@ -103,7 +103,7 @@ def draw_code(rng: np.random.Generator) -> Array:
 def draw_looks(rng: np.random.Generator) -> Looks:
     """An appearance whose cues vary independently, but for dark hair and eyes with dark skin."""
     tone = rng.uniform(0, len(_SKIN) - 1)
-    skin = _mixed(_SKIN, tone) * rng.uniform(0.92, 1.08) * (1 + rng.uniform(-0.05, 0.05, 3))
+    skin = _mixed(_SKIN, tone) * rng.uniform(0.95, 1.10) * (1 + rng.uniform(-0.03, 0.03, 3))
     age = rng.uniform()
     hair = _HAIR[rng.choice(8, p=_hair_odds(tone, age))] * rng.uniform(0.8, 1.25, 3).mean()
     iris = _IRIS[rng.choice(5, p=(0.75, 0.25, 0, 0, 0) if tone > 2.5 else (0.2, 0.22, 0.26, 0.18, 0.14))]

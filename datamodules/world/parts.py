@@ -79,9 +79,9 @@ def torso() -> Grid:
     y = np.array([-0.132, -0.144, -0.157, -0.172, -0.188, -0.205, -0.226, -0.255, -0.30, -0.36, -0.45, -0.55])
     wide = np.array([0.046, 0.062, 0.084, 0.114, 0.146, 0.174, 0.196, 0.208, 0.214, 0.216, 0.216, 0.216])
     deep = np.array([0.046, 0.058, 0.068, 0.076, 0.083, 0.090, 0.097, 0.105, 0.113, 0.118, 0.120, 0.120])
-    level = np.linspace(0, len(y) - 1, 27)
+    level = np.linspace(0, len(y) - 1, 21)
     rings = PchipInterpolator(np.arange(len(y)), np.stack([y, wide, deep], -1))(level)
-    turn = np.linspace(-np.pi, np.pi, 65)
+    turn = np.linspace(-np.pi, np.pi, 53)
     height, width, depth = (rings[:, None, i] for i in range(3))
     power = 0.8
     x = width * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power

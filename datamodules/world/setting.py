@@ -29,13 +29,13 @@ def make_setting(seed: np.random.SeedSequence, size: int) -> Setting:
     yaw, pitch, roll = np.radians(rng.uniform((-12, -6, -2), (12, 6, 2)))
     rotation = turn_z(roll) @ turn_x(pitch) @ turn_y(yaw)
     aim = np.array([rng.uniform(-0.012, 0.012), rng.uniform(0.010, 0.030), 0.0])
-    warm = rng.uniform(-0.12, 0.12)
+    warm = rng.uniform(-0.06, 0.10)
     ambient = np.zeros((9, 3))
     ambient[0] = rng.uniform(0.34, 0.50) * np.array([1 + warm * 0.5, 1, 1 - warm * 0.5])
-    ambient[1:4] = rng.normal(0, 0.09, (3, 1)) + np.array([[-0.12], [-0.08], [0]]) + rng.normal(0, 0.015, (3, 3))
+    ambient[1:4] = rng.normal(0, 0.09, (3, 1)) + np.array([[-0.12], [-0.08], [0]]) + rng.normal(0, 0.008, (3, 3))
     side = rng.choice([-1, 1]) * rng.uniform(0.2, 1.0)
     key = np.array([side, -rng.uniform(0.35, 0.9), -1.0])
-    colour = rng.uniform(0.75, 1.15) * np.array([1 + warm, 1, 1 - warm])
+    colour = rng.uniform(0.85, 1.25) * np.array([1 + warm, 1, 1 - warm])
     return Setting(
         float(focal), rotation, np.array([0, 0, distance]) - rotation @ aim, ambient,
         key / np.linalg.norm(key), colour, paint_background(rng, size),

@@ -143,13 +143,13 @@ def test_random_heads_are_of_human_size_without_degenerate_faces(codes: np.ndarr
     mesh = template()
     head = mesh.position[mesh.spans["head"]]
     faces = mesh.faces[(mesh.faces < mesh.spans["head"].stop).all(1)]
-    chin, crown = head[mesh.landmarks[8]], head[-1]
+    both = np.stack([head[mesh.landmarks[8]], head[-1]])
     for code in codes:
         moved = head + displacement(head, code)
         corners = moved[faces]
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         assert area.min() > 1e-10
-        ends = displacement(np.stack([chin, crown]), code) + [chin, crown]
+        ends = displacement(both, code) + both
         assert 0.20 < ends[1, 1] - ends[0, 1] < 0.28
 
 
