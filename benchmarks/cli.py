@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 from datamodules.base import PortraitDataModule
+from filelock import FileLock
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -63,7 +64,7 @@ class BenchmarkCLI(LightningCLI):
         """Names the run, meets its needs, and writes its configuration into its folder."""
         config = self.config[self.subcommand]
         self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
-        self.run_.lock.acquire()
+        self.run_.folder.mkdir(parents=True, exist_ok=True)
         config.checkpoint.dirpath = str(self.run_.needs.get("checkpoint", self.run_).folder)
         config.trainer.default_root_dir = str(self.run_.folder)
         if self.subcommand == "fit":
@@ -87,10 +88,8 @@ class BenchmarkCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs while holding the run's folder; a second process with the same run waits, and finds it done."""
-        try:
+        with FileLock(self.run_.folder / ".lock"):
             super()._run_subcommand(subcommand)
-        finally:
-            self.run_.lock.release()
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.fit's own arguments
         """Fits, from the last checkpoint where there is one, and records the run when it is complete."""
@@ -159,7 +158,12 @@ def parse(args: list[str]) -> Namespace:
     Args:
         args: What follows ``lightning``, the subcommand first.
     """
-    config = _parser().parse_args(args)
+    return _parsed(tuple(args))
+
+
+@cache
+def _parsed(args: tuple[str, ...]) -> Namespace:
+    config = _parser().parse_args(list(args))
     return config[config.subcommand]
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import lightning
 import torch
 import torchmetrics
-from filelock import FileLock
 from jsonargparse import Namespace
 
 from models.base import UserError
@@ -106,12 +104,6 @@ class Run:
     def checkpoint(self) -> Path:
         """The checkpoint that a fit leaves, and goes on from."""
         return self.folder / "last.ckpt"
-
-    @cached_property
-    def lock(self) -> FileLock:
-        """Held by the process that works on the run, so that a second one waits for its result."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / ".lock")
 
     @property
     def line(self) -> str:

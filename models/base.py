@@ -5,11 +5,9 @@ from typing import Any, ClassVar
 from lightning import LightningModule
 from torch import Tensor
 
-from models.tasks import Batch, DepthEstimate, perform
+from models.tasks import Batch, DepthEstimate, UserError, perform
 
-
-class UserError(ValueError):
-    """A mistake that the user can mend; the command line prints it as one sentence, without a traceback."""
+__all__ = ["PortraitModule", "UserError", "class_path"]
 
 
 class PortraitModule(LightningModule):

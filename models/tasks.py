@@ -14,6 +14,10 @@ DEPTH = "depth"
 TASKS = (*REENACTMENT, DEPTH)
 
 
+class UserError(ValueError):
+    """A mistake that the user can mend; the command line prints it as one sentence, without a traceback."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a method may know beside its inputs.
@@ -62,12 +66,12 @@ def perform(method: Any, batch: Batch) -> Tensor | DepthEstimate:  # noqa: ANN40
     """Calls the method of the task that a test batch names, and returns its output.
 
     Raises:
-        TypeError: If the method does not have the task.
+        UserError: If the method does not have the task.
     """
     task, oracle = batch["task"], getattr(method, "is_oracle", False)
     name = "estimate_depth" if task == DEPTH else "reenact"
     if not hasattr(method, name):
-        raise TypeError(f"{type(method).__name__} has no method '{name}', so it cannot do the task '{task}'.")
+        raise UserError(f"{type(method).__name__} has no method '{name}', so it cannot do '{task}'; choose another task.")
     if task == DEPTH:
         return method.estimate_depth(batch["image"], Context(truth=batch["depth"] if oracle else None))
     context = Context(batch["motion"], batch["initial"], batch["target"] if oracle else None)

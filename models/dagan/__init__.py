@@ -98,6 +98,12 @@ class DaGAN(PortraitModule):
             scheduler.step()
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """L1 of driving frames rebuilt from another frame of the same clip."""
+        fake = self.reenact(batch["source"], batch["driving"][:, None], Context())[:, 0]
+        error = (fake - batch["driving"]).abs().mean()
+        self.log("val/L1", error, prog_bar=True, sync_dist=True, batch_size=len(fake))
+
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``, all RGB in [0, 1] (FOMM, section 3.3).
 

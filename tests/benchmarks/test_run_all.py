@@ -116,19 +116,26 @@ def micro(tmp_path, portraits_root):
     return [*command, "--results", str(tmp_path / "runs"), "--devices", "cpu:0"]
 
 
-def test_killed_at_any_moment_it_goes_on_and_completes(micro, tmp_path):
-    for moment in (9, 14):
-        process = subprocess.Popen(micro, start_new_session=True, stdout=subprocess.DEVNULL)
-        time.sleep(moment)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*.json")}
+def kill_when(command, folder, pattern):
+    """Kills the benchmark and its runs as soon as a file of that pattern is there."""
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 90
+    while not list(folder.glob(pattern)) and process.poll() is None and time.time() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, f"no {pattern} before the end"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_in_a_fit_and_after_a_test_it_goes_on_and_completes(micro, tmp_path):
+    folder = tmp_path / "runs"
+    kill_when(micro, folder, "*/last.ckpt")
+    assert not list(folder.glob("*/*.json"))
+    kill_when(micro, folder, "*/metrics.json")
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.json")}
     done = subprocess.run(micro, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(list((tmp_path / "runs").glob("*/metrics.json"))) == 2
-    table = (tmp_path / "runs/tables/tiny/micro.md").read_text()
-    assert "n/a" not in table
-    logs = "".join(path.read_text() for path in (tmp_path / "runs").glob("*/log.txt"))
-    assert "This fit goes on from" in logs or len(before) > 0
+    assert len(list(folder.glob("*/metrics.json"))) == 2
+    assert "n/a" not in (folder / "tables/tiny/micro.md").read_text()
+    assert any("This fit goes on from" in path.read_text() for path in folder.glob("*/log.txt"))

@@ -3,7 +3,7 @@ import torch
 from kornia.filters import gaussian_blur2d
 
 from models.reference import BlurredCopy, ConstantDepth, CopySource, LuminanceDepth, NextFrame, Oracle, TrainMean
-from models.tasks import Context, perform
+from models.tasks import Context, UserError, perform
 
 
 @pytest.fixture
@@ -98,5 +98,5 @@ def test_only_oracles_are_given_the_truth(video):
 
 
 def test_a_method_without_the_task_is_named():
-    with pytest.raises(TypeError, match="CopySource has no method 'estimate_depth'"):
+    with pytest.raises(UserError, match="CopySource has no method 'estimate_depth'"):
         perform(CopySource(16), {"task": "depth"})
