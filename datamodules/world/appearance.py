@@ -12,6 +12,7 @@ from datamodules.world.geometry import Array, bump, pair, smoothstep
 from datamodules.world.hair import HairStyle, hairline
 from datamodules.world.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
 from datamodules.world.identity import Looks
+from datamodules.world.seeds import generator
 from datamodules.world.template import ATLAS, REGIONS
 
 Mask = NDArray[np.bool_]
@@ -20,7 +21,7 @@ CHANNELS = 5  # linear RGB, gloss, skin
 
 def paint(looks: Looks) -> NDArray[np.float64]:
     """The atlas ``5 S S`` of a person."""
-    rng = np.random.Generator(np.random.Philox(looks.texture_seed))
+    rng = generator(looks.texture_seed)
     atlas = np.zeros((CHANNELS, ATLAS, ATLAS))
     painters = {
         "head": paint_head, "torso": paint_torso, "hair": paint_hair, "eyes": paint_eye,
@@ -190,7 +191,7 @@ def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
 def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     """Sclera, iris and pupil on the eyeball's polar map."""
     u, v = texel_grid("eyes")
-    angle = np.degrees(parts._EYE_RINGS[-1]) * (np.hypot(u - 0.5, v - 0.5) * 2) ** 2
+    angle = np.degrees(parts.EYE_RINGS[-1]) * (np.hypot(u - 0.5, v - 0.5) * 2) ** 2
     turn = np.arctan2(v - 0.5, u - 0.5)
     canvas = np.zeros((*u.shape, CHANNELS))
     canvas[..., :3] = np.array([0.74, 0.70, 0.67]) * (1 - 0.25 * smoothstep(35, 65, angle)[..., None] * [0.3, 1, 1])

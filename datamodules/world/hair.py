@@ -7,7 +7,7 @@ from scipy.interpolate import PchipInterpolator
 
 from datamodules.world.geometry import Array, loft, smoothstep
 from datamodules.world.head import sculpt
-from datamodules.world.parts import Grid, _as_grid
+from datamodules.world.parts import Grid, as_grid
 
 ROWS, COLUMNS = 30, 65
 STYLES = ("bald", "short", "parted", "bob", "long", "curly", "bun")
@@ -47,7 +47,7 @@ def shell(style: HairStyle, rng: np.random.Generator) -> Grid:
     points = sculpt(loft(level, turn))
     thickness = _thickness(style, q, along, turn, drop, rng)
     points = points + _outward(points) * thickness[..., None]
-    return _as_grid(_hang(points, along, scalp_share, drop, rng))
+    return as_grid(_hang(points, along, scalp_share, drop, rng))
 
 
 def _outward(points: Array) -> Array:
@@ -89,4 +89,4 @@ def bun(size: float) -> Grid:
     radius = max(size, 0.01) * (1 + 0.06 * np.sin(5 * turn + 3 * angle))
     direction = np.stack([np.sin(angle) * np.sin(turn), np.cos(angle), np.sin(angle) * np.cos(turn)], -1)
     centre = np.array([0, 0.118 + 0.4 * size, -0.045]) if size > 0 else np.array([0, 0.03, -0.02])
-    return _as_grid(centre + radius[..., None] * direction)
+    return as_grid(centre + radius[..., None] * direction)

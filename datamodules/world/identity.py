@@ -1,6 +1,7 @@
 """Who a person is: coefficients of smooth displacement fields, and the looks that are no shape."""
 
 from collections.abc import Callable
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,7 @@ def draw_code(rng: np.random.Generator) -> Array:
 
 def draw_looks(rng: np.random.Generator) -> Looks:
     """An appearance whose cues vary independently, but for dark hair and eyes with dark skin."""
-    tone = rng.uniform(0, len(_SKIN) - 1)
+    tone = (len(_SKIN) - 1) * rng.uniform() ** 1.2
     skin = _mixed(_SKIN, tone) * rng.uniform(0.95, 1.10) * (1 + rng.uniform(-0.03, 0.03, 3))
     age = rng.uniform()
     hair = _HAIR[rng.choice(8, p=_hair_odds(tone, age))] * rng.uniform(0.8, 1.25, 3).mean()
@@ -132,8 +133,6 @@ def _hair_odds(tone: float, age: float) -> Array:
 
 
 def _garment_colours(rng: np.random.Generator) -> Array:
-    from colorsys import hsv_to_rgb
-
     hue, accent = rng.uniform(0, 1, 2)
     main = hsv_to_rgb(hue, rng.uniform(0.1, 0.75), rng.uniform(0.08, 0.75))
     other = hsv_to_rgb(accent, rng.uniform(0, 0.6), rng.uniform(0.1, 0.9))

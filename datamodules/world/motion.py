@@ -6,6 +6,7 @@ import numpy as np
 
 from datamodules.world.expression import NAMES
 from datamodules.world.geometry import Array
+from datamodules.world.seeds import generators
 
 LIMITS = np.radians([45.0, 20.0, 15.0])  # yaw, pitch, roll
 SHIFT = np.array([0.014, 0.010, 0.018])  # translation, metres
@@ -84,14 +85,14 @@ class Motion:
     """
 
     def __init__(self, seed: np.random.SeedSequence, span: float) -> None:
-        rngs = [np.random.Generator(np.random.Philox(s)) for s in _streams(seed, 12)]
+        rngs = generators(seed, 12)
         style = rngs[0]
         self.amplitude = LIMITS * style.uniform((0.55, 0.4, 0.3), (1.0, 0.9, 0.8))
         self.talk, self.mood = style.uniform(0.0, 0.75), style.uniform(0, 0.4)
         self.sway = style.uniform(0.15, 0.6, (6,)), style.uniform(0, 6.28, (6,))
         self.turns = Steps(rngs[1], span, (0.05, 0.7), (0.5, 1.3), 3)
         self.saccades = Steps(rngs[2], span, (0.25, 1.2), (0.05, 0.09), 2)
-        self.blinks = _blinks(rngs[3], span)
+        self.blinks = Pulses(rngs[3], span, (0.8, 4.5), (0.18, 0.28), 1.0)  # about one in three seconds
         self.syllables = Pulses(rngs[4], span, (0.17, 0.32), (0.20, 0.34), 0.25)
         self.shapes = Steps(rngs[5], span, (0.02, 0.15), (0.12, 0.25), 2)
         self.phrases = Steps(rngs[6], span, (0.6, 2.0), (0.2, 0.4), 1)
@@ -131,13 +132,3 @@ class Motion:
             "cheek_puff": 0.0,
         }  # fmt: skip
         return np.clip([strengths[name] for name in NAMES], 0, 1)
-
-
-def _blinks(rng: np.random.Generator, span: float) -> Pulses:
-    """Blinks at random moments, about one in three seconds, each of some 200 ms and complete."""
-    blinks = Pulses(rng, span, (0.8, 4.5), (0.18, 0.28), 1.0)
-    return blinks
-
-
-def _streams(seed: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
-    return [np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(count)]

@@ -8,10 +8,11 @@ from datamodules.world.geometry import Array, grid_faces
 
 Grid = tuple[Array, Array, NDArray[np.int64]]  # positions N 3, uv N 2 in [0, 1], faces F 3
 
-_EYE_RINGS = np.radians([0.5, 7, 13, 18, 22, 26, 29, 33, 40, 52, 70, 95])
+EYE_RINGS = np.radians([0.5, 7, 13, 18, 22, 26, 29, 33, 40, 52, 70, 95])
 
 
-def _as_grid(points: Array, flip: bool = False) -> Grid:
+def as_grid(points: Array, flip: bool = False) -> Grid:
+    """A part from a grid ``R C 3`` that is seen from the side where rows run down and columns to the right."""
     count_rows, count_columns = points.shape[:2]
     v, u = np.meshgrid(np.linspace(0, 1, count_rows), np.linspace(0, 1, count_columns), indexing="ij")
     index = np.arange(count_rows * count_columns).reshape(count_rows, count_columns)
@@ -21,11 +22,11 @@ def _as_grid(points: Array, flip: bool = False) -> Grid:
 
 def eyeball(radius: float) -> Grid:
     """A half sphere about the origin that looks along +z; uv is a polar map with the pupil in the middle."""
-    angle, turn = np.meshgrid(_EYE_RINGS, np.linspace(0, 2 * np.pi, 25), indexing="ij")
+    angle, turn = np.meshgrid(EYE_RINGS, np.linspace(0, 2 * np.pi, 25), indexing="ij")
     bulge = 1 + 0.035 * np.exp(-0.5 * (angle / 0.35) ** 4)
     points = np.stack([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)], -1)
-    vertices, _, faces = _as_grid(points * (radius * bulge)[..., None])
-    reach = np.sqrt(angle / _EYE_RINGS[-1]) * 0.5  # more texels for the iris
+    vertices, _, faces = as_grid(points * (radius * bulge)[..., None])
+    reach = np.sqrt(angle / EYE_RINGS[-1]) * 0.5  # more texels for the iris
     uv = np.stack([0.5 + reach * np.cos(turn), 0.5 - reach * np.sin(turn)], -1).reshape(-1, 2)
     return vertices, uv, faces
 
@@ -37,7 +38,7 @@ def teeth(upper: bool) -> Grid:
     height, turn = np.meshgrid(y, np.radians(np.linspace(-80, 80, 25)), indexing="ij")
     tilt = (height - y[2]) * (0.15 if upper else -0.15)
     points = np.stack([0.0235 * np.sin(turn), height, front - 0.034 * (1 - np.cos(turn)) - tilt], -1)
-    vertices, uv, faces = _as_grid(points)
+    vertices, uv, faces = as_grid(points)
     return vertices, uv if upper else uv * [1, -1] + [0, 1], faces
 
 
@@ -46,7 +47,7 @@ def tongue() -> Grid:
     v, u = np.meshgrid(np.linspace(0, 1, 8), np.linspace(-1, 1, 11), indexing="ij")
     width = 0.0175 * np.sqrt(np.clip(1 - v**4, 0.02, None))
     y = -0.0785 + 0.0045 * (1 - u**2) - 0.004 * v**2
-    vertices, uv, faces = _as_grid(np.stack([u * width, y, 0.035 + 0.041 * v], -1))
+    vertices, uv, faces = as_grid(np.stack([u * width, y, 0.035 + 0.041 * v], -1))
     return vertices, uv * [0.45, 1], faces
 
 
@@ -55,7 +56,7 @@ def cavity() -> Grid:
     angle, turn = np.meshgrid(np.linspace(0.03, np.pi / 2, 9), np.linspace(0, 2 * np.pi, 25), indexing="ij")
     x, y = 0.0290 * np.sin(angle) * np.cos(turn), -0.0690 + 0.0165 * np.sin(angle) * np.sin(turn)
     z = 0.0845 - 0.050 * np.cos(angle) - 20 * x**2
-    vertices, uv, faces = _as_grid(np.stack([x, y, z], -1))
+    vertices, uv, faces = as_grid(np.stack([x, y, z], -1))
     return vertices, uv * [0.45, 1] + [0.55, 0], faces
 
 
@@ -71,7 +72,7 @@ def ear(sign: int) -> Grid:
     flare = 0.35 * np.clip(back, -0.01, None)
     x = 0.0765 + lift + flare - 0.10 * (up < 0) * -up
     points = np.stack([sign * x, -0.014 + up, -0.016 - back - 0.15 * -up], -1)
-    return _as_grid(points, flip=sign < 0)
+    return as_grid(points, flip=sign < 0)
 
 
 def torso() -> Grid:
@@ -87,4 +88,4 @@ def torso() -> Grid:
     x = width * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power
     z = -0.024 + depth * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power
     dip = 0.012 * np.clip(np.cos(turn), 0, 1) ** 2 * np.exp(-(((height + 0.155) / 0.03) ** 2))
-    return _as_grid(np.stack([x, height - dip, z], -1))
+    return as_grid(np.stack([x, height - dip, z], -1))

@@ -9,6 +9,7 @@ from datamodules.world.geometry import Array
 from datamodules.world.hair import bun, shell
 from datamodules.world.head import EYE
 from datamodules.world.identity import Looks, displacement, draw_code, draw_looks
+from datamodules.world.seeds import generators
 from datamodules.world.template import template
 
 
@@ -28,8 +29,8 @@ class Person:
 
 def make_person(seed: np.random.SeedSequence) -> Person:
     """Draws a person; the same seed gives the same person in every process."""
-    shape, looks_seed, hair = (np.random.Generator(np.random.Philox(s)) for s in _children(seed, 3))
-    code, looks = draw_code(shape), draw_looks(looks_seed)
+    shape, looks_rng, hair = generators(seed, 3)
+    code, looks = draw_code(shape), draw_looks(looks_rng)
     mesh = template()
     neutral = mesh.position.copy()
     neutral[mesh.spans["hair"]] = shell(looks.cut, hair)[0]
@@ -40,11 +41,3 @@ def make_person(seed: np.random.SeedSequence) -> Person:
     for name, before, after in zip(("eye_right", "eye_left"), eyes, moved, strict=True):
         rest[mesh.spans[name]] = neutral[mesh.spans[name]] - before + after
     return Person(code, looks, rest, moved, paint(looks))
-
-
-def _children(seed: np.random.SeedSequence, count: int) -> list[np.random.SeedSequence]:
-    """Child seeds that do not depend on how often the parent was asked."""
-    return [
-        np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i), pool_size=seed.pool_size)
-        for i in range(count)
-    ]

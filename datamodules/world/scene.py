@@ -75,9 +75,9 @@ def render(person: Person, setting: Setting, moments: list[Moment], size: int, t
         size: Image side in pixels.
         truth: Whether depth and skin are wanted beside the pictures.
     """
-    world = np.stack([pose_vertices(person, moment) for moment in moments])
-    seen = (world[..., None, :] * setting.rotation).sum(-1) + setting.translation
-    vertices = torch.from_numpy(seen).float()
+    world = [pose_vertices(person, moment) for moment in moments]
+    seen = [frame @ setting.rotation.T + setting.translation for frame in world]
+    vertices = torch.from_numpy(np.stack(seen)).float()
     painter = Painter(person, setting, size)
     maps = [painter.truth(frame) for frame in vertices] if truth else []
     poses = [head_pose(moment) for moment in moments]

@@ -6,6 +6,7 @@ import numpy as np
 
 from datamodules.world.background import paint_background
 from datamodules.world.geometry import Array, turn_x, turn_y, turn_z
+from datamodules.world.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Setting:
 
 def make_setting(seed: np.random.SeedSequence, size: int) -> Setting:
     """Draws a setting; focal length, distance and framing belong together (35 to 85 mm, 0.6 to 1.2 m)."""
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = generator(seed)
     distance, height = rng.uniform(0.62, 1.2), rng.uniform(0.315, 0.375)
     focal = np.clip(distance / height, 35 / 24, 85 / 24)
     yaw, pitch, roll = np.radians(rng.uniform((-12, -6, -2), (12, 6, 2)))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from datamodules.world import parts
 from datamodules.world.geometry import EYE_LEVEL, MOUTH_LEVEL, Array
 from datamodules.world.hair import HairStyle, bun, shell
-from datamodules.world.head import EYE, EYE_HALF_WIDTH, EYE_RADIUS, MOUTH_HALF_WIDTH, head_grid, row_of
+from datamodules.world.head import EYE, EYE_HALF_WIDTH, EYE_RADIUS, MOUTH_HALF_WIDTH, columns, head_grid, row_of, rows
 
 ATLAS = 512
 # Texture regions x, y, width, height in texels of the atlas.
@@ -106,8 +106,6 @@ def _jaw() -> list[int]:
     azimuth = np.linspace(-1.42, 1.42, 17)
     rise = np.abs(azimuth) / 1.42
     level = np.interp(rise, [0, 0.25, 0.5, 0.75, 1.0], [10.85, 10.6, 9.8, 8.0, 5.4])
-    from datamodules.world.head import columns, rows  # the grid's own axes
-
     return [
         int(head.grid[np.abs(rows() - lv).argmin(), np.abs(columns() - az).argmin()])
         for lv, az in zip(level, azimuth, strict=True)

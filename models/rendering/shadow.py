@@ -56,6 +56,6 @@ def _axes(light: Tensor) -> Tensor:
 
 
 def _to_light(points: Tensor, axes: Tensor, centre: Tensor, scale: float, resolution: int) -> Tensor:
-    local = ((points - centre)[:, None] * axes).sum(-1)
+    local = (points - centre) @ axes.T
     flat = local[:, :2] * scale + (resolution - 1) / 2
     return torch.cat([flat, local[:, 2:] + _FAR_AWAY], dim=1)

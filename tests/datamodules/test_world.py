@@ -71,15 +71,15 @@ def test_a_target_has_the_drivers_motion_and_the_sources_camera():
     target, target_code = render_frames(SPEC, Clip("test", 0, 0, driver=driving), [2], truth=False)
     assert np.array_equal(code, target_code)
     assert torch.equal(own.intrinsics, target.intrinsics)
-    source_view = export._setting_of(SPEC.seed, "test", 0, 0, SPEC.image_size).rotation
-    driving_view = export._setting_of(SPEC.seed, "test", 1, 0, SPEC.image_size).rotation
+    source_view = export.setting_of(SPEC.seed, "test", 0, 0, SPEC.image_size).rotation
+    driving_view = export.setting_of(SPEC.seed, "test", 1, 0, SPEC.image_size).rotation
     assert np.allclose(source_view.T @ target.rotation[0], driving_view.T @ drive.rotation[0])
 
 
 def test_depth_lies_on_the_posed_mesh_and_landmarks_on_its_vertices():
     clip = Clip("test", 2, 0)
     frames, _ = render_frames(SPEC, clip, [2])
-    setting = export._setting_of(SPEC.seed, "test", 2, 0, SPEC.image_size)
+    setting = export.setting_of(SPEC.seed, "test", 2, 0, SPEC.image_size)
     moving = Motion(np.random.SeedSequence(SPEC.seed, spawn_key=(1, 2, 2, 0)), SPEC.frames_per_clip / SPEC.fps)
     world = pose_vertices(person_of(SPEC.seed, "test", 2), moving(2 / SPEC.fps))
     mesh = world @ setting.rotation.T + setting.translation
@@ -187,7 +187,7 @@ def test_people_blink_look_around_talk_and_turn():
     times = np.arange(0, 30, 0.04)
     yaw, gaze, rates = [], [], []
     for number in range(8):
-        moments = [motion(number)(t) for t in times] if number < 1 else list(map(motion(number), times))
+        moments = list(map(motion(number), times))
         blink = np.array([m.expression[NAMES.index("blink_left")] for m in moments]) > 0.6
         rates.append((np.diff(blink.astype(int)) == 1).sum() / 30)
         yaw.append(np.ptp([m.angles[0] for m in moments]))
