@@ -110,7 +110,7 @@ def html(sheet: Sheet) -> str:
             (title, [_verdict(verdict_text(sheet, v, HTML)) for v in verdicts]) for title, verdicts in sheet.families
         ],
         verdict_heads=VERDICT_HEADS,
-        notes=sheet.notes,
+        notes=[*sheet.notes, sheet.origin],
     )
 
 

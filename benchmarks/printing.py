@@ -78,7 +78,7 @@ def markdown(sheet: Sheet) -> str:
         figures = [[name, *texts] for name, texts in published_texts(block).items()]
         parts += [f"**Published figures: another protocol, not comparable.** {block.note}"]
         parts += [_pipes(["", *block.columns], figures)]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in sheet.notes)]) + "\n"
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in [*sheet.notes, sheet.origin])]) + "\n"
 
 
 def summary(sheet: Sheet, folder: str) -> str:
@@ -87,18 +87,19 @@ def summary(sheet: Sheet, folder: str) -> str:
     if sheet.claims:
         parts += ["**Claims of the paper**", _markdown_verdicts(sheet, sheet.claims)]
     if sheet.checks:
-        holding = sum(verdict.outcome == "holds" for verdict in sheet.checks)
-        parts += [f"{holding} of the {len(sheet.checks)} checks of the benchmark itself hold."]
+        failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in sheet.checks if v.outcome != "holds"]
+        holding = f"{len(sheet.checks) - len(failing)} of the {len(sheet.checks)} checks of the benchmark itself hold"
+        parts += [f"{holding}; not so: {'; '.join(failing)}." if failing else f"{holding}."]
     name = sheet.table.name
     links = ", ".join(f"[{what}]({folder}/{name}{suffix})" for what, suffix in LINKS.items())
-    return "\n\n".join([*parts, f"{sheet.notes[-1]} · {links}"])
+    return "\n\n".join([*parts, f"{sheet.origin} · {links}"])
 
 
 def latex(sheet: Sheet) -> str:
     r"""Table floats to be read by ``\input``; the preamble needs booktabs and graphicx."""
     table = sheet.table
     tabulars = "\n\\par\\medskip\n".join(_latex_table(sheet, name, columns) for name, columns in sheet.slices)
-    parts = [_float(table.title, f"tab:{table.name}", tabulars, sheet.notes)]
+    parts = [_float(table.title, f"tab:{table.name}", tabulars, [*sheet.notes, sheet.origin])]
     for title, verdicts in sheet.families:
         texts = [verdict_text(sheet, v, LATEX) for v in verdicts]
         lines = [[_tex(t[0]), _tex(t[1]), _tex_marks(t[2]), *map(_tex, t[3:])] for t in texts]

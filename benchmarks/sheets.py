@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.layout import METRICS, Column, Published, Row, Table
-from benchmarks.verdicts import Cell, Mark, Verdict, judge, rank, summarise
+from benchmarks.verdicts import Cell, Comparison, Mark, Verdict, judge, rank, summarise
 from metrics.statistics import MIN_VIDEOS, RESAMPLES
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
@@ -35,7 +35,7 @@ class Style:
         number = f"{cell.value:.{digits}f}" + ("" if np.isnan(cell.seed_std) else f" ± {cell.seed_std:.{digits}f}")
         return {"best": self.best, "second": self.second, "": "{}"}[mark].format(number) + self.bounds(cell, digits)
 
-    def bounds(self, cell: Any, digits: int) -> str:  # noqa: ANN401 - anything with low and high
+    def bounds(self, cell: Cell | Comparison, digits: int) -> str:
         """The interval, or that there are too few videos for one."""
         inside = "n too small" if np.isnan(cell.low) else f"{cell.low:.{digits}f}, {cell.high:.{digits}f}"
         return self.interval.format(inside)
@@ -43,7 +43,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table with its cells, verdicts and notes."""
+    """A table with its cells, verdicts, notes, and the line that says what the numbers rest on."""
 
     table: Table
     cells: dict[tuple[str, int], Cell | None]
@@ -51,6 +51,7 @@ class Sheet:
     claims: list[Verdict]
     checks: list[Verdict]
     notes: list[str]
+    origin: str
 
     @property
     def blocks(self) -> list[tuple[str, list[Row]]]:
@@ -102,8 +103,9 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> 
     methods = [row.name for row in table.rows if row.kind == "method"]
     ranks = [rank(scores, methods, column.test, column.metric) for column in table.columns]
     marks = {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
-    notes = [*_reading(), *_counts(table, cells), *_protocols(table), _origin(provenance)]
-    return Sheet(table, cells, marks, judge(scores, table.claims), judge(scores, table.checks), notes)
+    notes = [*_reading(), *_oddities(table, cells), *_protocols(table)]
+    origin = _origin(table, cells, provenance)
+    return Sheet(table, cells, marks, judge(scores, table.claims), judge(scores, table.checks), notes, origin)
 
 
 def head(metric: str) -> str:
@@ -152,18 +154,10 @@ def _reading() -> list[str]:
     ]
 
 
-def _counts(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
-    sizes: dict[str, dict[str, None]] = {protocol(table, column): {} for column in table.columns}
-    left_out: list[str] = []
-    flagged: dict[str, None] = {}
-    for (row, i), cell in cells.items():
-        column = table.columns[i]
-        if cell is None:
-            continue
-        sizes[protocol(table, column)][f"{cell.videos} videos, {cell.frames} frames"] = None
-        left_out += [f"{row}, {column.metric}, {column.test}: {cell.excluded}"] if cell.excluded else []
-        flagged |= {f"{row}: {cell.flagged}": None} if cell.flagged else {}
-    yield "n: " + "; ".join(f"{name}: {' or '.join(size) or 'not run'}" for name, size in sizes.items()) + "."
+def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
+    found = [(row, table.columns[i], cell) for (row, i), cell in cells.items() if cell]
+    left_out = [f"{row}, {c.metric}, {c.test}: {cell.excluded}" for row, c, cell in found if cell.excluded]
+    flagged = dict.fromkeys(f"{row}: {cell.flagged}" for row, _, cell in found if cell.flagged)
     if left_out:
         yield f"Frames left out of the mean, identical to the truth or without a mask: {'; '.join(left_out)}."
     if flagged:
@@ -175,5 +169,12 @@ def _protocols(table: Table) -> Iterable[str]:
         yield f"{name}: {METRICS[name].protocol}."
 
 
-def _origin(provenance: dict[str, Any]) -> str:
-    return " · ".join(f"{key} {value}" for key, value in provenance.items() if value not in ("", None))
+def _origin(table: Table, cells: dict[tuple[str, int], Cell | None], provenance: dict[str, Any]) -> str:
+    """Videos and frames of each protocol (more than one count where rows differ), then what the runs recorded."""
+    sizes: dict[str, dict[str, None]] = {protocol(table, column): {} for column in table.columns}
+    for (_, i), cell in cells.items():
+        if cell:
+            sizes[protocol(table, table.columns[i])][f"{cell.videos} videos, {cell.frames} frames"] = None
+    counts = [f"{name}: {' or '.join(size) or 'not run'}" for name, size in sizes.items()]
+    recorded = [f"{key} {value}" for key, value in provenance.items() if value not in ("", None)]
+    return " · ".join([*counts, *recorded])

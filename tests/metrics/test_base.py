@@ -10,19 +10,26 @@ import torch
 
 from metrics.image import L1
 
+PLANS = {  # what each of two processes sees, batch by batch
+    "unequal batches": [[[0, 1, 2, 3], [4, 5], [6]], [[7, 8, 9, 10, 11]]],
+    "a process without data": [[list(range(12))], []],
+    "a sampler that repeats to fill up": [[[0, 2, 4, 6], [8, 10, 0]], [[1, 3, 5, 7], [9, 11, 1, 0]]],
+}
 WORKER = """
 import json, sys
 import torch, torch.distributed as dist
 from metrics.image import L1
 
-rank, world, store, plan = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+rank, store, plans = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 frames = torch.rand(12, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-metric = L1()
-for batch in plan[rank]:
-    metric.update(frames[batch], 1 - frames[batch], [f"v{i % 3}/{i}" for i in batch])
-value, samples = metric.compute().item(), metric.per_sample()
-print(json.dumps([value, sorted(samples.items())]))
+results = {}
+for name, plan in plans.items():
+    metric = L1()
+    for batch in plan[rank]:
+        metric.update(frames[batch], 1 - frames[batch], [f"v{i % 3}/{i}" for i in batch])
+    results[name] = [metric.compute().item(), sorted(metric.per_sample().items())]
+print(json.dumps(results))
 dist.destroy_process_group()
 """
 
@@ -38,34 +45,35 @@ def _single(batches):
     return metric
 
 
-def _distributed(plan, folder):
-    command = [sys.executable, "-c", WORKER]
-    arguments = [[str(rank), str(len(plan)), str(folder / "store"), json.dumps(plan)] for rank in range(len(plan))]
-    root = Path(__file__).parents[2]
+def _in_two_processes(folder):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     processes = [
-        subprocess.Popen(command + a, stdout=subprocess.PIPE, cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        for a in arguments
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(rank), str(folder / "store"), json.dumps(PLANS)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env=environment,
+        )
+        for rank in (0, 1)
     ]
     outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(plan)
+    assert [process.returncode for process in processes] == [0, 0]
     return [json.loads(out.splitlines()[-1]) for out in outputs]
 
 
-@pytest.mark.parametrize(
-    "plan",
-    [
-        [[[0, 1, 2, 3], [4, 5], [6]], [[7, 8, 9, 10, 11]]],  # unequal batches
-        [[list(range(12))], []],  # a process without data
-        [[[0, 2, 4, 6], [8, 10, 0]], [[1, 3, 5, 7], [9, 11, 1, 0]]],  # a sampler that repeats to fill up
-    ],
-    ids=["unequal", "empty", "repeated"],
-)
-def test_two_processes_give_what_one_gives(plan, tmp_path):
+def test_two_processes_give_what_one_gives(tmp_path):
     alone = _single([list(range(12))])
-    expected = [alone.compute().item(), sorted(map(list, alone.per_sample().items()))]
-    for value, samples in _distributed(plan, tmp_path):
-        assert value == expected[0]
-        assert [[key, tuple(score)] for key, score in samples] == expected[1]
+    value = alone.compute().item()
+    samples = [[key, list(score)] for key, score in sorted(alone.per_sample().items())]
+    assert len(samples) == 12
+    for results in _in_two_processes(tmp_path):
+        assert results == {name: [value, samples] for name in PLANS}
+
+
+def test_merging_the_states_of_two_halves_gives_the_whole():
+    first, second = _single([[0, 1, 2], [3]]), _single([[4, 5, 6, 7, 8], [9, 10, 11]])
+    first.merge_state(second)
+    assert first.compute() == _single([list(range(12))]).compute()
 
 
 def test_order_and_size_of_batches_do_not_matter():

@@ -164,7 +164,7 @@ def test_an_empty_mask_is_no_score(face_depth):
         value, status = metric.per_sample()[metric.sample_key("a/0")]
         assert np.isnan(value)
         assert status == Status.EMPTY_MASK
-        assert np.isnan(metric.compute())
+        assert np.isnan(metric.compute().item())
 
 
 @pytest.mark.parametrize(
