@@ -194,14 +194,14 @@ def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     angle = np.degrees(parts.EYE_RINGS[-1]) * (np.hypot(u - 0.5, v - 0.5) * 2) ** 2
     turn = np.arctan2(v - 0.5, u - 0.5)
     canvas = np.zeros((*u.shape, CHANNELS))
-    canvas[..., :3] = np.array([0.74, 0.70, 0.67]) * (1 - 0.25 * smoothstep(35, 65, angle)[..., None] * [0.3, 1, 1])
+    canvas[..., :3] = np.array([0.68, 0.65, 0.63]) * (1 - 0.45 * smoothstep(28, 62, angle)[..., None] * [0.6, 1, 1])
     fibres = sum(
         a * np.sin(k * turn + p) for k, a, p in zip((9, 17, 29), (0.12, 0.12, 0.1), rng.uniform(0, 6, 3), strict=True)
     )
     iris = looks.iris * (1.1 + fibres + 0.5 * bump(angle, turn, 14, 0, 5, 9))[..., None] * 1.2
-    _blend(canvas, iris, smoothstep(30.0, 27.5, angle))
-    canvas[..., :3] *= 1 - (0.65 * np.exp(-0.5 * ((angle - 28.5) / 1.8) ** 2))[..., None]
-    _blend(canvas, np.full(3, 0.004), smoothstep(12.5, 10.5, angle))
+    _blend(canvas, iris, smoothstep(26.5, 24.5, angle))
+    canvas[..., :3] *= 1 - (0.65 * np.exp(-0.5 * ((angle - 25.2) / 1.7) ** 2))[..., None]
+    _blend(canvas, np.full(3, 0.004), smoothstep(11.2, 9.4, angle))
     canvas[..., 3] = 1.0
     return canvas
 

@@ -156,13 +156,15 @@ def _slide_lids(points: Array, eyes: Array, eye_open: float, expression: Array, 
     return _rest_on_sphere(out, centre, head.lid_rim[region])
 
 
-def _rest_on_sphere(points: Array, centre: Array, rim: Array) -> Array:
+def _rest_on_sphere(points: Array, centre: Array, rim: NDArray[np.bool_]) -> Array:
+    """Lays the lids on the eyeballs, and tucks their rims in so that no gap is left at the corners."""
     offset = points - centre
-    radius = np.where(rim, EYE_RADIUS * 0.96, EYE_RADIUS + _LID)
-    inside = radius**2 - (offset[:, :2] ** 2).sum(1)
+    across = np.hypot(offset[:, 0], offset[:, 1])
+    tucked = np.where(rim, np.minimum(1, 0.92 * EYE_RADIUS / np.maximum(across, 1e-9)), 1)
+    radius = np.where(rim, 0.96 * EYE_RADIUS, EYE_RADIUS + _LID)
+    inside = radius**2 - (across * tucked) ** 2
     sphere = np.sign(inside) * np.sqrt(np.abs(inside))
     gap = offset[:, 2] - sphere
     soft = 0.5 * (offset[:, 2] + sphere + np.sqrt(gap**2 + 0.0018**2))
-    out = points.copy()
-    out[:, 2] = centre[:, 2] + np.where(rim, np.where(inside > 0, sphere, offset[:, 2]), soft)
-    return out
+    depth = np.where(rim, sphere, soft)
+    return centre + np.stack([offset[:, 0] * tucked, offset[:, 1] * tucked, depth], -1)

@@ -19,8 +19,8 @@ from datamodules.world.geometry import (
     smoothstep,
 )
 
-EYE = np.array([0.0320, 0.0, 0.0705])  # centre of the eyeball at +x
-EYE_RADIUS, EYE_HALF_WIDTH = 0.0130, 0.0163
+EYE = np.array([0.0320, 0.0, 0.0688])  # centre of the eyeball at +x
+EYE_RADIUS, EYE_HALF_WIDTH = 0.0147, 0.0163
 MOUTH_HALF_WIDTH = 0.0255
 _ROWS_PER_LEVEL = (4, 4, 5, 8, 12, 12, 10, 12, 11, 7, 5, 4, 3, 3, 3)
 _RIM = {"upper": ((-0.0006, -0.0030), (0.0015, -0.0080)), "lower": ((0.0006, -0.0030), (-0.0015, -0.0080))}
