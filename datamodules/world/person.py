@@ -35,6 +35,9 @@ def make_person(seed: np.random.SeedSequence) -> Person:
     neutral = mesh.position.copy()
     neutral[mesh.spans["hair"]] = shell(looks.cut, hair)[0]
     neutral[mesh.spans["bun"]] = bun(looks.cut.bun)[0]
+    if looks.cut.hang:  # ears lie flat under hanging hair
+        for name in ("ear_right", "ear_left"):
+            neutral[mesh.spans[name], 0] *= 0.92
     rest = neutral + displacement(neutral, code)
     eyes = np.stack([EYE * [-1, 1, 1], EYE])
     moved = eyes + displacement(eyes, code)
