@@ -86,6 +86,7 @@ class Table:
         claims: The paper's orderings.
         checks: Our own expectations of a working benchmark, corrected for multiplicity apart from the claims.
         published: The paper's figures.
+        note: What a reader has to know of this table, printed before the other notes.
         name: The file's name, without suffix.
     """
 
@@ -97,6 +98,7 @@ class Table:
     claims: list[Claim] = field(default_factory=list)
     checks: list[Claim] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
+    note: str = ""
     name: str = ""
 
     def tests_of(self, row: Row) -> list[str]:

@@ -103,7 +103,7 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> 
     methods = [row.name for row in table.rows if row.kind == "method"]
     ranks = [rank(scores, methods, column.test, column.metric) for column in table.columns]
     marks = {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
-    notes = [*_reading(), *_oddities(table, cells), *_protocols(table)]
+    notes = [*filter(None, [table.note]), *_reading(), *_oddities(table, cells), *_protocols(table)]
     origin = _origin(table, cells, provenance)
     return Sheet(table, cells, marks, judge(scores, table.claims), judge(scores, table.checks), notes, origin)
 

@@ -36,6 +36,7 @@ CONTENT = {
         {"text": "ours beats absent", "better": "ours_1", "worse": "absent", "test": "self", "metric": "L1"},
     ],
     "published": [{"note": "elsewhere", "columns": ["L1 ↓"], "rows": {"ours_1": [0.04], "old": [0.125]}}],
+    "note": "Read with care.",
     "name": "small",
 }
 ERRORS = {"ours_1": 0.0500, "near <b>": 0.0501, "far": 0.0600, "copy": 0.0900}
@@ -222,7 +223,14 @@ def test_markdown_says_what_was_computed(written, scores):
     assert f"| **{ours.value:.4f} ± {ours.seed_std:.4f}** [{ours.low:.4f}, {ours.high:.4f}] " in text
     assert f"| <ins>{far.value:.4f} ± {far.seed_std:.4f}</ins> [{far.low:.4f}, {far.high:.4f}] " in text
     assert re.search(r"\| absent +\| n/a \(not run\) +\| n/a \(not run\) +\|", text)
-    for piece in ("L1 ↓", "PSNR ↑ (dB)", "Self reenactment, absolute motion", "12 videos, 60 frames", "0123456789"):
+    for piece in (
+        "L1 ↓",
+        "PSNR ↑ (dB)",
+        "Self reenactment, absolute motion",
+        "12 videos, 60 frames",
+        "0123456789",
+        "- Read with care.",
+    ):
         assert piece in text
     assert re.search(r"ours beats far .*\| 2 of 2 +\| \*\*holds\*\* ", text)
     published = text.split("another protocol, not comparable")[1]
