@@ -1,7 +1,7 @@
 """Still backgrounds: walls, windows, shelves and blurred lights."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, zoom
 
 from datamodules.world.geometry import Array
 
@@ -17,11 +17,8 @@ def paint_background(rng: np.random.Generator, size: int) -> Array:
         _object(picture, x, y, rng)
     blur = rng.uniform(0.010, 0.035) * size
     picture = gaussian_filter(picture, (blur, blur, 0))
-    grain = gaussian_filter(rng.standard_normal((256, 256)), 1.5)[..., None] * 0.02
-    step = 256 // size if size < 256 else 1
-    coarse = grain[::step, ::step][:size, :size]
-    if coarse.shape[0] == size:
-        picture = picture + coarse
+    grain = zoom(gaussian_filter(rng.standard_normal((256, 256)), 1.5), size / 256, order=1)
+    picture = picture + 0.02 * grain[..., None]
     return np.clip(picture, 0.02, 0.98).transpose(2, 0, 1)
 
 
