@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from datamodules.base import PortraitDataModule
 from filelock import FileLock
 from jsonargparse import Namespace
 from lightning import Trainer
@@ -17,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from benchmarks import runs
 from benchmarks.evaluation import Evaluator, PredictionWriter
+from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, UserError
 
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
@@ -62,6 +62,7 @@ class BenchmarkCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Names the run, meets its needs, and writes its configuration into its folder."""
+        assert self.subcommand is not None
         config = self.config[self.subcommand]
         self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
         self.run_.folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,9 @@ class BenchmarkCLI(LightningCLI):
                 runs.meet(need, name)
         else:
             config.ckpt_path = config.ckpt_path or runs.checkpoint_for(self.run_)
-        self.parser.save(self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_validation=True)
+        self.parser.save(
+            self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_validation=True
+        )
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
@@ -104,7 +107,7 @@ class BenchmarkCLI(LightningCLI):
             print(f"This fit goes on from {self.run_.checkpoint}.")
             kwargs["ckpt_path"] = self.run_.checkpoint
         self.trainer.fit(**kwargs)
-        if not self.trainer.fast_dev_run:
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._record()
 
     def _record(self) -> None:

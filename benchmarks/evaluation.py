@@ -8,14 +8,14 @@ import pandas as pd
 import torch.distributed as dist
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from metrics.base import PerSampleMetric
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.image import L1, PSNR, SSIM
 from PIL import PngImagePlugin
 from torch import Tensor
 
 from benchmarks import figures, runs
-from models.base import UserError
+from metrics.base import PerSampleMetric
+from metrics.depth import RMSE, AbsRel, Delta1, NormalError
+from metrics.image import L1, PSNR, SSIM
+from models.base import PortraitModule, UserError
 from models.tasks import DEPTH, Batch, DepthEstimate
 
 TASK_METRICS: dict[str, tuple[type[PerSampleMetric], ...]] = {
@@ -115,8 +115,9 @@ class Evaluator(Callback):
 
     def _write(self, trainer: Trainer, model: LightningModule, values: dict[str, float], table: pd.DataFrame) -> None:
         folder = self.run.folder
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        assert isinstance(model, PortraitModule)
         aside = folder / f"{SAMPLES}.part"
         table.to_parquet(aside, index=False)
         aside.replace(folder / SAMPLES)

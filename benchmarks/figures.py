@@ -21,8 +21,7 @@ def picture_row(outputs: Tensor | DepthEstimate, batch: Batch, columns: int = 4)
         assert isinstance(outputs, DepthEstimate)
         return _depth_row(outputs, batch, columns)
     assert isinstance(outputs, Tensor)
-    length = outputs.shape[1]
-    chosen = torch.linspace(0, length - 1, min(columns, length)).round().long()
+    chosen = _spread(outputs.shape[1], columns)
     source = batch["source"][0]
     blank = torch.ones_like(source)
     lines = [torch.stack([source, *batch["driving"][0, chosen]]), torch.stack([blank, *outputs[0, chosen]])]
@@ -53,12 +52,14 @@ def _line(tiles: Tensor) -> Tensor:
 
 def _depth_row(estimate: DepthEstimate, batch: Batch, columns: int) -> Tensor:
     nearness = estimate.map if estimate.kind != "depth" else -estimate.map
-    lines = [
-        batch["image"][:columns],
-        _grey(nearness, batch["mask"])[:columns],
-        _grey(-batch["depth"], batch["mask"])[:columns],
-    ]
-    return torch.cat([_line(line) for line in lines], 1)
+    lines = [batch["image"], _grey(nearness, batch["mask"]), _grey(-batch["depth"], batch["mask"])]
+    chosen = _spread(len(batch["image"]), columns)
+    return torch.cat([_line(line[chosen]) for line in lines], 1)
+
+
+def _spread(length: int, columns: int) -> Tensor:
+    """That many indices, evenly spread, repeated where there are too few: all rows of a figure are as wide."""
+    return torch.linspace(0, length - 1, columns).round().long()
 
 
 def _grey(nearness: Tensor, mask: Tensor) -> Tensor:

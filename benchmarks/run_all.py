@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from datamodules.world.export import PortraitSpec, make_clips
 from jsonargparse import Namespace
 
 from benchmarks import tables
 from benchmarks.cli import parse
 from benchmarks.runs import Run
+from datamodules.world.export import PortraitSpec, make_clips
 from models.base import UserError
 
 HERE = Path("benchmarks")
@@ -137,7 +137,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, str]:
-    chosen = [tables.load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables] or tables.load_all()
+    chosen = [
+        tables.load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables
+    ] or tables.load_all()
     cells = plan(chosen, options)
     if not cells:
         raise UserError("No row is chosen; see the names with: python -m benchmarks.run_all --list")

@@ -3,9 +3,8 @@
 from typing import Any, ClassVar
 
 from lightning import LightningModule
-from torch import Tensor
 
-from models.tasks import Batch, DepthEstimate, UserError, perform
+from models.tasks import Batch, UserError, perform
 
 __all__ = ["PortraitModule", "UserError", "class_path"]
 
@@ -27,11 +26,11 @@ class PortraitModule(LightningModule):
         super().__init__()
         self.image_size = image_size
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor | DepthEstimate:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
         """Performs the task that the batch names; the Evaluator callback scores what is returned."""
         return perform(self, batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor | DepthEstimate:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
         """Performs the task that the batch names."""
         return perform(self, batch)
 

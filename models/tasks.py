@@ -71,7 +71,9 @@ def perform(method: Any, batch: Batch) -> Tensor | DepthEstimate:  # noqa: ANN40
     task, oracle = batch["task"], getattr(method, "is_oracle", False)
     name = "estimate_depth" if task == DEPTH else "reenact"
     if not hasattr(method, name):
-        raise UserError(f"{type(method).__name__} has no method '{name}', so it cannot do '{task}'; choose another task.")
+        raise UserError(
+            f"{type(method).__name__} has no method '{name}', so it cannot do '{task}'; choose another task."
+        )
     if task == DEPTH:
         return method.estimate_depth(batch["image"], Context(truth=batch["depth"] if oracle else None))
     context = Context(batch["motion"], batch["initial"], batch["target"] if oracle else None)
