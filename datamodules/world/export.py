@@ -28,7 +28,7 @@ from datamodules.world.scene import Frames, render
 from datamodules.world.seeds import generator
 from datamodules.world.setting import Setting, make_setting
 
-WORLD_VERSION = 7  # raised whenever the same specification would give other pictures
+WORLD_VERSION = 8  # raised whenever the same specification would give other pictures
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 
@@ -135,9 +135,10 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: list[int], truth: bool
     motion = Motion(seed, spec.frames_per_clip / spec.fps)
     moments = [motion(frame / spec.fps) for frame in frames]
     setting = setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size)
+    view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size).rotation
     person = person_of(spec.seed, clip.split, clip.person)
     codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
-    return render(person, setting, moments, spec.image_size, truth), codes
+    return render(person, setting, moments, spec.image_size, truth, view), codes
 
 
 def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Path:

@@ -65,7 +65,9 @@ def _neck_share(local: Array) -> Array:
     return share
 
 
-def render(person: Person, setting: Setting, moments: list[Moment], size: int, truth: bool = True) -> Frames:
+def render(
+    person: Person, setting: Setting, moments: list[Moment], size: int, truth: bool = True, view: Array | None = None
+) -> Frames:
     """Draws a person at several moments of one setting, each frame on its own so that none depends on another.
 
     Args:
@@ -74,9 +76,12 @@ def render(person: Person, setting: Setting, moments: list[Moment], size: int, t
         moments: Poses and expressions, one a frame.
         size: Image side in pixels.
         truth: Whether depth and skin are wanted beside the pictures.
+        view: Rotation of the camera that the motion was seen by; the setting's own if None. Pose is what a camera sees
+            (that is what pose estimators measure), so another's motion is shown from the other's side.
     """
+    view = setting.rotation if view is None else view
     world = [pose_vertices(person, moment) for moment in moments]
-    seen = [frame @ setting.rotation.T + setting.translation for frame in world]
+    seen = [frame @ view.T + setting.translation for frame in world]
     vertices = torch.from_numpy(np.stack(seen)).float()
     painter = Painter(person, setting, size)
     maps = [painter.truth(frame) for frame in vertices] if truth else []
@@ -87,7 +92,7 @@ def render(person: Person, setting: Setting, moments: list[Moment], size: int, t
         torch.stack([depth for depth, _ in maps]) if truth else None,
         torch.stack([skin for _, skin in maps]) if truth else None,
         camera.project(landmarks, painter.matrix)[..., :2],
-        np.stack([setting.rotation @ r for r, _ in poses]),
-        np.stack([setting.rotation @ t + setting.translation for _, t in poses]),
+        np.stack([view @ r for r, _ in poses]),
+        np.stack([view @ t + setting.translation for _, t in poses]),
         painter.matrix[0],
     )
