@@ -30,6 +30,8 @@ SHARED = (
     "results",
     "data.init_args.root",
     "data.init_args.portraits",
+    "data.init_args.crop",
+    "data.init_args.drop_leaked",
     "data.init_args.num_workers",
     "trainer.accelerator",
     "trainer.devices",
@@ -176,9 +178,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def _need(configs: list[str], config: Namespace, parse: Parse) -> Run:
     args = [part for name in configs for part in ("-c", name)]
     for name in SHARED:
-        value = config.get(name)
-        if value is not None:
-            args.append(f"--{name}={json.dumps(_plain(value)) if isinstance(value, Namespace) else value}")
+        if name in config:
+            value = _plain(config[name])
+            args.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
     return Run.of("fit", parse(["fit", *args]), parse, tuple(args))
 
 

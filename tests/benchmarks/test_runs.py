@@ -44,6 +44,12 @@ def test_a_fit_has_the_key_of_its_needs_and_shares_its_data():
     assert config.data.init_args.portraits.train_people == 7
 
 
+def test_a_need_is_fitted_on_the_users_clips_too():
+    need = run("fit", "-c", "benchmarks/data/voxceleb.yaml", "--data.init_args.crop=square").needs["depth_network"]
+    data = parse(["fit", *need.args]).data.init_args
+    assert (data.portraits, data.root, data.crop) == (None, "data/voxceleb", "square")
+
+
 def test_a_test_needs_its_fit_whatever_the_protocol():
     relative = run("test", "--data.init_args.test.task=cross_reenactment", "--data.init_args.test.motion=relative")
     plain = run("test")
