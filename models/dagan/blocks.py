@@ -79,8 +79,8 @@ class AntiAliasDownsample(nn.Module):
         """Maps ``B C H W`` to ``B C sH sW``."""
         if self.step == 1:
             return x
-        blurred = conv2d(x, self.weight.to(x.dtype), padding=self.weight.shape[-1] // 2, groups=x.shape[1])
-        return blurred[:, :, :: self.step, :: self.step]
+        weight = self.weight.to(x.dtype)
+        return conv2d(x, weight, stride=self.step, padding=weight.shape[-1] // 2, groups=x.shape[1])
 
 
 class HourglassEncoder(nn.Module):

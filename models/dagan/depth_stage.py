@@ -90,9 +90,9 @@ class DepthStage(PortraitModule):
         frames = batch["frames"]
         seen = frames if self.jitter is None else self.jitter(frames)
         motions = self.motions(seen)
-        target = frames[:, TARGET]
+        target, still = frames[:, TARGET], self.still_errors(frames)
         losses = [
-            self.photometric_loss(disparity, motions, frames)
+            self.photometric_loss(disparity, motions, frames, still)
             + self.smoothness_weight / 2**level * smoothness(disparity, target)
             for level, disparity in enumerate(self.depth_network.pyramid(seen[:, TARGET]))
         ]
@@ -111,20 +111,25 @@ class DepthStage(PortraitModule):
             before = before._replace(camera=after.camera)
         return before, after
 
-    def photometric_loss(self, disparity: Tensor, motions: tuple[RigidMotion, RigidMotion], frames: Tensor) -> Tensor:
+    def still_errors(self, frames: Tensor) -> list[Tensor]:
+        """How well each unmoved neighbour explains the target: what auto-masking compares with (monodepth2, eq. 5)."""
+        if not self.auto_mask:
+            return []
+        errors = [self._error(frames[:, i], frames[:, TARGET]) for i in (PREVIOUS, NEXT)]
+        return [error + 1e-5 * torch.randn_like(error) for error in errors]  # breaks ties in favour of neither
+
+    def photometric_loss(
+        self, disparity: Tensor, motions: tuple[RigidMotion, RigidMotion], frames: Tensor, still: list[Tensor]
+    ) -> Tensor:
         """The least of the errors of both reconstructions, and of both unmoved neighbours (monodepth2, eq. 4)."""
-        target = frames[:, TARGET]
-        disparity = interpolate(disparity, size=target.shape[-2:], mode="bilinear")
+        disparity = interpolate(disparity, size=frames.shape[-2:], mode="bilinear")
         depth = disparity_to_depth(disparity, self.nearest, self.farthest)
-        errors = []
+        errors = [*still]
         for motion, neighbour in zip(motions, (PREVIOUS, NEXT), strict=True):
             rotation, translation = rigid_transform(motion, invert=neighbour == PREVIOUS)
             pixels = reproject(depth, rotation, translation, motion.camera)
             warped = sample_pixels(frames[:, neighbour], pixels, self.align_corners)
-            errors.append(self._error(warped, target))
-            if self.auto_mask:
-                still = self._error(frames[:, neighbour], target)
-                errors.append(still + 1e-5 * torch.randn_like(still))  # breaks ties in favour of neither
+            errors.append(self._error(warped, frames[:, TARGET]))
         return torch.cat(errors, 1).amin(1).mean()
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:

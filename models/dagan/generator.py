@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu, scaled_dot_product_attention
+from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
 
 from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from models.dagan.keypoints import Keypoints
@@ -27,11 +27,13 @@ class AttentionConfig:
             generator without attention.
         scale: ``legacy`` leaves the logits unscaled (eq. 9), ``scaled`` divides them by the root of their width.
         reduction: Features over the width of query and key.
+        pool: Side of the windows over which keys and values are averaged; 1 for none.
     """
 
     query: Literal["source", "warped", "driving", "appearance", "none"]
     scale: Literal["legacy", "scaled"]
     reduction: int
+    pool: int
 
 
 @dataclass
@@ -43,6 +45,7 @@ class GeneratorConfig:
         max_features: Most features of any block.
         num_down_blocks: Times that the size is halved.
         num_bottleneck_blocks: Residual blocks between encoder and decoder.
+        kernel_size: Of the first and the last convolution.
         attention: The cross-modal attention module.
     """
 
@@ -50,6 +53,7 @@ class GeneratorConfig:
     max_features: int
     num_down_blocks: int
     num_bottleneck_blocks: int
+    kernel_size: int
     attention: AttentionConfig
 
 
@@ -70,7 +74,7 @@ class CrossModalAttention(nn.Module):
 
     def __init__(self, features: int, config: AttentionConfig) -> None:
         super().__init__()
-        width = features // config.reduction
+        width, self.pool = features // config.reduction, config.pool
         self.scale = 1.0 if config.scale == "legacy" else width**-0.5
         self.query_conv = nn.Conv2d(features, width, 1)
         self.key_conv = nn.Conv2d(features, width, 1)
@@ -79,7 +83,8 @@ class CrossModalAttention(nn.Module):
 
     def forward(self, query: Tensor, warped: Tensor) -> Tensor:
         """Maps query features and warped features, both ``B C H W``, to refined features of that shape."""
-        layers = ((self.query_conv, query), (self.key_conv, warped), (self.value_conv, warped))
+        pooled = avg_pool2d(warped, self.pool) if self.pool > 1 else warped
+        layers = ((self.query_conv, query), (self.key_conv, pooled), (self.value_conv, pooled))
         with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
             q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
             # 512 rows at once keep the map in cache and out of memory where no fused kernel does.
@@ -98,17 +103,17 @@ class Generator(nn.Module):
         widths = [min(config.max_features, config.block_expansion * 2**i) for i in range(config.num_down_blocks + 1)]
         pairs = list(pairwise(widths))
         self.dense_motion_network = DenseMotion(motion, keypoints, align_corners)
-        self.first = SameBlock(3, widths[0], 7)
+        self.first = SameBlock(3, widths[0], config.kernel_size)
         self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
         if self.query in DEPTH_QUERIES:
-            self.src_first = SameBlock(1, widths[0], 7)
+            self.src_first = SameBlock(1, widths[0], config.kernel_size)
             self.src_down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
         if self.query != "none":
             self.AttnModule = CrossModalAttention(widths[-1], config.attention)
         blocks = {f"r{i}": ResBlock(widths[-1]) for i in range(config.num_bottleneck_blocks)}
         self.bottleneck = nn.Sequential(OrderedDict(blocks))
         self.up_blocks = nn.ModuleList(UpBlock(b, a) for a, b in reversed(pairs))
-        self.final = nn.Conv2d(widths[0], 3, 7, padding=3)
+        self.final = nn.Conv2d(widths[0], 3, config.kernel_size, padding=config.kernel_size // 2)
 
     def encode(self, source: Tensor, disparity: Tensor | None) -> SourceCode:
         """Computes what depends on the source ``B 3 H W`` and its disparity ``B 1 H W`` alone."""

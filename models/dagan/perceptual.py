@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from kornia.filters import spatial_gradient
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
@@ -20,11 +19,11 @@ class PerceptualConfig:
     """The perceptual loss.
 
     Args:
-        kind: ``vgg19`` compares features of VGG-19, ``pyramid`` the pixels and their gradients, which needs no
+        kind: ``vgg19`` compares features of VGG-19, ``pyramid`` the pixels and their differences, which need no
             weights; ``auto`` takes VGG-19 when its file is in the cache.
         scales: Sizes of the pyramid's images over that of the image.
         vgg19: Weight of each layer, relu1_1 to relu5_1.
-        pyramid: Weight of the pixels, and of their gradients.
+        pyramid: Weight of the pixels, and of their differences along x and along y.
     """
 
     kind: Literal["auto", "vgg19", "pyramid"]
@@ -70,11 +69,11 @@ class VGG19Features(nn.Module):
 
 
 class GradientFeatures(nn.Module):
-    """The pixels and their Sobel gradients: a feature space that needs no weights."""
+    """The pixels and their differences: a feature space that needs no weights."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Maps images ``B 3 H W`` to themselves and to gradients ``B 6 H W``."""
-        return [image, spatial_gradient(image).flatten(1, 2)]
+        """Maps images ``B 3 H W`` to themselves and to the differences of neighbours along x and along y."""
+        return [image, image.diff(dim=3), image.diff(dim=2)]
 
 
 class PerceptualLoss(nn.Module):

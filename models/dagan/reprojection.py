@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
+from torch.nn.functional import grid_sample, interpolate, pad
 
 from models.dagan.depth import RigidMotion
 
@@ -58,13 +58,19 @@ def sample_pixels(image: Tensor, pixels: Tensor, align_corners: bool) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of images ``B C H W`` in [0, 1] over 3 x 3 windows, at every pixel and channel."""
     a, b = (pad(x, (1, 1, 1, 1), mode="reflect") for x in (a, b))
-    mean_a, mean_b = avg_pool2d(a, 3, 1), avg_pool2d(b, 3, 1)
-    var_a = avg_pool2d(a * a, 3, 1) - mean_a**2
-    var_b = avg_pool2d(b * b, 3, 1) - mean_b**2
-    covariance = avg_pool2d(a * b, 3, 1) - mean_a * mean_b
+    mean_a, mean_b = _mean_3x3(a), _mean_3x3(b)
+    var_a = _mean_3x3(a * a) - mean_a**2
+    var_b = _mean_3x3(b * b) - mean_b**2
+    covariance = _mean_3x3(a * b) - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     structure = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     return structure / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+
+
+def _mean_3x3(x: Tensor) -> Tensor:
+    """The mean over windows without padding; by sums, for avg_pool2d takes four times as long on a CPU."""
+    rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
 
 
 def photometric_error(preds: Tensor, target: Tensor, alpha: float, halve_ssim: bool) -> Tensor:

@@ -41,14 +41,14 @@ class RandomTransform:
     def image(self, image: Tensor, align_corners: bool) -> Tensor:
         """Transforms images ``B C H W``, reflected beyond the border."""
         grid = coordinate_grid(image.shape[2], image.shape[3], image)
-        moved = self.points(grid.flatten(0, 1).expand(len(image), -1, 2))
+        moved = self.points(grid.flatten(0, 1)[None])
         return warp(image, moved.unflatten(1, grid.shape[:2]), align_corners, "reflection")
 
     def points(self, points: Tensor) -> Tensor:
-        """Maps points ``B N 2`` in [-1, 1] to T of them."""
+        """Maps points ``B N 2`` in [-1, 1], or ``1 N 2`` for the whole batch, to T of them."""
         distance = self._offsets(points).abs().sum(-1)
-        spline = (self.weights[:, None] * distance.square() * torch.log(distance + 1e-6)).sum(-1)
-        return points @ self.affine[:, :, :2].mT + self.affine[:, None, :, 2] + spline[..., None]
+        spline = (distance.square() * torch.log(distance + 1e-6)) @ self.weights[..., None]
+        return points @ self.affine[:, :, :2].mT + self.affine[:, None, :, 2] + spline
 
     def jacobian(self, points: Tensor) -> Tensor:
         """The derivative of T at points ``B N 2``, in closed form: ``B N 2 2``."""

@@ -13,7 +13,7 @@ TINY = "tiny/dagan.yaml"
 SMALLEST = {
     "keypoints": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
     "motion": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
-    "generator": {"block_expansion": 8, "max_features": 16, "num_bottleneck_blocks": 1},
+    "generator": {"block_expansion": 8, "max_features": 16, "attention": {"reduction": 1}},
     "discriminator": {"block_expansion": 4, "max_features": 16},
     "depth": {"layers": 10, "width": 4, "decoder_width": 2},
 }
@@ -40,7 +40,7 @@ def test_every_variant_trains_and_reenacts(smallest, fit, variant):
 
 @pytest.mark.parametrize("query", ["warped", "driving"])
 def test_the_other_queries_train(smallest, fit, query):
-    model = smallest(generator={**SMALLEST["generator"], "attention": {"query": query}})
+    model = smallest(generator={**SMALLEST["generator"], "attention": {"query": query, "reduction": 1}})
     fit(model, pairs(), 2)
     assert model.generator.src_first.conv.weight.grad.any()
 

@@ -140,7 +140,7 @@ def test_the_hourglass_keeps_the_size_and_passes_its_input_through(size):
 @pytest.mark.parametrize("scale", ["legacy", "scaled"])
 def test_attention_equals_an_explicit_softmax(scale):
     torch.manual_seed(0)
-    module = CrossModalAttention(16, AttentionConfig(query="source", scale=scale, reduction=4))
+    module = CrossModalAttention(16, AttentionConfig(query="source", scale=scale, reduction=4, pool=1))
     module.gamma.data.fill_(0.7)
     query, warped = torch.randn(2, 16, 5, 6), torch.randn(2, 16, 5, 6)
 
@@ -157,7 +157,7 @@ def test_attention_equals_an_explicit_softmax(scale):
 
 def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
     torch.manual_seed(0)
-    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2))
+    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2, pool=1))
     module.gamma.data.fill_(1.0)
     query, warped = torch.randn(1, 8, 30, 30), torch.randn(1, 8, 30, 30)
     order = torch.randperm(900)  # of the queries: each of them lands in another part
@@ -166,8 +166,20 @@ def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
     torch.testing.assert_close(moved.flatten(2), attended.flatten(2)[..., order], atol=1e-5, rtol=1e-4)
 
 
+def test_pooled_attention_sees_the_means_of_windows():
+    torch.manual_seed(0)
+    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2, pool=4))
+    module.gamma.data.fill_(1.0)
+    query, warped = torch.randn(1, 8, 12, 8), torch.randn(1, 8, 12, 8)
+    means = warped.unfold(2, 4, 4).unfold(3, 4, 4).mean((4, 5))
+    flat = means.repeat_interleave(4, 2).repeat_interleave(4, 3)  # each window counts as often as any other
+    pooled = module(query, warped) - warped
+    module.pool = 1
+    torch.testing.assert_close(pooled, module(query, flat) - flat)
+
+
 def test_attention_starts_as_the_identity():
-    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2))
+    module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2, pool=1))
     query, warped = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4)
     torch.testing.assert_close(module(query, warped), warped)
 
