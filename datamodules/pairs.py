@@ -22,6 +22,7 @@ class Pair:
         source_frame: Index of the source frame.
         frames: Indices of the driving frames that are asked for; None for all.
         target: The clip that holds the exact answer, if there is one.
+        best_frame: Index of the driving frame that is posed most like the source; relative motion starts from it.
     """
 
     source: Clip
@@ -29,6 +30,7 @@ class Pair:
     source_frame: int = 0
     frames: tuple[int, ...] | None = None
     target: Clip | None = None
+    best_frame: int = 0
 
 
 class ClipFinder:
@@ -66,9 +68,18 @@ class ClipFinder:
         if source is None or driving is None or (row.get("target") and target is None):
             return None
         first = int(row.get("frame") or 0) if source[1] is None else source[1]
-        if first >= len(source[0]):
+        best = self._best_frame(row)
+        if first >= len(source[0]) or best is None or best >= len(driving[0]):
             return None
-        return Pair(source[0], driving[0], first, None if driving[1] is None else (driving[1],), target)
+        return Pair(source[0], driving[0], first, None if driving[1] is None else (driving[1],), target, best)
+
+    def _best_frame(self, row: Mapping[str, str]) -> int | None:
+        """The column holds an index, or the path of a frame; the first frame if it is empty."""
+        entry = (row.get("best_frame") or "0").strip()
+        if entry.isdecimal():
+            return int(entry)
+        found = self.find(entry)
+        return found[1] if found else None
 
     def _target(self, row: Mapping[str, str]) -> Clip | None:
         if not (name := row.get("target")):
@@ -84,10 +95,10 @@ def _tails(parts: Sequence[str], most: int = 3) -> list[str]:
 
 
 def read_pairs(path: Path, finder: ClipFinder, allow_partial: bool = False) -> list[Pair]:
-    """Reads a list with the columns ``source,driving[,frame][,target]``; says how much of it is there.
+    """Reads a list with the columns ``source,driving[,frame][,target][,best_frame]``; says how much of it is there.
 
     An entry names a clip or one frame of it, by a path of which the last components count. ``frame`` is the index
-    of the source frame (default 0). Rows that differ in the driving frame alone become one pair.
+    of the source frame, ``best_frame`` that of the driving frame posed most like it (default 0). Rows that differ in the driving frame alone become one pair.
 
     Raises:
         DataError: If the file is no such list, or names what is not there and that is not allowed.
@@ -123,14 +134,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _grouped(pairs: Sequence[Pair]) -> list[Pair]:
     """Joins pairs that differ in the driving frame alone; a row that is there twice counts once."""
-    frames: dict[tuple[Clip, Clip, int, Clip | None], set[int] | None] = {}
+    frames: dict[tuple[Clip, Clip, int, Clip | None, int], set[int] | None] = {}
     for pair in pairs:
-        key = (pair.source, pair.driving, pair.source_frame, pair.target)
+        key = (pair.source, pair.driving, pair.source_frame, pair.target, pair.best_frame)
         known = frames.setdefault(key, set())
         frames[key] = None if known is None or pair.frames is None else known | set(pair.frames)
     return [
-        Pair(source, driving, first, None if chosen is None else tuple(sorted(chosen)), target)
-        for (source, driving, first, target), chosen in frames.items()
+        Pair(source, driving, first, None if chosen is None else tuple(sorted(chosen)), target, best)
+        for (source, driving, first, target, best), chosen in frames.items()
     ]
 
 
@@ -139,12 +150,12 @@ def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("source", "driving", "frame", "target"))
+        writer.writerow(("source", "driving", "frame", "target", "best_frame"))
         for pair in pairs:
             target = pair.target.path.name if pair.target else ""
             for frame in pair.frames or (None,):
                 driving = pair.driving.path.name if frame is None else _frame_entry(pair.driving, frame)
-                writer.writerow((pair.source.path.name, driving, pair.source_frame, target))
+                writer.writerow((pair.source.path.name, driving, pair.source_frame, target, pair.best_frame))
 
 
 def _frame_entry(clip: Clip, index: int) -> str:

@@ -39,7 +39,7 @@ def shuffled(length: int, seed: int, name: str) -> np.ndarray:
 class ReenactmentBatches(Dataset[dict[str, Any]]):
     """One source frame and up to 32 driving frames a batch; see `models.tasks` for what is done with them.
 
-    Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving clip's first frame), ``driving``
+    Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving frame posed most like the source, or the first), ``driving``
     and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one), ``sample_id`` and ``frame`` (T each).
 
     Args:
@@ -64,7 +64,7 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
             "task": self.protocol.task,
             "motion": self.protocol.motion,
             "source": to_float(self.store.read(pair.source, [pair.source_frame])),
-            "initial": to_float(self.store.read(pair.driving, [0])),
+            "initial": to_float(self.store.read(pair.driving, [pair.best_frame])),
             "driving": to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
             **self._names(pair, frames),
             **self._target(pair, frames),

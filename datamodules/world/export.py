@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
+from scipy.spatial import ConvexHull
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,8 +28,9 @@ from datamodules.world.person import Person, make_person
 from datamodules.world.scene import Frames, render
 from datamodules.world.seeds import generator
 from datamodules.world.setting import Setting, make_setting
+from datamodules.world.template import template
 
-WORLD_VERSION = 8  # raised whenever the same specification would give other pictures
+WORLD_VERSION = 10  # raised whenever the same specification would give other pictures
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 
@@ -116,7 +118,7 @@ def cross_identities(spec: PortraitSpec) -> list[tuple[int, int]]:
     return [(order[i], order[(i + 1) % len(order)]) for i in range(spec.cross_pairs)]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def person_of(seed: int, split: str, person: int) -> Person:
     """A person of a set, kept for the clip's frames."""
     return make_person(np.random.SeedSequence(seed, spawn_key=(_SPLITS[split], person, 0)))
@@ -125,7 +127,8 @@ def person_of(seed: int, split: str, person: int) -> Person:
 @lru_cache(maxsize=8)
 def setting_of(seed: int, split: str, person: int, index: int, size: int) -> Setting:
     """A clip's setting, kept for its frames."""
-    return make_setting(np.random.SeedSequence(seed, spawn_key=(_SPLITS[split], person, 1, index)), size)
+    face = np.ptp(person_of(seed, split, person).rest[template().landmarks, 1])
+    return make_setting(np.random.SeedSequence(seed, spawn_key=(_SPLITS[split], person, 1, index)), size, float(face))
 
 
 def render_frames(spec: PortraitSpec, clip: Clip, frames: list[int], truth: bool = True) -> tuple[Frames, np.ndarray]:
@@ -244,14 +247,28 @@ def _write_tables(spec: PortraitSpec, folder: Path) -> None:
     own = [clip_name(spec, Clip("test", p, 0)) for p in range(spec.test_people)]
     _write_csv(folder / "self_pairs.csv", ["source", "driving", "frame"], [(name, name, 0) for name in own])
     cross = [
-        (own[s], own[d], clip_name(spec, Clip("test", s, 0, Clip("test", d, 0)))) for s, d in cross_identities(spec)
+        (own[s], own[d], clip_name(spec, Clip("test", s, 0, Clip("test", d, 0))), _best_frame(folder, own[s], own[d]))
+        for s, d in cross_identities(spec)
     ]
-    _write_csv(folder / "cross_pairs.csv", ["source", "driving", "target"], cross)
+    _write_csv(folder / "cross_pairs.csv", ["source", "driving", "target", "best_frame"], cross)
     counts = {"train": spec.train_people * spec.clips_per_person, "test": spec.test_people, "targets": len(cross)}
     record = {"spec": asdict(spec), "hash": spec.hash, "world_version": WORLD_VERSION, "clips": counts}
     aside = folder / ".world.json"
     aside.write_text(json.dumps(record, indent=2) + "\n")
     aside.rename(folder / "world.json")
+
+
+def _best_frame(folder: Path, source: str, driving: str) -> int:
+    """The driving frame whose landmarks, centred and scaled, are nearest to the source's (FOMM, section 4)."""
+    names = (folder / "truth" / "test" / f"{name.removesuffix('.mp4')}.npz" for name in (source, driving))
+    ours, theirs = (_normalised(np.load(name)["landmarks"]) for name in names)
+    return int(((theirs - ours[:1]) ** 2).sum((1, 2)).argmin())
+
+
+def _normalised(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks ``T 68 2`` about their centre, over the root of their convex hull's area."""
+    centred = landmarks - landmarks.mean(1, keepdims=True)
+    return centred / np.sqrt([ConvexHull(points).volume for points in centred])[:, None, None]
 
 
 def _write_csv(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:

@@ -8,6 +8,8 @@ from datamodules.world.background import paint_background
 from datamodules.world.geometry import Array, turn_x, turn_y, turn_z
 from datamodules.world.seeds import generator
 
+FRAMING = 2.45  # height of the picture over that of the face, at the face
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -22,10 +24,16 @@ class Setting:
     background: Array
 
 
-def make_setting(seed: np.random.SeedSequence, size: int) -> Setting:
-    """Draws a setting; focal length, distance and framing belong together (35 to 85 mm, 0.6 to 1.2 m)."""
+def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Setting:
+    """Draws a setting; focal length, distance and framing belong together (35 to 85 mm, 0.6 to 1.2 m).
+
+    Args:
+        seed: Of what is drawn.
+        size: Image side in pixels.
+        face: Height of the face's landmarks in metres; the picture is cut to it, as VoxCeleb's crops follow the face box.
+    """
     rng = generator(seed)
-    distance, height = rng.uniform(0.62, 1.2), rng.uniform(0.315, 0.375)
+    distance, height = rng.uniform(0.62, 1.2), rng.uniform(FRAMING * 0.97, FRAMING * 1.03) * face
     focal = np.clip(distance / height, 35 / 24, 85 / 24)
     yaw, pitch, roll = np.radians(rng.uniform((-12, -6, -2), (12, 6, 2)))
     rotation = turn_z(roll) @ turn_x(pitch) @ turn_y(yaw)

@@ -107,7 +107,7 @@ def test_a_missing_list_is_named(tmp_path, finder):
 def test_a_list_that_is_written_is_read_back(tmp_path, faces, finder, clips, write_clip):
     target = Clip(write_clip(faces / "targets" / "t.mp4", 3))
     pairs = [
-        Pair(clips[0], clips[1], 2, target=target),
+        Pair(clips[0], clips[1], 2, target=target, best_frame=3),
         Pair(clips[1], clips[1], 0, (3, 17)),
         Pair(clips[1], clips[0]),
     ]

@@ -252,6 +252,16 @@ def test_pair_lists_name_what_lies_there(written: Path):
         assert len(list((written / "targets" / row["target"]).iterdir())) == 4
 
 
+def test_the_best_frame_is_the_one_posed_like_the_source_whatever_its_place_and_size(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    source, driving = rng.normal(size=(2, 68, 2)), rng.normal(size=(5, 68, 2))
+    driving[3] = 2.5 * source[0] + [10, -4]
+    (tmp_path / "truth" / "test").mkdir(parents=True)
+    for name, landmarks in (("a", source), ("b", driving)):
+        np.savez(tmp_path / "truth" / "test" / f"{name}.npz", landmarks=landmarks)
+    assert export._best_frame(tmp_path, "a.mp4", "b.mp4") == 3
+
+
 def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Path
 ):
