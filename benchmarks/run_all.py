@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -163,8 +164,15 @@ def _print_tables(chosen: list[tables.Table], cells: list[Cell], options: argpar
         if runs:
             scores, provenance = tables.collect(table, runs)
             written += tables.write(table, scores, provenance | {"scale": options.scale}, folder)
+            written += _copy_figure(table, runs, folder)
             print("\n" + (folder / f"{table.name}.md").read_text())
     print("Files written:\n" + "\n".join(f"  {path}" for path in written))
+
+
+def _copy_figure(table: tables.Table, runs: dict[tuple[str, str, int], Path], folder: Path) -> list[Path]:
+    """Sets the figure of the table's first row beside the table."""
+    figures = [run / "figure.png" for (row, _, _), run in runs.items() if row == table.rows[0].name]
+    return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []
 
 
 def _test_run(table: tables.Table, row: tables.Row, test: str, seed: int, options: argparse.Namespace) -> Run:
