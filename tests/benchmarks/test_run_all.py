@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import run_all, tables
 from benchmarks.runs import Run, write_json
 from tests.conftest import SPEC
 
 ROOT = Path(__file__).parents[2]
+EPOCHS = 300  # of a fit that lasts long enough to be killed in the middle
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +104,7 @@ def micro(tmp_path, portraits_root):
     """The command line of a benchmark whose one fit takes a few seconds."""
     overlay = {
         "data": {"init_args": {"root": str(portraits_root), "portraits": SPEC, "image_size": 32}},
-        "trainer": {"max_epochs": 40, "enable_progress_bar": False},
+        "trainer": {"max_epochs": EPOCHS, "enable_progress_bar": False},
     }
     (tmp_path / "overlay.yaml").write_text(json.dumps(overlay))
     rows = [
@@ -130,6 +132,8 @@ def kill_when(command, folder, pattern):
 def test_killed_in_a_fit_and_after_a_test_it_goes_on_and_completes(micro, tmp_path):
     folder = tmp_path / "runs"
     kill_when(micro, folder, "*/last.ckpt")
+    (checkpoint,) = folder.glob("*/last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["epoch"] < EPOCHS - 1
     assert not list(folder.glob("*/*.json"))
     kill_when(micro, folder, "*/metrics.json")
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.json")}
