@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from datamodules.world.export import PortraitSpec, make_clips
 
@@ -16,6 +17,9 @@ SPEC = {
     "cross_pairs": 6,
     "depth_splits": ["train", "test"],
 }
+
+
+torch.set_num_threads(1)  # the tensors of tests are so small that threads only wait for each other
 
 
 @pytest.fixture(scope="session")
