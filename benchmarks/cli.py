@@ -120,6 +120,7 @@ class BenchmarkCLI(LightningCLI):
                 "epochs": self.trainer.current_epoch,
             }
             runs.write_json(self.run_.record_file, notes | runs.provenance())
+            print(f"This fit is done; its checkpoint is {self.run_.checkpoint}")
 
 
 class _ConfigOnly(BenchmarkCLI):
