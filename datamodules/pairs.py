@@ -98,7 +98,8 @@ def read_pairs(path: Path, finder: ClipFinder, allow_partial: bool = False) -> l
     """Reads a list with the columns ``source,driving[,frame][,target][,best_frame]``; says how much of it is there.
 
     An entry names a clip or one frame of it, by a path of which the last components count. ``frame`` is the index
-    of the source frame, ``best_frame`` that of the driving frame posed most like it (default 0). Rows that differ in the driving frame alone become one pair.
+    of the source frame, ``best_frame`` that of the driving frame posed most like it (default 0). Rows that differ in
+    the driving frame alone become one pair.
 
     Raises:
         DataError: If the file is no such list, or names what is not there and that is not allowed.

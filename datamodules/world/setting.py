@@ -30,7 +30,7 @@ def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Settin
     Args:
         seed: Of what is drawn.
         size: Image side in pixels.
-        face: Height of the face's landmarks in metres; the picture is cut to it, as VoxCeleb's crops follow the face box.
+        face: Height of the face's landmarks in metres; the picture is cut to it, as VoxCeleb's crops follow a face box.
     """
     rng = generator(seed)
     distance, height = rng.uniform(0.62, 1.2), rng.uniform(FRAMING * 0.97, FRAMING * 1.03) * face
