@@ -40,8 +40,8 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     """One source frame and up to 32 driving frames a batch; see `models.tasks` for what is done with them.
 
     Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving frame posed most like the source, or
-    the first), ``driving`` and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one), ``sample_id`` and
-    ``frame`` (T each).
+    the first), ``driving`` and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one),
+    ``sample_id`` and ``frame`` (T each).
 
     Args:
         pairs: The videos to make.
