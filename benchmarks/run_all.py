@@ -152,7 +152,8 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
         return {}
     prepare(parse([run.kind, *run.args]) for _, run in todo.values())
     failed = execute(todo, options.devices)
-    _print_tables(chosen, cells, options)
+    everything = argparse.Namespace(**vars(options) | {"rows": [], "headline": False})
+    _print_tables(chosen, plan(chosen, everything), options)  # rows that an earlier call ran stand there too
     return failed
 
 
