@@ -12,6 +12,7 @@ from PIL import PngImagePlugin
 from torch import Tensor
 
 from benchmarks import figures, runs
+from datamodules.base import PortraitDataModule
 from metrics.base import PerSampleMetric
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from metrics.image import L1, PSNR, SSIM
@@ -122,7 +123,8 @@ class Evaluator(Callback):
         table.to_parquet(aside, index=False)
         aside.replace(folder / SAMPLES)
         figures.stack(self.figure).save(folder / "figure.png")
-        notes = model.notes() if hasattr(model, "notes") else {}
+        data = getattr(trainer, "datamodule", None)
+        notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         runs.write_json(
             self.run.record_file,
             {"key": self.run.key, "values": values, "n": int(table["sample_id"].nunique())}

@@ -91,6 +91,10 @@ class PortraitDataModule(LightningDataModule):
         self.seed = seed
         self.test = test
 
+    def notes(self) -> dict[str, str]:
+        """What a table must say of the data."""
+        return {}
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless variety: batches of samples that differ from epoch to epoch."""
         trainer = self.trainer

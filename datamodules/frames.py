@@ -132,6 +132,11 @@ class VideoFrames(PortraitDataModule):
         if self.portraits is not None:
             make_clips(self.portraits, self.root.parent)
 
+    def notes(self) -> dict[str, str]:
+        """Which portraits, or whose folder."""
+        made = f"portraits {self.portraits.hash} (seed {self.portraits.seed})" if self.portraits else self.root.name
+        return {"data": made}
+
     def setup(self, stage: str) -> None:
         """Reads which clips there are, and whom they show.
 

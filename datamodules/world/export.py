@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
-from scipy.spatial import ConvexHull
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,7 +29,7 @@ from datamodules.world.seeds import generator
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
 
-WORLD_VERSION = 10  # raised whenever the same specification would give other pictures
+WORLD_VERSION = 11  # raised whenever the same specification would give other files
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 
@@ -185,11 +184,10 @@ def _place(spec: PortraitSpec, folder: Path, clip: Clip) -> Path:
 def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
     """Renders one clip and puts its truth and then its frames in place."""
     place = _place(spec, folder, clip)
-    truth = clip.driver is None and clip.split in spec.depth_splits
+    maps = clip.driver is None and clip.split in spec.depth_splits
     frames = range(spec.frames_per_clip)
-    chunks = [render_frames(spec, clip, list(frames[i : i + _CHUNK]), truth) for i in range(0, len(frames), _CHUNK)]
-    if clip.driver is None:
-        _write_truth(spec, folder / "truth" / clip.split / f"{place.stem}.npz", clip, chunks, truth)
+    chunks = [render_frames(spec, clip, list(frames[i : i + _CHUNK]), maps) for i in range(0, len(frames), _CHUNK)]
+    _write_truth(spec, folder / "truth" / place.parent.name / f"{place.stem}.npz", clip, chunks, maps)
     aside = place.parent / f".{place.name}"
     shutil.rmtree(aside, ignore_errors=True)
     images = torch.cat([chunk.image for chunk, _ in chunks])
@@ -246,11 +244,12 @@ def _write_truth(
 def _write_tables(spec: PortraitSpec, folder: Path) -> None:
     own = [clip_name(spec, Clip("test", p, 0)) for p in range(spec.test_people)]
     _write_csv(folder / "self_pairs.csv", ["source", "driving", "frame"], [(name, name, 0) for name in own])
-    cross = [
-        (own[s], own[d], clip_name(spec, Clip("test", s, 0, Clip("test", d, 0))), _best_frame(folder, own[s], own[d]))
-        for s, d in cross_identities(spec)
-    ]
-    _write_csv(folder / "cross_pairs.csv", ["source", "driving", "target", "best_frame"], cross)
+    cross: list[tuple[object, ...]] = []
+    for person, driver in cross_identities(spec):
+        target = clip_name(spec, Clip("test", person, 0, Clip("test", driver, 0)))
+        frame, best_frame = _aligned_frames(folder, own[person], target)
+        cross.append((own[person], own[driver], frame, target, best_frame))
+    _write_csv(folder / "cross_pairs.csv", ["source", "driving", "frame", "target", "best_frame"], cross)
     counts = {"train": spec.train_people * spec.clips_per_person, "test": spec.test_people, "targets": len(cross)}
     record = {"spec": asdict(spec), "hash": spec.hash, "world_version": WORLD_VERSION, "clips": counts}
     aside = folder / ".world.json"
@@ -258,17 +257,18 @@ def _write_tables(spec: PortraitSpec, folder: Path) -> None:
     aside.rename(folder / "world.json")
 
 
-def _best_frame(folder: Path, source: str, driving: str) -> int:
-    """The driving frame whose landmarks, centred and scaled, are nearest to the source's (FOMM, section 4)."""
-    names = (folder / "truth" / "test" / f"{name.removesuffix('.mp4')}.npz" for name in (source, driving))
-    ours, theirs = (_normalised(np.load(name)["landmarks"]) for name in names)
-    return int(((theirs - ours[:1]) ** 2).sum((1, 2)).argmin())
+def _aligned_frames(folder: Path, source: str, target: str) -> tuple[int, int]:
+    """The source frame and the driving frame that show the source person most alike.
 
-
-def _normalised(landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks ``T 68 2`` about their centre, over the root of their convex hull's area."""
-    centred = landmarks - landmarks.mean(1, keepdims=True)
-    return centred / np.sqrt([ConvexHull(points).volume for points in centred])[:, None, None]
+    Relative motion supposes that the driving video starts in the source's pose (FOMM, section 3.3). The target is the
+    source person as the driving frames pose him, so his landmarks there tell it without a difference of shape.
+    """
+    names = (("test", source), ("targets", target))
+    files = (folder / "truth" / split / f"{name.removesuffix('.mp4')}.npz" for split, name in names)
+    ours, theirs = (np.load(file)["landmarks"] for file in files)
+    apart = ((ours[:, None] - theirs[None]) ** 2).sum((2, 3))
+    frame, best_frame = np.unravel_index(apart.argmin(), apart.shape)
+    return int(frame), int(best_frame)
 
 
 def _write_csv(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):
     test = cli.build(["test", *micro])
     record = json.loads(test.run_.record_file.read_text())
     assert record["videos"] == 6
+    assert re.fullmatch(r"portraits [0-9a-f]{12} \(seed \d+\)", record["notes"]["data"])
     assert record["n"] == 6 * 3  # frame 0 is the source
     assert (test.run_.folder / "samples.parquet").is_file()
     assert test.run_.needs["checkpoint"].key == fit.run_.key

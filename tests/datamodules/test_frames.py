@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from datamodules.base import DataError, PortraitDataModule, TestProtocol
 from datamodules.clips import find_clips
 from datamodules.frames import VideoFrames, divide, long_enough, people, split_clips
+from datamodules.world.export import PortraitSpec
 
 
 def test_splits_are_read_and_told_apart_by_person(faces):
@@ -61,6 +62,12 @@ def test_an_empty_split_is_an_error(faces, missing, stage):
     (faces / missing).rename(faces / "aside")
     with pytest.raises(DataError, match=f"{missing}' is empty"):
         VideoFrames(str(faces), 16).setup(stage)
+
+
+def test_a_set_is_noted_by_the_name_of_its_folder_or_as_the_portraits_it_is(faces):
+    assert VideoFrames(str(faces), 16).notes() == {"data": faces.name}
+    portraits = PortraitSpec(16, 1, 1, 1, 2, seed=5)
+    assert VideoFrames("x", 16, portraits=portraits).notes() == {"data": f"portraits {portraits.hash} (seed 5)"}
 
 
 def test_a_missing_root_is_named(tmp_path):

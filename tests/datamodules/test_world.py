@@ -252,14 +252,35 @@ def test_pair_lists_name_what_lies_there(written: Path):
         assert len(list((written / "targets" / row["target"]).iterdir())) == 4
 
 
-def test_the_best_frame_is_the_one_posed_like_the_source_whatever_its_place_and_size(tmp_path: Path):
+def test_a_cross_pair_starts_where_source_and_target_look_most_alike(written: Path):
+    for row in csv.DictReader((written / "cross_pairs.csv").open()):
+        own = np.load(written / "truth" / "test" / f"{row['source'].removesuffix('.mp4')}.npz")["landmarks"]
+        target = np.load(written / "truth" / "targets" / f"{row['target'].removesuffix('.mp4')}.npz")["landmarks"]
+        chosen = np.linalg.norm(own[int(row["frame"])] - target[int(row["best_frame"])])
+        assert chosen == min(np.linalg.norm(a - b) for a in own for b in target)
+
+
+def test_the_aligned_frames_are_found_whatever_their_place(tmp_path: Path):
     rng = np.random.default_rng(0)
-    source, driving = rng.normal(size=(2, 68, 2)), rng.normal(size=(5, 68, 2))
-    driving[3] = 2.5 * source[0] + [10, -4]
-    (tmp_path / "truth" / "test").mkdir(parents=True)
-    for name, landmarks in (("a", source), ("b", driving)):
-        np.savez(tmp_path / "truth" / "test" / f"{name}.npz", landmarks=landmarks)
-    assert export._best_frame(tmp_path, "a.mp4", "b.mp4") == 3
+    source, target = rng.normal(size=(4, 68, 2)), rng.normal(size=(5, 68, 2))
+    target[3] = source[2] + 0.1
+    for split, name, landmarks in (("test", "a", source), ("targets", "a__b", target)):
+        (tmp_path / "truth" / split).mkdir(parents=True)
+        np.savez(tmp_path / "truth" / split / f"{name}.npz", landmarks=landmarks)
+    assert export._aligned_frames(tmp_path, "a.mp4", "a__b.mp4") == (2, 3)
+
+
+def test_the_truth_of_a_target_is_the_source_person_under_the_drivers_motion(written: Path):
+    row = next(csv.DictReader((written / "cross_pairs.csv").open()))
+    truth = {
+        split: np.load(written / "truth" / split / f"{row[name].removesuffix('.mp4')}.npz")
+        for split, name in (("test", "source"), ("targets", "target"))
+    }
+    driving = np.load(written / "truth" / "test" / f"{row['driving'].removesuffix('.mp4')}.npz")
+    assert np.array_equal(truth["targets"]["identity"], truth["test"]["identity"])
+    assert np.array_equal(truth["targets"]["expression"], driving["expression"])
+    assert np.array_equal(truth["targets"]["rotation"], driving["rotation"])
+    assert "depth" not in truth["targets"].files
 
 
 def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
