@@ -11,7 +11,7 @@ from datamodules.world.garments import paint_torso
 from datamodules.world.geometry import Array, bump, pair, smoothstep
 from datamodules.world.hair import HairStyle, hairline
 from datamodules.world.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
-from datamodules.world.identity import Looks
+from datamodules.world.looks import Looks
 from datamodules.world.seeds import generator
 from datamodules.world.template import ATLAS, REGIONS
 

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
-from datamodules.world.identity import Looks
+from datamodules.world.looks import Looks
 
 SIZE = (192, 320)
 

@@ -8,7 +8,8 @@ from datamodules.world.appearance import paint
 from datamodules.world.geometry import Array
 from datamodules.world.hair import bun, shell
 from datamodules.world.head import EYE
-from datamodules.world.identity import Looks, displacement, draw_code, draw_looks
+from datamodules.world.identity import displacement, draw_code
+from datamodules.world.looks import Looks, draw_looks
 from datamodules.world.seeds import generators
 from datamodules.world.template import template
 
