@@ -33,6 +33,7 @@ PAGE = """<!DOCTYPE html>
                 font-weight: 600; letter-spacing: .04em; text-transform: uppercase; }
   tbody th { font-weight: 400; white-space: nowrap; }
   small { color: var(--soft); font-size: .78em; }
+  .scores small { display: block; }
   .none { color: var(--soft); }
   .holds { color: var(--good); font-weight: 600; }
   .contradicted { color: var(--bad); font-weight: 600; }
@@ -42,7 +43,7 @@ PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <h1>{{ table.title }}</h1>
-<div class="scroll"><table>
+<div class="scroll"><table class="scores">
 <thead>
 <tr class="groups"><th></th>
 {% for name, span in groups %}
