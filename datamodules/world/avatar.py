@@ -102,20 +102,20 @@ def moment(spec: AvatarSpec, split: str, number: int, frame: int) -> Moment:
 def dome_view(spec: AvatarSpec, split: str, number: int, frame: int, camera: Camera) -> Frames:
     """One frame of a subject from one camera of the dome."""
     state, setting = moment(spec, split, number, frame), studio(spec.seed, number, spec.image_size)
-    return render(
-        subject(spec.seed, number), setting, [state], spec.image_size, ("image", "depth"), camera, camera.rotation
-    )
+    outputs = ("image", "depth", "vertices")
+    return render(subject(spec.seed, number), setting, [state], spec.image_size, outputs, camera, camera.rotation)
 
 
 def head_vertices(frames: Frames) -> Tensor:
     """The vertices ``B N 3`` in the head frame, metres: what is left of them without the head's pose."""
-    return (frames.vertices - frames.translation[:, None]) @ frames.rotation
+    assert frames.vertices is not None
+    return (frames.vertices.double() - frames.translation.double()[:, None]) @ frames.rotation.double()
 
 
 def head_to_world(frames: Frames, camera: Camera) -> tuple[Array, Array]:
     """The head's pose in the world from one frame of one camera: rotation ``3 3`` and translation ``3`` in metres."""
-    rotation = camera.rotation.T @ frames.rotation[0].numpy()
-    return rotation, camera.rotation.T @ (frames.translation[0].numpy() - camera.translation)
+    rotation = camera.rotation.T @ frames.rotation[0].double().numpy()
+    return rotation, camera.rotation.T @ (frames.translation[0].double().numpy() - camera.translation)
 
 
 def view_vector(frames: Frames) -> Tensor:
@@ -147,7 +147,9 @@ def _headset_view(
     frames = render(person, setting, [still], size, ("image", "depth"), camera, camera.rotation)
     assert frames.depth is not None
     seen = pinhole.unproject(frames.depth.double(), frames.intrinsics.double()[None])
-    points = torch.einsum("bij,bihw->bjhw", frames.rotation, seen - frames.translation[..., None, None])
+    points = torch.einsum(
+        "bij,bihw->bjhw", frames.rotation.double(), seen - frames.translation.double()[..., None, None]
+    )
     mask = rigs.seen_region(points, frames.depth > 0, name)
     noise = torch.from_numpy(rng.normal(0, 0.01, (1, 1, size, size))).float()
     return ((rigs.infrared(frames.image) + noise) * mask).clamp(0, 1), mask

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from datamodules.world import scene
 from datamodules.world.geometry import Array
@@ -14,6 +15,7 @@ from datamodules.world.person import Person
 from datamodules.world.setting import Setting
 from datamodules.world.template import template
 from models.rendering import camera as pinhole
+from models.rendering import rasteriser
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,32 @@ def render(
         frames.intrinsics,
         vertices,
     )
+
+
+def unwrap(frames: Frames, size: int) -> tuple[Tensor, Tensor]:
+    """The pictures laid out in the atlas: what each camera saw of every texel.
+
+    Args:
+        frames: With image, depth and vertices.
+        size: Side of the texture in texels.
+
+    Returns:
+        Textures ``B 3 S S`` sRGB, black where unseen, and coverage ``B 1 S S`` bool.
+    """
+    assert frames.depth is not None
+    mesh = template()
+    flat = torch.from_numpy(np.concatenate([mesh.uv * size - 0.5, np.ones((len(mesh.uv), 1))], 1)).float()
+    faces = torch.from_numpy(mesh.faces)
+    texels = rasteriser.fragments(flat[None], faces, rasteriser.rasterise(flat[None], faces, size, size))
+    side = frames.image.shape[-1]
+    textures, covers = [], []
+    for image, depth, vertices in zip(frames.image, frames.depth, frames.vertices.float(), strict=True):
+        points = rasteriser.interpolate(vertices[None], texels)
+        pixels = pinhole.project(points[None], frames.intrinsics.float()[None])[0]
+        grid = (2 * pixels[None, None, :, :2] + 1) / side - 1
+        seen = functional.grid_sample(depth[None], grid, mode="nearest", align_corners=False)[0, 0, 0]
+        cover = (seen - pixels[:, 2]).abs() < 0.003
+        colour = functional.grid_sample(image[None], grid, align_corners=False)[0, :, 0].T * cover[:, None]
+        textures.append(texels.dense(colour)[0])
+        covers.append(texels.dense(cover[:, None].float())[0] > 0)
+    return torch.stack(textures), torch.stack(covers)

@@ -104,7 +104,7 @@ def in_parallel(work: Callable[..., None], items: Iterable[tuple[Any, ...]], wor
         except BrokenProcessPool:
             raise UserError(
                 "A worker process ended before its work: if a script makes this call, put it under "
-                "`if __name__ == '__main__':`; if memory ran out, ask for fewer workers (0 uses none beside this process)."
+                "`if __name__ == '__main__':`; if memory ran out, ask for fewer workers (0 uses none)."
             ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -41,7 +41,7 @@ def aside(path: Path) -> Iterator[Path]:
         _remove(partial)
         if isinstance(error, OSError) and error.errno in _FULL:
             raise UserError(
-                f"The disk of '{path.parent}' is full: free space and run the same command again; what is finished stays."
+                f"The disk of '{path.parent}' is full: free some and run the command again; what is finished stays."
             ) from error
         raise
 

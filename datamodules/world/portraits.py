@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.world.capture import Frames, render
 from datamodules.world.geometry import Array
@@ -245,26 +246,36 @@ def batches(spec: PortraitSpec, clip: Clip, size: int = 16) -> Iterator[list[int
 def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int, int]]:
     """Pairs of different frames of one test clip: (clip, source frame, driving frame), drawn with the seed.
 
+    At most 100 clips are drawn from, and no pair twice; fewer than ``count`` if there are no more.
+
     Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs of the frames of 100 test clips.
     """
     rng = generator(stream(spec.seed, _SELF_FRAMES))
     whole = [clip for clip in clips(spec, "test") if frame_count(spec, clip) > 1]
     chosen = [whole[i] for i in sorted(rng.permutation(len(whole))[:100])]
-    drawn = [chosen[int(rng.integers(len(chosen)))] for _ in range(count)]
-    return [(clip, *_two(rng, frame_count(spec, clip))) for clip in sorted(drawn, key=lambda c: (c.person, c.index))]
-
-
-def _two(rng: np.random.Generator, count: int) -> tuple[int, int]:
-    first, second = rng.choice(count, 2, replace=False)
-    return int(first), int(second)
+    ends = np.cumsum([frame_count(spec, clip) * (frame_count(spec, clip) - 1) for clip in chosen])
+    pairs = []
+    for number, place in _drawn(rng, ends, count):
+        source, later = divmod(place, frame_count(spec, chosen[number]) - 1)
+        pairs.append((chosen[number], source, later + (later >= source)))
+    return pairs
 
 
 def cross_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int]]:
-    """Pairs of a cross-identity video and one of its driving frames, drawn with the seed.
+    """Pairs of a cross-identity video and one of its driving frames, drawn with the seed, none twice.
 
-    Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs, none of one person; 436 sources.
+    Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs, none of one person; 436 source clips.
     """
-    rng = generator(stream(spec.seed, _CROSS_FRAMES))
     targets = clips(spec, "targets")
-    drawn = [int(rng.integers(len(targets))) for _ in range(count)] if targets else []
-    return [(targets[i], int(rng.integers(frame_count(spec, targets[i])))) for i in sorted(drawn)]
+    ends = np.cumsum([frame_count(spec, target) for target in targets])
+    drawn = _drawn(generator(stream(spec.seed, _CROSS_FRAMES)), ends, count)
+    return [(targets[number], frame) for number, frame in drawn]
+
+
+def _drawn(rng: np.random.Generator, ends: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
+    """Distinct places of a list of runs that end at ``ends``: the run's number and the place in it, in order."""
+    total = int(ends[-1]) if len(ends) else 0
+    places = np.sort(rng.choice(total, min(count, total), replace=False)) if total else np.zeros(0, np.int64)
+    runs = np.searchsorted(ends, places, side="right")
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
+    return list(zip(runs.tolist(), (places - starts[runs]).tolist(), strict=True))

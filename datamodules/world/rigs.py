@@ -19,7 +19,7 @@ FACE = np.array([0.0, 0.020, -0.060])  # middle of the face, metres
 FACE_HEIGHT = 0.14  # of an average face's landmarks, metres
 SLOP_RADIANS, SLOP_METRES = np.radians(3.0), 0.005
 HEADSET_DISTANCE = 0.20
-_HEADSET_FIELD = np.radians(50.0)
+_HEADSET_FIELD = np.radians(34.0)
 _INFRARED = (0.62, 0.30, 0.08)  # red light is the nearest to what an infrared sensor sees
 _LENS_MM = (35.0, 135.0)
 _SENSOR_MM = 24.0
@@ -148,11 +148,11 @@ def dome(count: int = 16, yaw: float = 93.0, pitch: float = 32.0, distance: floa
 
 def _filling(distance: float) -> float:
     """Focal length at which the head fills the picture."""
-    return distance / (FRAMING * 0.82 * FACE_HEIGHT)
+    return distance / (FRAMING * 1.05 * FACE_HEIGHT)
 
 
 def headset(rng: np.random.Generator | None = None) -> dict[str, Camera]:
-    """The cameras of a headset in the head frame: mouth (from below), right eye, left eye, 0.2 m away, 50 degrees wide.
+    """The cameras of a headset in the head frame: mouth (from below), right eye, left eye, 0.2 m away, 34 degrees wide.
 
     Args:
         rng: Draws how the headset slipped: each angle within 3 degrees, each shift within 5 mm; None for not at all.
