@@ -45,7 +45,7 @@ class Painter:
         shape: tuple[int, int],
         backend: Backend = "torch",
     ) -> None:
-        mesh = template()
+        mesh = template(person.detail)
         self.person, self.matrix, self.shape, self.backend = person, matrix[None], shape, backend
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
