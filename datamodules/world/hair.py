@@ -9,7 +9,7 @@ from datamodules.world.geometry import Array, loft, smoothstep
 from datamodules.world.head import sculpt
 from datamodules.world.parts import Grid, as_grid
 
-ROWS, COLUMNS = 30, 65
+ROWS, COLUMNS = 22, 49
 STYLES = ("bald", "short", "parted", "bob", "long", "curly", "bun")
 
 
@@ -85,7 +85,7 @@ def _hang(points: Array, along: Array, scalp_share: Array, drop: Array, rng: np.
 
 def bun(size: float) -> Grid:
     """A ball on top of the crown, hidden inside the skull when its size is zero."""
-    angle, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, 12), np.linspace(0, 2 * np.pi, 21), indexing="ij")
+    angle, turn = np.meshgrid(np.linspace(0.05, np.pi - 0.05, 9), np.linspace(0, 2 * np.pi, 17), indexing="ij")
     radius = max(size, 0.01) * (1 + 0.06 * np.sin(5 * turn + 3 * angle))
     direction = np.stack([np.sin(angle) * np.sin(turn), np.cos(angle), np.sin(angle) * np.cos(turn)], -1)
     centre = np.array([0, 0.118 + 0.4 * size, -0.045]) if size > 0 else np.array([0, 0.03, -0.02])
