@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
+from datamodules.world.headwear import paint_costume
 from datamodules.world.looks import Looks
 
 SIZE = (192, 320)
@@ -32,6 +33,8 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     folds = gaussian_filter(rng.standard_normal(SIZE), (14, 7), mode="wrap")
     cloth = np.broadcast_to(main, (*SIZE, 3)).copy()
     cloth = _pattern(cloth, other, x, y, z, looks.garment)
+    if looks.garment in ("petals", "fleece", "coat", "robe"):
+        cloth = paint_costume(looks.garment, cloth, x, y, z, rng)
     cloth *= (1 + 0.10 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
     depth = _neckline(x, y, z, looks.garment)
     skin = smoothstep(-0.001, 0.001, depth)[..., None]
@@ -50,7 +53,7 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
             return np.maximum(round_neck, (y + 0.240 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "shirt" | "suit":
             return np.maximum(y + 0.136 + 0.010 * front, (y + 0.184 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
-        case "hoodie":
+        case "hoodie" | "fleece" | "coat" | "robe":
             return y + 0.136 + 0.006 * front
         case _:
             return round_neck

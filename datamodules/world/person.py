@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datamodules.world.accessories import worn
 from datamodules.world.appearance import paint
 from datamodules.world.geometry import Array
-from datamodules.world.hair import bun, shell
 from datamodules.world.head import EYE
 from datamodules.world.identity import displacement, draw_code
 from datamodules.world.looks import Looks, draw_looks
@@ -30,13 +30,17 @@ class Person:
 
 def make_person(seed: np.random.SeedSequence) -> Person:
     """Draws a person; the same seed gives the same person in every process."""
-    shape, looks_rng, hair = generators(seed, 3)
-    code, looks = draw_code(shape), draw_looks(looks_rng)
+    shape, looks, _ = generators(seed, 3)
+    return build_person(seed, draw_code(shape), draw_looks(looks))
+
+
+def build_person(seed: np.random.SeedSequence, code: Array, looks: Looks) -> Person:
+    """A person of a given shape and looks; the seed tells how his hair falls."""
     mesh = template()
     neutral = mesh.position.copy()
-    neutral[mesh.spans["hair"]] = shell(looks.cut, hair)[0]
-    neutral[mesh.spans["bun"]] = bun(looks.cut.bun)[0]
-    if looks.cut.hang:  # ears lie flat under hanging hair
+    for name, points in worn(looks, generators(seed, 3)[2]).items():
+        neutral[mesh.spans[name]] = points
+    if looks.cut.hang or looks.hat in ("hood", "beanie"):  # ears lie flat under hanging hair and low hats
         for name in ("ear_right", "ear_left"):
             neutral[mesh.spans[name], 0] *= 0.92
     rest = neutral + displacement(neutral, code)

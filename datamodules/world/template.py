@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.world import parts
+from datamodules.world.accessories import glasses, hat
 from datamodules.world.geometry import EYE_LEVEL, MOUTH_LEVEL, Array
 from datamodules.world.hair import HairStyle, bun, shell
 from datamodules.world.head import EYE, EYE_HALF_WIDTH, EYE_RADIUS, MOUTH_HALF_WIDTH, columns, head_grid, row_of, rows
@@ -21,11 +22,13 @@ REGIONS = {
     "teeth": (416, 192, 96, 96),
     "ears": (320, 288, 96, 96),
     "mouth": (416, 288, 96, 96),
+    "hat": (320, 384, 192, 104),
+    "glasses": (320, 488, 192, 24),
 }
 _REGION_OF = {
     "head": "head", "eye_right": "eyes", "eye_left": "eyes", "teeth_upper": "teeth", "teeth_lower": "teeth",
     "tongue": "mouth", "cavity": "mouth", "ear_right": "ears", "ear_left": "ears", "torso": "torso",
-    "hair": "hair", "bun": "hair",
+    "hair": "hair", "bun": "hair", "glasses": "glasses", "hat": "hat",
 }  # fmt: skip
 PARTS = tuple(_REGION_OF)
 
@@ -34,7 +37,7 @@ PARTS = tuple(_REGION_OF)
 class Template:
     """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice.
 
-    ``drawn`` holds the faces and after them those of the hair once more, turned over: it is seen from within too.
+    ``drawn`` holds the faces and after them those of hair and hat once more, turned over: they are seen from within too.
     """
 
     position: Array
@@ -69,6 +72,8 @@ def template() -> Template:
         "torso": parts.torso(),
         "hair": shell(HairStyle(), np.random.default_rng(0)),
         "bun": bun(0.0),
+        "glasses": glasses("none"),
+        "hat": hat("none", HairStyle()),
     }
     spans, start, faces = {}, 0, []
     for name, (points, _, part_faces) in grids.items():
@@ -77,7 +82,8 @@ def template() -> Template:
         start += len(points)
     position = np.concatenate([grid[0] for grid in grids.values()])
     uv = np.concatenate([atlas_uv(grid[1], name) for name, grid in grids.items()])
-    every, inner = np.concatenate(faces), faces[PARTS.index("hair")][:, ::-1]
+    every = np.concatenate(faces)
+    inner = np.concatenate([faces[PARTS.index(name)][:, ::-1] for name in ("hair", "hat")])
     return Template(position, uv, every, np.concatenate([every, inner]), spans, _landmarks())
 
 
