@@ -16,20 +16,20 @@ _AROUND = 21  # points around a lens
 
 # Outline of the lenses: half width, half height, squareness, drop of the outer lower corner; and the frame's thickness.
 _FRAMES = {
-    "round": (0.0215, 0.0200, 2.0, 0.000, 0.0011),
-    "square": (0.0250, 0.0175, 4.0, 0.000, 0.0021),
-    "wide": (0.0262, 0.0165, 2.8, -0.004, 0.0018),
-    "shades": (0.0265, 0.0195, 2.8, 0.003, 0.0014),
+    "round": (0.0215, 0.0200, 2.0, 0.000, 0.0008),
+    "square": (0.0250, 0.0175, 4.0, 0.000, 0.0013),
+    "wide": (0.0262, 0.0165, 2.8, -0.004, 0.0012),
+    "shades": (0.0265, 0.0195, 2.8, 0.003, 0.0010),
 }
-_LENS_CENTRE = np.array([0.0325, -0.0030, 0.1045])
+_LENS_CENTRE = np.array([0.0325, -0.0030, 0.1060])
 
 # Meridians of hats from the top down: share of the head's radius, metres beyond it, share of the crown's height, metres
 # above that; the last rows of brims and cuffs turn outwards.
 _MERIDIANS = {
-    "beanie": [(0.02, 0, 1, 0.004), (0.40, 0, 0.92, 0.004), (0.72, 0, 0.70, 0.002), (0.93, 0, 0.40, 0), (1, 0, 0.24, 0), (1, 0.006, 0.20, 0), (1, 0.008, 0.05, 0), (1, 0.007, -0.06, 0), (1, 0, -0.08, 0)],
+    "beanie": [(0.02, 0, 1, 0.004), (0.40, 0, 0.92, 0.004), (0.72, 0, 0.70, 0.002), (0.93, 0, 0.40, 0), (1, 0, 0.24, 0), (1, 0.005, 0.20, 0), (1, 0.006, 0.05, 0), (1, 0.005, -0.06, 0), (1, 0, -0.08, 0)],
     "cap": [(0.02, 0, 1, 0), (0.42, 0, 0.92, 0), (0.74, 0, 0.70, 0), (0.95, 0, 0.38, 0), (1.01, 0, 0.10, 0), (1, 0, 0, 0), (1, 0.030, 0, -0.004), (1, 0.065, 0, -0.016), (1, 0.064, 0, -0.018)],
     "brim": [(0.02, 0, 1, -0.004), (0.45, 0, 1, 0.004), (0.78, 0, 0.95, 0.006), (0.90, 0, 0.60, 0.004), (0.99, 0, 0.12, 0), (1, 0.004, 0, 0), (1, 0.030, -0.02, 0), (1, 0.058, 0, 0), (1, 0.057, -0.02, 0)],
-    "santa": [(0.03, 0, 1.0, 0.100), (0.20, 0, 1.0, 0.076), (0.50, 0, 0.86, 0.050), (0.84, 0, 0.56, 0.018), (1.0, 0.001, 0.26, 0), (1, 0.012, 0.24, 0), (1, 0.017, 0.08, 0), (1, 0.012, -0.10, 0), (1, 0, -0.10, 0)],
+    "santa": [(0.03, 0, 1.0, 0.100), (0.20, 0, 1.0, 0.076), (0.50, 0, 0.86, 0.050), (0.84, 0, 0.56, 0.018), (1.0, 0.001, 0.26, 0), (1, 0.009, 0.24, 0), (1, 0.013, 0.08, 0), (1, 0.009, -0.10, 0), (1, 0, -0.10, 0)],
     "crown": [(1, 0.000, 0.0, 0), (1, 0.001, 0.15, 0), (1, 0.004, 0.30, 0.02), (1, 0.006, 0.30, 0.05), (1, 0.008, 0.30, 0.05), (1, 0.008, 0.30, 0.02), (1, 0.007, 0.15, 0), (1, 0.007, 0.02, 0), (1, 0.004, -0.02, 0)],
     "garland": [(1, -0.002 + 0.013 * np.cos(a), 0.16, 0.013 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)],
 }  # fmt: skip # noqa: E501
@@ -63,7 +63,7 @@ def _glasses_pieces(style: str) -> list[Grid]:
 
 def _wrap(x: Array, y: Array) -> Array:
     """How far the lens's plane bends back at the temples and leans in at the cheeks."""
-    return -2.2 * np.clip(x, 0, None) ** 2 * 4 + 0.10 * y
+    return -5.5 * np.clip(x, 0, None) ** 2 + 0.10 * y
 
 
 def _bridge(wide: float) -> Array:
@@ -104,7 +104,7 @@ def _lens(rim: Array, style: str, sign: int) -> Grid:
     rho = np.array([0.02, 0.5, 0.97])[:, None, None]
     centre = rim[:-1].mean(0)
     points = centre + rho * (rim - centre)
-    grid, uv, faces = as_grid(points, flip=sign > 0)
+    grid, uv, faces = as_grid(points, flip=sign < 0)
     return (grid if style == "shades" else _collapsed(grid)), uv * [0.9, 0.3] + [0, 0.65], faces
 
 
@@ -122,7 +122,7 @@ def hat(style: str, cut: HairStyle) -> Grid:
 def _hat_pieces(style: str, cut: HairStyle) -> list[Grid]:
     hair = max(cut.thickness, 0.0)
     if style == "hood":
-        wool = HairStyle(thickness=0.024, hang=0.115, fringe=0.15, lumps=0.0006)
+        wool = HairStyle(thickness=0.020, hang=0.085, fringe=0.3, lumps=0.0022)
         points, uv, faces = shell(wool, np.random.default_rng(0), _CROWN)
     else:
         points, uv, faces = _crown(style if style != "none" else "beanie", hair)
@@ -147,9 +147,9 @@ def _crown(style: str, hair: float) -> Grid:
         lift = lift * (0.25 + 0.75 * teeth)
     if style == "garland":
         beyond = beyond * (1 + 0.18 * np.cos(14 * turn))
-    base = 0.058 + 0.016 * np.cos(turn) - (0.006 if style in ("cap", "brim") else 0)
+    base = (0.058 if style in ("crown", "garland") else 0.048) + 0.016 * np.cos(turn)
     top = 0.123 + clear
-    radius_x, radius_z = share * (0.0775 + clear) + beyond, share * (0.1010 + clear) + beyond
+    radius_x, radius_z = share * (0.0755 + clear) + beyond, share * (0.1010 + clear) + beyond
     y = base + rise * (top - base) + lift
     points = np.stack([radius_x * np.sin(turn), y, -0.008 + radius_z * np.cos(turn)], -1)
     return as_grid(_flopped(points) if style == "santa" else points)
@@ -179,8 +179,8 @@ def _balls(style: str, hair: float) -> list[tuple[Array, Array]]:
         case "beanie":
             return [(np.array([0, 0.140 + hair, -0.010]), np.full(3, 0.017)), none, none]
         case "hood":
-            radii = np.array([0.034, 0.012, 0.016])
-            return [none, *((np.array([sign * 0.118, 0.066, 0.0]), radii) for sign in (-1, 1))]
+            radii = np.array([0.030, 0.014, 0.013])
+            return [none, *((np.array([sign * 0.116, 0.058, 0.006]), radii) for sign in (-1, 1))]
         case "crown":
             return [(np.array([0, 0.096, 0.104 + 1.3 * hair]), np.array([0.007, 0.009, 0.004])), none, none]
         case _:

@@ -73,7 +73,7 @@ def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
     strands = noise(shape, (2.0, 1.6) if curly else (22, 0.7), rng) + 0.8 * noise(
         shape, (3, 3) if curly else (40, 2.2), rng
     )
-    bright = np.clip(1 + 0.30 * strands, 0.25, 2.2)
+    bright = np.clip(1 + (0.18 if curly else 0.30) * strands, 0.25, 2.2)
     colour = looks.hair_colour * bright[..., None] ** np.array([1.0, 1.08, 1.15])
     gloss = np.full((*shape, 1), 0.12 if curly else 0.42) * np.clip(bright, 0.4, 1.5)[..., None]
     return np.concatenate([colour, gloss, np.zeros((*shape, 1))], -1)

@@ -15,7 +15,8 @@ LEAF = np.array([0.05, 0.20, 0.04])
 
 def fluff(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 2.2) -> Array:
     """Brightness ``H W`` of wool and fur: soft tufts with dark between them."""
-    return np.clip(0.90 + 0.16 * noise(shape, sigma, rng) + 0.08 * noise(shape, 0.6, rng), 0.4, 1.25)
+    tufts = 1 - np.exp(-1.2 * np.abs(noise(shape, sigma, rng)))
+    return np.clip(0.62 + 0.55 * tufts + 0.05 * noise(shape, 0.6, rng), 0.4, 1.25)
 
 
 def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -77,8 +78,8 @@ def paint_hat(looks: Looks, rng: np.random.Generator) -> Array:
             canvas[..., :3] = LEAF * fluff(HAT_SIZE, rng, 1.2)[..., None]
             blend(canvas, colour, share)
         case "hood":
-            canvas[..., :3] = WOOL * fluff(HAT_SIZE, rng, 2.4)[..., None]
-            blend(canvas, np.array([0.42, 0.22, 0.18]), 0.8 * (v > 0.80))
+            canvas[..., :3] = WOOL * fluff(HAT_SIZE, rng, 1.8)[..., None]
+            blend(canvas, np.array([0.50, 0.30, 0.25]), 0.7 * (v > 0.80))
         case "santa":
             canvas[..., :3] = RED
             blend(canvas, WHITE * fluff(HAT_SIZE, rng, 1.4)[..., None], np.maximum(smoothstep(0.53, 0.57, t), v > 0.78))

@@ -53,7 +53,7 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
 def _paint_skin(x: Array, y: Array, front: Mask, looks: Looks, rng: np.random.Generator) -> Array:
     """Colour ``H W 3`` of two pigments whose densities vary over the face."""
     blood = looks.share("haemoglobin") + 0.10 * noise(SIZE, 9, rng) + 0.08 * noise(SIZE, 2.5, rng)
-    melanin = looks.share("melanin") + 0.012 * noise(SIZE, 5, rng) + 0.012 * noise(SIZE, 0.7, rng)
+    melanin = looks.share("melanin") + 0.012 * noise(SIZE, 5, rng) + 0.007 * noise(SIZE, 1.0, rng)
     red = pair(x, y, 0.045, -0.030, 0.018, 0.014) + 0.9 * bump(x, y, 0, -0.040, 0.014, 0.010)
     red += 0.4 * bump(x, y, 0, -0.105, 0.02, 0.012) + 0.25 * pair(x, y, 0.03, 0.0, 0.018, 0.010)
     blood += (0.15 + 0.55 * looks.share("blush")) * red * front
@@ -72,7 +72,7 @@ def _spots(x: Array, y: Array, looks: Looks) -> Array:
     for _ in range(int(4.99 * looks.share("moles"))):
         mx, my = moles.uniform((-0.05, -0.10), (0.05, 0.06))
         size = moles.uniform(0.0009, 0.0016)
-        total = total + 0.7 * bump(x, y, mx, my, size, size)
+        total = total + 0.5 * bump(x, y, mx, my, size, size)
     return total
 
 
@@ -149,7 +149,7 @@ def _paint_brows(canvas: Array, x: Array, y: Array, front: Mask, looks: Looks, r
     along = (np.abs(x) - 0.0125) / 0.0385
     middle = 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
     width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.75 + 0.55 * thickness)
-    hairs = 0.85 + 0.22 * noise(SIZE, (0.6, 1.2), rng)
+    hairs = 0.92 + 0.12 * noise(SIZE, (0.8, 1.0), rng)
     share = np.exp(-(np.abs((y - middle) / width) ** 3)) * smoothstep(-0.06, 0.10, along) * smoothstep(1.04, 0.85, along)
     blend(canvas, looks.brows, share * hairs * front * (0.75 + 0.20 * thickness))
 
