@@ -7,12 +7,12 @@ from scipy.interpolate import PchipInterpolator
 from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.hair import HairStyle, bun, shell, under_hat
 from datamodules.world.looks import Looks
-from datamodules.world.parts import Grid, as_grid
+from datamodules.world.parts import Grid, as_grid, thinned
 
 HIDDEN = np.array([0.0, 0.03, -0.02])  # where absent parts lie
 _HIDDEN_SIZE = 0.05  # and how small they are, so that no face of theirs is degenerate
-_CROWN, _BALL = (15, 41), (7, 13)  # rows and columns
-_AROUND = 21  # points around a lens
+_CROWN, _BALL = (13, 33), (5, 9)  # rows and columns
+_AROUND = 17  # points around a lens
 
 # Outline of the lenses: half width, half height, squareness, drop of the outer lower corner; and the frame's thickness.
 _FRAMES = {
@@ -40,6 +40,15 @@ def worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
     cut = under_hat(looks.cut, looks.hat)
     parts = {"hair": shell(cut, rng), "bun": bun(cut.bun), "glasses": glasses(looks.glasses), "hat": hat(looks.hat, cut)}
     return {name: grid[0] for name, grid in parts.items()}
+
+
+def light_faces(part: str) -> NDArray[np.int64]:
+    """Faces of "glasses" or "hat" between every other row and column, in the part's own numbering."""
+    pieces = _glasses_pieces("none") if part == "glasses" else _hat_pieces("none", HairStyle())
+    rows = slice(None) if part == "glasses" else slice(None, None, 2)
+    starts = np.cumsum([0] + [len(points) for points, _, _ in pieces[:-1]])
+    thin = [thinned(piece, rows, slice(None, None, 2)) + start for piece, start in zip(pieces, starts, strict=True)]
+    return np.concatenate(thin)
 
 
 def glasses(style: str) -> Grid:
@@ -79,7 +88,7 @@ def _temple(wide: float, thick: float, sign: int) -> Grid:
 
 
 def _tube(path: Array, thick: float, sign: int) -> Grid:
-    """A square tube along ``P 3``; ``sign`` tells which way its sides wind."""
+    """A three-sided tube along ``P 3``; ``sign`` tells which way its sides wind."""
     ahead = np.gradient(path, axis=0)
     if np.allclose(path[0], path[-1]):
         ahead[0] = ahead[-1] = path[1] - path[-2]
@@ -87,10 +96,10 @@ def _tube(path: Array, thick: float, sign: int) -> Grid:
     across = np.cross(ahead, [0.0, 0.15, 1.0] if np.abs(ahead[:, 2]).max() < 0.8 else [0.0, 1.0, 0.0])
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     other = np.cross(ahead, across)
-    corners = np.radians([45, 135, 225, 315, 405])
+    corners = np.radians([90, 210, 330, 450])
     ring = np.cos(corners)[:, None, None] * across + np.sin(corners)[:, None, None] * other
     points, uv, faces = as_grid(path + 1.4 * thick * ring)
-    return points, uv * [0.9, 0.4], _outwards(points, faces, np.repeat(path[None], 5, 0).reshape(-1, 3))
+    return points, uv * [0.9, 0.4], _outwards(points, faces, np.repeat(path[None], len(corners), 0).reshape(-1, 3))
 
 
 def _outwards(points: Array, faces: NDArray[np.int64], centres: Array) -> NDArray[np.int64]:
@@ -101,7 +110,7 @@ def _outwards(points: Array, faces: NDArray[np.int64], centres: Array) -> NDArra
 
 
 def _lens(rim: Array, style: str, sign: int) -> Grid:
-    rho = np.array([0.02, 0.5, 0.97])[:, None, None]
+    rho = np.array([0.02, 0.97])[:, None, None]
     centre = rim[:-1].mean(0)
     points = centre + rho * (rim - centre)
     grid, uv, faces = as_grid(points, flip=sign < 0)

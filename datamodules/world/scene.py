@@ -6,17 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.world.expression import deform
-from datamodules.world.geometry import Array, smoothstep, turn_x, turn_y, turn_z
+from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment
 from datamodules.world.painter import Painter
 from datamodules.world.person import Person
+from datamodules.world.pose import head_pose, pose_vertices
 from datamodules.world.setting import Setting
 from datamodules.world.template import template
 from models.rendering import camera
-
-_FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
-_PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
 
 
 @dataclass(frozen=True)
@@ -30,39 +27,6 @@ class Frames:
     rotation: Array
     translation: Array
     intrinsics: Tensor
-
-
-def head_pose(moment: Moment) -> tuple[Array, Array]:
-    """Rotation and translation of the head frame in the world."""
-    yaw, pitch, roll = moment.angles
-    rotation = turn_y(-yaw) @ turn_x(-pitch) @ turn_z(roll)
-    return rotation, _PIVOT - rotation @ _PIVOT + moment.shift
-
-
-def pose_vertices(person: Person, moment: Moment) -> Array:
-    """World positions ``N 3`` of a person's vertices: the head turns, the shoulders follow a little."""
-    local = deform(person.rest, person.eyes, person.looks.eye_open, moment.expression, moment.gaze) * _FLIP
-    rotation, translation = head_pose(moment)
-    yaw, pitch, roll = moment.angles * [0.16, 0.06, 0.15]
-    base = np.array([0.0, 0.20, 0.03])
-    follow = turn_y(-yaw) @ turn_x(-pitch) @ turn_z(roll)
-    head = local @ rotation.T + translation
-    body = (local - base) @ follow.T + base + 0.4 * moment.shift
-    share = _neck_share(local)
-    return body + share[:, None] * (head - body)
-
-
-def _neck_share(local: Array) -> Array:
-    """How much each vertex follows the head: all above the chin, none on the shoulders."""
-    spans = template().spans
-    share = smoothstep(0.165, 0.095, local[:, 1] + 0.25 * np.clip(local[:, 2], 0, 1))
-    share[spans["hair"]] = np.maximum(share[spans["hair"]], 0.35)
-    for name in ("teeth_lower", "tongue", "cavity"):
-        share[spans[name]] = 1
-    share[spans["torso"]] = 0
-    chin = local[spans["head"]]
-    share[spans["head"]] = np.maximum(share[spans["head"]], smoothstep(-0.005, -0.03, chin[:, 2]) * (chin[:, 1] < 0.15))
-    return share
 
 
 def render(
@@ -80,9 +44,7 @@ def render(
             (that is what pose estimators measure), so another's motion is shown from the other's side.
     """
     view = setting.rotation if view is None else view
-    world = [pose_vertices(person, moment) for moment in moments]
-    seen = [frame @ view.T + setting.translation for frame in world]
-    vertices = torch.from_numpy(np.stack(seen)).float()
+    vertices = torch.from_numpy(pose_vertices(person, moments) @ view.T + setting.translation).float()
     painter = Painter(person, setting, size)
     maps = [painter.truth(frame) for frame in vertices] if truth else []
     poses = [head_pose(moment) for moment in moments]
