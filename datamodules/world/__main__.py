@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m datamodules.world", description="The portrait world: sets, sheets, data card.")
+    parser = argparse.ArgumentParser(
+        prog="python -m datamodules.world", description="The portrait world: named sets, contact sheets, the data card."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     export = commands.add_parser("export", help="write a set in a layout that users of real data have")
     export.set_defaults(run=_export)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from datamodules.world import rigs
-from datamodules.world.capture import Camera, Frames, render
 from datamodules.world.expression import NAMES
 from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
-from datamodules.world.portraits import MOTION, PERSON, SETTING, content_hash
+from datamodules.world.portraits import MOTION, PERSON, SETTING, content_hash, images_of
+from datamodules.world.scene import Camera, Frames, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
 from models.rendering import camera as pinhole
@@ -103,7 +103,7 @@ def dome_view(spec: AvatarSpec, split: str, number: int, frame: int, camera: Cam
     """One frame of a subject from one camera of the dome."""
     state, setting = moment(spec, split, number, frame), studio(spec.seed, number, spec.image_size)
     outputs = ("image", "depth", "vertices")
-    return render(subject(spec.seed, number), setting, [state], spec.image_size, outputs, camera, camera.rotation)
+    return render(subject(spec.seed, number), setting, [state], spec.image_size, outputs, camera)
 
 
 def head_vertices(frames: Frames) -> Tensor:
@@ -144,15 +144,16 @@ def _headset_view(
 ) -> tuple[Tensor, Tensor]:
     setting = rigs.headset_light(studio(spec.seed, number, spec.headset_size), camera, rng)
     person, size = subject(spec.seed, number), spec.headset_size
-    frames = render(person, setting, [still], size, ("image", "depth"), camera, camera.rotation)
+    frames = render(person, setting, [still], size, ("image", "depth", "valid"), camera)
     assert frames.depth is not None
+    assert frames.valid is not None
     seen = pinhole.unproject(frames.depth.double(), frames.intrinsics.double()[None])
     points = torch.einsum(
         "bij,bihw->bjhw", frames.rotation.double(), seen - frames.translation.double()[..., None, None]
     )
-    mask = rigs.seen_region(points, frames.depth > 0, name)
+    mask = rigs.seen_region(points, frames.valid, name)
     noise = torch.from_numpy(rng.normal(0, 0.01, (1, 1, size, size))).float()
-    return ((rigs.infrared(frames.image) + noise) * mask).clamp(0, 1), mask
+    return ((rigs.infrared(images_of(frames)) + noise) * mask).clamp(0, 1), mask
 
 
 def keypoints(spec: AvatarSpec, split: str, number: int, frame: int) -> Tensor:

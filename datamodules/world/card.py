@@ -12,7 +12,7 @@ from datamodules.world.sets import Spec, open_split, splits
 from datamodules.world.sheet import write_sheet
 
 _HOLDS = {
-    "reenact": "clips of talking, turning heads; self and cross-identity pair lists; the exact answer of every cross pair",
+    "reenact": "clips of talking, turning heads, with self and cross-identity pair lists and the answer of each cross pair",
     "stills": "photographs: one each of many people to learn from, many each of five people for cross-identity pairs",
     "depth": "photographs with metric depth and a skin mask",
     "edit": "portraits before and after four costumes and four expressions, with the exact mask and the prompts",
@@ -59,7 +59,8 @@ portrait methods. No consent is needed, for nobody is shown. Results on them say
 
 - The people look drawn: shading is local with one shadow and one highlight, skin does not scatter light, hair is a
   shell and not strands, there are no hands, no occlusions by objects and no second person.
-- Shape is a linear model of {modes} modes chosen by hand, not measured on people: its statistics are not a population's.
+- Shape is a linear model of {modes} modes chosen by hand, not measured on people: its statistics are not
+  a population's.
 - Ages are wrinkles and hair colour only; there are no children. Sex is no variable of the model.
 - Speech is a rhythm of the mouth without sound. Expressions are symmetric more often than real ones.
 - The headset's pictures are virtual, as in LiP-Flow: there is no lens distortion and no glass before the eyes.

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from datamodules.world.capture import Frames
 from datamodules.world.files import claimed, to_pixels, write_arrays, write_csv, write_folder, write_video
 from datamodules.world.geometry import Array
 from datamodules.world.portraits import (
@@ -23,11 +22,13 @@ from datamodules.world.portraits import (
     clip_name,
     clips,
     cross_frame_pairs,
+    images_of,
     person_of,
     record_of,
     render_frames,
     self_frame_pairs,
 )
+from datamodules.world.scene import Frames
 from models.tasks import UserError
 
 __all__ = ["WORLD_VERSION", "Clip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]
@@ -123,7 +124,7 @@ def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
     truth["identity"] = person_of(spec.seed, clip.split, clip.person).code.astype(np.float32)
     write_arrays(folder / "truth" / place.parent.name / f"{place.stem}.npz", truth)
-    pixels = np.concatenate([to_pixels(frames.image) for frames, _ in chunks])
+    pixels = np.concatenate([to_pixels(images_of(frames)) for frames, _ in chunks])
     if spec.store == "mp4":
         write_video(place, pixels, spec.fps)
     else:  # what is only learnt from may lose a little; what is scored may not

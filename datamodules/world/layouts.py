@@ -22,7 +22,16 @@ from datamodules.world.files import (
     write_video,
 )
 from datamodules.world.multiface import write_multiface
-from datamodules.world.portraits import Clip, PortraitSpec, batches, clips, frame_count, record_of, render_frames
+from datamodules.world.portraits import (
+    Clip,
+    PortraitSpec,
+    batches,
+    clips,
+    frame_count,
+    images_of,
+    record_of,
+    render_frames,
+)
 from datamodules.world.sets import EditPairs, PortraitFrames, Spec
 from models.tasks import UserError
 
@@ -65,7 +74,7 @@ def _layout(name: str) -> tuple[type, Callable[..., object]]:
 
 
 def _pixels(spec: PortraitSpec, clip: Clip) -> np.ndarray:
-    return np.concatenate([to_pixels(render_frames(spec, clip, f, False)[0].image) for f in batches(spec, clip)])
+    return np.concatenate([to_pixels(images_of(render_frames(spec, clip, f, False)[0])) for f in batches(spec, clip)])
 
 
 def _number(spec: PortraitSpec, clip: Clip) -> int:
@@ -148,8 +157,10 @@ def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
     taken = []
     for number, clip, frame in _ffhq_range(spec, start):  # one at a time: a thousand of 1024 pixels are 3 GB
         frames, code = render_frames(spec, clip, [frame], truth=False)
-        write_picture(_ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png", to_pixels(frames.image[0]))
-        taken.append((replace(frames, image=frames.image[:0]), code))
+        write_picture(
+            _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png", to_pixels(images_of(frames)[0])
+        )
+        taken.append((replace(frames, image=None), code))
     truth = truth_of([frames for frames, _ in taken], np.concatenate([code for _, code in taken]))
     write_arrays(folder / "truth" / f"{start:05d}.npz", truth)
 

@@ -8,10 +8,12 @@ from PIL import Image
 
 from datamodules.world import avatar
 from datamodules.world.avatar import AvatarSpec
-from datamodules.world.capture import Camera, unwrap
+from datamodules.world.capture import unwrap
 from datamodules.world.export import in_parallel
 from datamodules.world.files import to_pixels, write_bytes, write_picture, write_text
 from datamodules.world.geometry import Array
+from datamodules.world.portraits import images_of
+from datamodules.world.scene import Camera
 from datamodules.world.template import template
 from models.rendering import camera as pinhole
 
@@ -59,7 +61,7 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
     for camera_name, camera in spec.dome().items():
         seen = avatar.dome_view(spec, split, number, frame, camera)
         texture, cover = unwrap(seen, spec.image_size)
-        write_picture(home / "images" / segment / camera_name / name, to_pixels(seen.image[0]))
+        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(seen)[0]))
         write_picture(home / "unwrapped_uv_1024" / segment / camera_name / name, to_pixels(texture[0]))
         textures.append(texture)
         covers.append(cover)

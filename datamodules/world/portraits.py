@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from datamodules.world.capture import Frames, render
 from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
+from datamodules.world.scene import Frames, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
@@ -35,6 +36,12 @@ def content_hash(spec: dict[str, Any]) -> str:
 def record_of(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any specification: a dataclass with a hash
     """What the folder of a set says of it, in world.json."""
     return {"spec": asdict(spec), "hash": spec.hash, "world_version": WORLD_VERSION}
+
+
+def images_of(frames: Frames) -> Tensor:
+    """The pictures ``B 3 H W`` of frames that were rendered with them."""
+    assert frames.image is not None
+    return frames.image
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.world.capture import Camera
 from datamodules.world.geometry import Array, turn_x, turn_y, turn_z
+from datamodules.world.scene import Camera
 from datamodules.world.setting import FRAMING, Setting
 
 FACE = np.array([0.0, 0.020, -0.060])  # middle of the face, metres

@@ -22,6 +22,7 @@ from datamodules.world.portraits import (
     clip_name,
     clips,
     frame_count,
+    images_of,
     person_of,
     record_of,
     render_frames,
@@ -91,7 +92,7 @@ class PortraitFrames(SampleSet):
         assert frames.skin is not None
         name = clip_name(self.spec, clip).removesuffix(".mp4")
         return {
-            "image": frames.image[0],
+            "image": images_of(frames)[0],
             "depth": frames.depth[0],
             "mask": frames.skin[0],
             "K": frames.intrinsics.float(),
@@ -160,7 +161,7 @@ class AvatarFrames(SampleSet):
         frames = avatar.dome_view(self.spec, self.split, number, frame, self.cameras[name])
         headset, seen, points = _driving(self.spec, self.split, number, frame)
         return {
-            "image": frames.image[0],
+            "image": images_of(frames)[0],
             "K": frames.intrinsics.float(),
             "rotation": frames.rotation[0].float(),
             "translation": frames.translation[0].float(),

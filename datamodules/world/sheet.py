@@ -11,14 +11,14 @@ from torch import Tensor
 
 from datamodules.world import avatar, rigs
 from datamodules.world.avatar import AvatarSpec
-from datamodules.world.capture import Camera, render
 from datamodules.world.edit_pairs import EDITS, EditSpec
 from datamodules.world.expression import NAMES
 from datamodules.world.files import Pixels, to_pixels, write_picture
 from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
-from datamodules.world.portraits import Clip, PortraitSpec, render_frames
+from datamodules.world.portraits import Clip, PortraitSpec, images_of, render_frames
 from datamodules.world.presets import check_size
+from datamodules.world.scene import Camera, render
 from datamodules.world.seeds import stream
 from datamodules.world.sets import EditPairs
 from datamodules.world.setting import Setting, make_setting
@@ -56,7 +56,7 @@ def write_sheet(path: Path, image_size: int = 128, columns: int = 8, seed: int =
 def identities(size: int, columns: int, seed: int) -> list[Row]:
     """Two rows of people, each in a setting and a moment of his own."""
     spec = PortraitSpec(size, 2 * columns, 0, 1, 1, seed=seed, stills=True)
-    pictures = [render_frames(spec, Clip("train", i, 0), [0], False)[0].image[0] for i in range(2 * columns)]
+    pictures = [images_of(render_frames(spec, Clip("train", i, 0), [0], False)[0])[0] for i in range(2 * columns)]
     return _wrapped("identities", pictures, columns)
 
 
@@ -100,7 +100,7 @@ def edits(size: int, columns: int, seed: int) -> list[Row]:
 def views(size: int, columns: int, seed: int) -> list[Row]:
     """One frame from the dome's cameras, and three frames from the headset's."""
     spec = AvatarSpec(size, 1, columns, 3, 3, size, seed)
-    dome = [avatar.dome_view(spec, "test", 0, 0, camera).image[0] for camera in spec.dome().values()]
+    dome = [images_of(avatar.dome_view(spec, "test", 0, 0, camera))[0] for camera in spec.dome().values()]
     worn = [view.expand(3, -1, -1) for i in range(3) for view in avatar.headset_views(spec, "test", 0, i)[0]]
     return [("dome", dome), *_wrapped("headset", worn, columns)]
 
@@ -109,7 +109,7 @@ def strip(size: int, columns: int, seed: int) -> list[Row]:
     """A clip, a fifth of a second from picture to picture."""
     spec = PortraitSpec(size, 1, 0, 1, 2 * columns, fps=5.0, seed=seed + 1)
     frames, _ = render_frames(spec, Clip("train", 0, 0), range(2 * columns), False)
-    return _wrapped("clip", list(frames.image), columns)
+    return _wrapped("clip", list(images_of(frames)), columns)
 
 
 def _sitter(seed: int, number: int, size: int) -> tuple[Person, Setting]:
@@ -125,7 +125,7 @@ def _rest() -> Moment:
 
 
 def _pictures(person: Person, setting: Setting, moments: Sequence[Moment], size: int, camera: Camera) -> list[Tensor]:
-    return list(render(person, setting, moments, size, ("image",), camera, camera.rotation).image)
+    return list(images_of(render(person, setting, moments, size, camera=camera)))
 
 
 def _wrapped(label: str, pictures: list[Tensor], columns: int) -> list[Row]:
