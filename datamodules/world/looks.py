@@ -63,6 +63,11 @@ class Looks:
         return float(self.albedo[ALBEDO.index(name)])
 
     @property
+    def beard(self) -> float:
+        """Density of the beard, 0 for none."""
+        return self.share("beard")
+
+    @property
     def skin(self) -> Array:
         """Mean colour of the skin, ``3``."""
         return skin_colour(np.array(self.share("melanin")), np.array(self.share("haemoglobin")))
