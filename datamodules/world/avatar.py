@@ -1,5 +1,6 @@
 """The avatar rig: a few subjects under a dome of cameras and in a headset, with expressions held out for the test."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ from datamodules.world import rigs
 from datamodules.world.expression import NAMES
 from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment, Motion
-from datamodules.world.person import Person, make_person
+from datamodules.world.person import Person, build_person, make_person
 from datamodules.world.portraits import MOTION, PERSON, SETTING, content_hash, images_of
 from datamodules.world.scene import Camera, Frames, render
 from datamodules.world.seeds import generator, stream
@@ -22,7 +23,9 @@ SPLITS = {"train": 0, "test": 1}
 # As Multiface names them: scripted peak expressions to learn from, a free face to be tested on.
 SEGMENTS = {"train": "E001_peak_expressions", "test": "EXP_free_face"}
 _FAMILY = 2  # beside the train (0) and test (1) people of the portrait sets
-_ACTIVE = {"train": (0, 3), "test": (4, 7)}  # expressions at once, so that the test shows combinations never seen
+# Expressions at once, and their strengths: the test shows combinations never seen, none of them at its peak.
+_ACTIVE = {"train": (0, 3), "test": (4, 7)}
+_STRENGTH = {"train": (0.3, 0.9), "test": (0.2, 0.6)}
 _CALM = 0.25  # share of a talking head's turns that a seated subject makes
 
 
@@ -74,8 +77,10 @@ class AvatarSpec:
 
 @lru_cache(maxsize=4)
 def subject(seed: int, number: int) -> Person:
-    """One of the subjects."""
-    return make_person(stream(seed, _FAMILY, number, PERSON))
+    """One of the subjects, without hat and glasses, which would not go under a headset."""
+    place = stream(seed, _FAMILY, number, PERSON)
+    drawn = make_person(place)
+    return build_person(place, drawn.code, replace(drawn.looks, hat="none", glasses="none"))
 
 
 @lru_cache(maxsize=4)
@@ -93,16 +98,21 @@ def moment(spec: AvatarSpec, split: str, number: int, frame: int) -> Moment:
     low, high = _ACTIVE[split]
     active = rng.permutation(len(NAMES))[: rng.integers(low, high + 1)]
     expression = np.zeros(len(NAMES))
-    expression[active] = rng.uniform(0.3, 0.9, len(active))
-    if "jaw_side" in NAMES:
-        expression[NAMES.index("jaw_side")] *= rng.choice([-1, 1])
+    expression[active] = rng.uniform(*_STRENGTH[split], len(active))
+    expression[NAMES.index("jaw_side")] *= rng.choice([-1, 1])
     return replace(natural, expression=expression, angles=_CALM * natural.angles, shift=_CALM * natural.shift)
 
 
-def dome_view(spec: AvatarSpec, split: str, number: int, frame: int, camera: Camera) -> Frames:
+def dome_view(
+    spec: AvatarSpec,
+    split: str,
+    number: int,
+    frame: int,
+    camera: Camera,
+    outputs: Sequence[str] = ("image", "depth", "vertices"),
+) -> Frames:
     """One frame of a subject from one camera of the dome."""
     state, setting = moment(spec, split, number, frame), studio(spec.seed, number, spec.image_size)
-    outputs = ("image", "depth", "vertices")
     return render(subject(spec.seed, number), setting, [state], spec.image_size, outputs, camera)
 
 
@@ -158,4 +168,4 @@ def _headset_view(
 
 def keypoints(spec: AvatarSpec, split: str, number: int, frame: int) -> Tensor:
     """The 68 landmarks ``68 2`` in pixels of the frontal camera: the sparse driving signal of LiP-Flow's KPT models."""
-    return dome_view(spec, split, number, frame, rigs.frontal()).landmarks[0]
+    return dome_view(spec, split, number, frame, rigs.frontal(), ()).landmarks[0]

@@ -12,7 +12,7 @@ from datamodules.world.sets import Spec, open_split, splits
 from datamodules.world.sheet import write_sheet
 
 _HOLDS = {
-    "reenact": "clips of talking, turning heads, with self and cross-identity pair lists and the answer of each cross pair",
+    "reenact": "clips of talking, turning heads; self and cross-identity pair lists with the answer of each cross pair",
     "stills": "photographs: one each of many people to learn from, many each of five people for cross-identity pairs",
     "depth": "photographs with metric depth and a skin mask",
     "edit": "portraits before and after four costumes and four expressions, with the exact mask and the prompts",
@@ -47,7 +47,8 @@ A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit
 - The pair lists of `reenact` follow DaGAN: pairs of two frames of at most 100 test clips, and cross pairs whose source
   and driving clip show different people; 2,083 of either kind at full size.
 - `depth` has the counts of the joint appearance and depth paper (55 people, 1,264 images for the test at full size),
-  `edit` those of MCDM (100 pairs drawn like the ones to learn from, 900 of new people in far poses).
+  `edit` those of MCDM (100 pairs drawn like the ones to learn from, 900 of new people whose faces are far
+  from the mean); costumes are put on photographs and expressions on cartoons, as there).
 - Skin tones, ages, hair and beards are drawn independently of shape, but for dark hair and eyes with dark skin.
 
 ## Licence and intended use

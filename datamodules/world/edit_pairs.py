@@ -1,25 +1,17 @@
-"""Sets of edit pairs: portraits before and after a costume or an expression, with the exact mask of the change."""
+"""Sets of edit pairs: who is edited, and how, in every pair of every split."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from datamodules.world.motion import Moment, Motion
-from datamodules.world.person import Person, make_person
-from datamodules.world.portraits import MOTION, PERSON, SETTING, content_hash
-from datamodules.world.seeds import generator, stream
-from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import template
+from datamodules.world.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair
+from datamodules.world.identity import draw_code
+from datamodules.world.portraits import content_hash
+from datamodules.world.seeds import generators, stream
 
-COSTUMES = ("flower", "sheep", "santa", "royal")
-EXPRESSIONS = ("angry", "shocked", "laughing", "crying")
-EDITS = (*COSTUMES, *EXPRESSIONS)
 # Beside the train (0) and test (1) people of the portrait sets and the subjects of the avatar rig (2).
 _FAMILIES = {"train": 3, "val": 4, "ood": 5}
-_EDIT = 3
-_FAR = np.radians((50.0, 20.0, 15.0))  # yaw, pitch, roll that pictures out of distribution reach
-_NEAR = np.radians((15.0, 8.0, 5.0))
+_CANDIDATES = 8  # seeds of which a person out of distribution is the one farthest from the mean face
 
 
 @dataclass(frozen=True)
@@ -30,7 +22,7 @@ class EditSpec:
         image_size: Side of the pictures in pixels.
         train: Pairs to learn from, each of another person.
         val: Pairs of new persons, drawn as those of train (MCDM: 100).
-        ood: Pairs of new persons out of distribution: far poses and the other style (MCDM: 900).
+        ood: Pairs of new persons whose faces are far from the mean (MCDM: 900, of persons unlike those of training).
         severity: How imperfect the training targets are; 0 leaves them perfect, 1 is MCDM's ordinary noise.
         seed: Seed of everything that is drawn.
 
@@ -59,19 +51,29 @@ class EditSpec:
         return {"train": self.train, "val": self.val, "ood": self.ood}[split]
 
 
-def sitter(spec: EditSpec, split: str, index: int) -> tuple[Person, Setting, Moment]:
-    """Who is edited in a pair, where, and in which pose; the face is at rest but for the gaze."""
-    place = (_FAMILIES[split], index)
-    person = make_person(stream(spec.seed, *place, PERSON))
-    face = float(np.ptp(person.rest[template().landmarks, 1]))
-    setting = make_setting(stream(spec.seed, *place, SETTING), spec.image_size, face)
-    rng = generator(stream(spec.seed, *place, MOTION))
-    reach = _FAR if split == "ood" else _NEAR
-    natural = Motion(stream(spec.seed, *place, MOTION, 0), 1.0)(0.5)
-    calm = replace(natural, angles=reach * rng.uniform(-1, 1, 3), expression=np.zeros_like(natural.expression))
-    return person, setting, calm
+def edit_of(index: int) -> tuple[str, Style]:
+    """The edit of a pair and its style: the eight edits in turn, costumes on photographs and expressions on cartoons.
+
+    Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 4.1.
+    """
+    edit = EDITS[index % len(EDITS)]
+    return edit, "cartoon" if edit in EXPRESSIONS else "realistic"
 
 
-def draw_pair(spec: EditSpec, split: str, index: int, edit: str) -> dict[str, Any]:
-    """Renders one pair; see `sets.EditPairs` for its keys."""
-    raise NotImplementedError
+def draw_pair(spec: EditSpec, split: str, index: int) -> EditPair:
+    """Renders one pair of a split."""
+    edit, style = edit_of(index)
+    return edit_pair(person_seed(spec.seed, split, index), edit, style, spec.severity, spec.image_size)
+
+
+def person_seed(seed: int, split: str, index: int) -> np.random.SeedSequence:
+    """The seed of the person of a pair; out of distribution, that of the farthest from the mean of eight."""
+    if split != "ood":
+        return stream(seed, _FAMILIES[split], index)
+    candidates = [stream(seed, _FAMILIES[split], index, i) for i in range(_CANDIDATES)]
+    return max(candidates, key=lambda seed: float(np.linalg.norm(shape_code(seed))))
+
+
+def shape_code(seed: np.random.SeedSequence) -> np.ndarray:
+    """The shape of the person whom `edits.edit_pair` draws from a seed."""
+    return draw_code(generators(seed, 4)[0])

@@ -37,7 +37,7 @@ from models.tasks import UserError
 
 _FFHQ_FOLDER = 1000
 _PICTURES = ("image", "target", "train_target", "mask")
-_WORDS = ("edit", "source_prompt", "prompt")
+_WORDS = ("edit", "style", "source_prompt", "prompt")
 
 
 def write_layout(spec: Spec, layout: str, folder: Path, workers: int | None = None) -> Path:
@@ -157,9 +157,8 @@ def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
     taken = []
     for number, clip, frame in _ffhq_range(spec, start):  # one at a time: a thousand of 1024 pixels are 3 GB
         frames, code = render_frames(spec, clip, [frame], truth=False)
-        write_picture(
-            _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png", to_pixels(images_of(frames)[0])
-        )
+        path = _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png"
+        write_picture(path, to_pixels(images_of(frames)[0]))
         taken.append((replace(frames, image=None), code))
     truth = truth_of([frames for frames, _ in taken], np.concatenate([code for _, code in taken]))
     write_arrays(folder / "truth" / f"{start:05d}.npz", truth)
@@ -184,8 +183,9 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
     """Writes edit pairs as folders of equally named pictures and a list.
 
     ``{train,val,ood}/{image,target,train_target,mask}/000000.png`` are the portrait, its perfect edit, the imperfect
-    one to learn from, and the soft mask (grey, 255 = edited); ``prompts/000000.json`` holds the edit and both prompts.
-    ``{split}/pairs.csv`` names the four files of each pair with its edit and prompts.
+    one to learn from, and the soft mask (grey, 255 = edited); ``prompts/000000.json`` holds the edit, the style and
+    both prompts.
+    ``{split}/pairs.csv`` names the four files of each pair with these words.
     """
     for split in ("train", "val", "ood"):
         told, every = folder / split / "prompts", range(spec.pairs(split))

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from datamodules.world import avatar
 from datamodules.world.avatar import AvatarSpec
-from datamodules.world.edit_pairs import EDITS, EditSpec, draw_pair
+from datamodules.world.edit_pairs import EditSpec, draw_pair, edit_of
 from datamodules.world.files import claimed, write_arrays
 from datamodules.world.portraits import (
     Clip,
@@ -111,7 +111,7 @@ class EditPairs(SampleSet):
     """Portraits before and after an edit; every person is used once (MCDM, section 4.1).
 
     Keys: ``image`` and ``target`` (perfect) and ``train_target`` (imperfect) 3 H W in [0, 1], ``mask`` 1 H W in
-    [0, 1], ``edit``, ``source_prompt``, ``prompt``, ``identity``, ``sample_id``.
+    [0, 1], ``edit``, ``style``, ``source_prompt``, ``prompt``, ``sample_id``.
 
     Args:
         spec: The set.
@@ -128,8 +128,19 @@ class EditPairs(SampleSet):
 
     def sample(self, index: int) -> Sample:
         """Renders one pair."""
-        edit = EDITS[self._place(index) % len(EDITS)]
-        return {**draw_pair(self.spec, self.split, index, edit), "edit": edit, "sample_id": f"{self.split}/{index:06d}"}
+        pair = draw_pair(self.spec, self.split, self._place(index))
+        edit, style = edit_of(index)
+        return {
+            "image": pair.source,
+            "target": pair.target,
+            "train_target": pair.training_target,
+            "mask": pair.mask,
+            "edit": edit,
+            "style": style,
+            "source_prompt": pair.source_prompt,
+            "prompt": pair.target_prompt,
+            "sample_id": f"{self.split}/{index:06d}",
+        }
 
 
 class AvatarFrames(SampleSet):

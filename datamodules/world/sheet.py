@@ -11,7 +11,8 @@ from torch import Tensor
 
 from datamodules.world import avatar, rigs
 from datamodules.world.avatar import AvatarSpec
-from datamodules.world.edit_pairs import EDITS, EditSpec
+from datamodules.world.edit_pairs import EditSpec
+from datamodules.world.edits import EDITS
 from datamodules.world.expression import NAMES
 from datamodules.world.files import Pixels, to_pixels, write_picture
 from datamodules.world.motion import Moment, Motion
