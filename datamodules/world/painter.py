@@ -16,7 +16,7 @@ from models.rendering.fragments import Fragments, fragments
 from models.rendering.shadow import shadow_share
 from models.rendering.visibility import Backend, z_buffer
 
-OVERSAMPLING = 2
+_FINE = 2  # the pictures' samples along either side of a pixel
 _WRAP = torch.tensor([0.40, 0.20, 0.14])  # red light goes deepest into skin
 _HEAD_RADIUS = 0.24
 MAPS = ("depth", "valid", "skin", "parts", "normals", "uv", "albedo")
@@ -75,9 +75,9 @@ class Painter:
 
     def _pictures(self, vertices: Tensor, normals: Tensor, number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
-        seen = self._visible(vertices, OVERSAMPLING)
+        seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
-        where = self._positions(seen, OVERSAMPLING)
+        where = self._positions(seen, _FINE)
         shadow = shadow_share(
             where + 0.0025 * normals, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
@@ -85,7 +85,8 @@ class Painter:
         texels = shading.sample_texture(self.atlas, uv)
         colour = shading.to_srgb(self._shade(normals, shading.unit(-where), texels, shadow))
         covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:1])]))
-        fine = functional.avg_pool2d(covered, OVERSAMPLING)
+        upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
+        fine = (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4
         behind = self.background[number] if len(self.background) > 1 else self.background
         return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
 
