@@ -62,6 +62,14 @@ def face_classes(mesh: Template) -> Tensor:
     return torch.from_numpy(of_vertex[mesh.drawn[:, 0]])
 
 
+def face_parts(mesh: Template) -> Tensor:
+    """The part of the mesh that every drawn face belongs to, by number."""
+    of_vertex = np.zeros(len(mesh.position), np.int64)
+    for number, span in enumerate(mesh.spans.values()):
+        of_vertex[span] = number
+    return torch.from_numpy(of_vertex[mesh.drawn[:, 0]])
+
+
 @cache
 def painted_classes(bearded: bool) -> Tensor:
     """Classes ``S S`` uint8 of the atlas's texels of skin and clothes, as if no hair grew on the head."""

@@ -8,19 +8,14 @@ import torch
 from torch import Tensor
 
 from datamodules.world.geometry import Array
-from datamodules.world.labels import chart
 from datamodules.world.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.motion import Moment
 from datamodules.world.painter import MAPS, Painter
 from datamodules.world.person import Person
 from datamodules.world.pose import head_pose, pose_vertices
 from datamodules.world.setting import Setting
-from datamodules.world.template import ATLAS, Template, template
+from datamodules.world.template import Template, template
 from models.rendering import camera as pinhole
-from models.rendering import rasteriser
-from models.rendering.fragments import fragments
-from models.rendering.occlusion import on_surface
-from models.rendering.shading import sample_image
 from models.rendering.visibility import Backend
 
 _SAMPLES = 1 << 18  # pixels of the oversampled pictures that are drawn at once
@@ -53,6 +48,7 @@ class Frames:
         translation: ``B 3`` metres, likewise.
         intrinsics: Camera matrix ``3 3`` in pixels.
         mesh: The topology of the vertices.
+        size: Height and width in pixels.
         image: ``B 3 H W`` sRGB in [0, 1], averaged from twice the resolution.
         depth: ``B 1 H W`` camera z in metres, 0 = none.
         valid: ``B 1 H W`` bool; where the person is.
@@ -72,6 +68,7 @@ class Frames:
     translation: Tensor
     intrinsics: Tensor
     mesh: Template
+    size: tuple[int, int]
     image: Tensor | None = None
     depth: Tensor | None = None
     valid: Tensor | None = None
@@ -131,6 +128,7 @@ def render(
         torch.from_numpy(np.stack([turn @ shift + eye.translation for _, shift in poses])),
         matrix,
         mesh,
+        shape,
         **_drawn(painter, vertices, outputs),
         **_pointed(vertices, matrix, mesh, shape, outputs),
     )
@@ -163,80 +161,3 @@ def _pointed(
     if "visible" in outputs:
         found["visible"] = landmarks_seen(flat, mesh, shape)
     return found
-
-
-@torch.no_grad()
-def optical_flow(a: Frames, b: Frames) -> tuple[Tensor, Tensor]:
-    """Where the surface seen in the frames of ``a`` went in those of ``b``, exactly, by the points of the mesh.
-
-    Args:
-        a: Frames with vertices.
-        b: As many frames of the same mesh and size, with vertices and depth.
-
-    Returns:
-        Flow ``B 2 H W`` in pixels from ``a`` to ``b``, 0 where ``a`` shows nobody; and ``B 1 H W`` bool where the point
-        is seen in ``b`` too, which excludes a rim of a pixel along its edges.
-
-    Raises:
-        ValueError: Vertices or depth were not asked for, or the frames are of different meshes.
-
-    Reference: Butler et al., A Naturalistic Open Source Movie for Optical Flow Evaluation, ECCV 2012, section 3.
-    """
-    if a.vertices is None or b.vertices is None or b.depth is None:
-        raise ValueError("optical_flow: render the frames with outputs=('depth', 'vertices').")
-    if a.vertices.shape != b.vertices.shape:
-        raise ValueError(f"optical_flow: one mesh and as many frames, not {a.vertices.shape} and {b.vertices.shape}.")
-    height, width = b.depth.shape[-2:]
-    drawn = torch.from_numpy(a.mesh.drawn)
-    flat = pinhole.project(a.vertices, a.intrinsics[None])
-    seen = fragments(flat, drawn, rasteriser.rasterize(flat, drawn, height, width, cull=True))
-    there = pinhole.project(seen.interpolate(b.vertices).T[None], b.intrinsics[None])[0].T
-    visible = on_surface(there, seen.image, b.depth, float(b.intrinsics[0, 0]))
-    return seen.dense(torch.stack([there[0] - seen.x, there[1] - seen.y])), seen.dense(visible[None])
-
-
-@torch.no_grad()
-def unwrap(frames: Frames, size: int = ATLAS) -> tuple[Tensor, Tensor]:
-    """The frames' pictures laid out in texture coordinates, with all light and shine of their view.
-
-    Args:
-        frames: Frames with image, depth and vertices.
-        size: Texels along the side.
-
-    Returns:
-        Textures ``B 3 S S`` sRGB, 0 where not seen, and coverage ``B 1 S S`` bool. Eyes and ears share charts: there the
-        right ones are shown.
-
-    Raises:
-        ValueError: Image, depth or vertices were not asked for.
-
-    Reference: Lombardi et al., Deep Appearance Models for Face Rendering, SIGGRAPH 2018, section 4.
-    """
-    if frames.image is None or frames.depth is None or frames.vertices is None:
-        raise ValueError("unwrap: render the frames with outputs=('image', 'depth', 'vertices').")
-    batch, _, height, width = frames.image.shape
-    index, bary = (part.expand(batch, *part.shape[1:]) for part in chart(frames.mesh, size))
-    points = rasteriser.interpolate(frames.vertices, torch.from_numpy(frames.mesh.faces), index, bary)
-    flat = pinhole.project(points.flatten(2).mT, frames.intrinsics[None]).reshape(-1, 3).T
-    image = torch.arange(batch).repeat_interleave(size * size)
-    covered = on_surface(flat, image, frames.depth, float(frames.intrinsics[0, 0])).reshape(batch, 1, size, size)
-    covered = covered & (index[:, None] >= 0)
-    where = (flat[:2] + 0.5) / torch.tensor([[width], [height]])
-    texture = sample_image(frames.image, where.reshape(2, batch, size, size).transpose(0, 1))
-    return texture * covered, covered
-
-
-def mean_texture(textures: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the views that see each texel.
-
-    Args:
-        textures: ``N 3 S S``.
-        coverage: ``N 1 S S`` bool.
-
-    Returns:
-        ``3 S S``, 0 where no view sees the texel, and ``1 S S`` bool where one does.
-
-    Reference: Wuu et al., Multiface, 2022, section 4 (the average texture).
-    """
-    count = coverage.sum(0)
-    return (textures * coverage).sum(0) / count.clamp(min=1), count > 0
