@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datamodules.world.accessories import worn
 from datamodules.world.appearance import paint
 from datamodules.world.geometry import Array
-from datamodules.world.hair import bun, shell
 from datamodules.world.head import EYE
 from datamodules.world.identity import displacement, draw_code, shape_basis
 from datamodules.world.looks import Looks, draw_looks
@@ -31,9 +31,13 @@ class Person:
 
 def make_person(seed: np.random.SeedSequence, detail: Detail = "full") -> Person:
     """Draws a person; the same seed gives the same person in every process, and the same in either detail."""
-    shape, looks_rng, hair = generators(seed, 3)
-    code, looks = draw_code(shape), draw_looks(looks_rng)
-    rest, eyes = shaped(code, _worn(looks, hair))
+    shape, looks, _ = generators(seed, 3)
+    return build_person(seed, draw_code(shape), draw_looks(looks), detail)
+
+
+def build_person(seed: np.random.SeedSequence, code: Array, looks: Looks, detail: Detail = "full") -> Person:
+    """A person of a given shape and looks; the seed tells how his hair falls."""
+    rest, eyes = shaped(code, _worn(looks, generators(seed, 3)[2]))
     return Person(code, looks, rest[template(detail).origin], eyes, paint(looks), detail)
 
 
@@ -54,7 +58,7 @@ def shaped(code: Array, worn: dict[str, Array] | None = None) -> tuple[Array, Ar
 
 def _worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
     mesh = template()
-    worn = {"hair": shell(looks.cut, rng)[0], "bun": bun(looks.cut.bun)[0]}
-    if looks.cut.hang:  # ears lie flat under hanging hair
-        worn |= {name: mesh.position[mesh.spans[name]] * [0.92, 1, 1] for name in ("ear_right", "ear_left")}
-    return worn
+    on = worn(looks, rng)
+    if looks.cut.hang or looks.hat in ("hood", "beanie"):  # ears lie flat under hanging hair and low hats
+        on |= {name: mesh.position[mesh.spans[name]] * [0.92, 1, 1] for name in ("ear_right", "ear_left")}
+    return on

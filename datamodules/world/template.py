@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from datamodules.world import parts
+from datamodules.world.accessories import glasses, hat, light_faces
 from datamodules.world.geometry import EYE_LEVEL, MOUTH_LEVEL, Array
 from datamodules.world.hair import HairStyle, bun, shell
 from datamodules.world.head import (
@@ -32,11 +33,13 @@ REGIONS = {
     "teeth": (416, 192, 96, 96),
     "ears": (320, 288, 96, 96),
     "mouth": (416, 288, 96, 96),
+    "hat": (320, 384, 192, 104),
+    "glasses": (320, 488, 192, 24),
 }
 _REGION_OF = {
     "head": "head", "eye_right": "eyes", "eye_left": "eyes", "teeth_upper": "teeth", "teeth_lower": "teeth",
     "tongue": "mouth", "cavity": "mouth", "ear_right": "ears", "ear_left": "ears", "torso": "torso",
-    "hair": "hair", "bun": "hair",
+    "hair": "hair", "bun": "hair", "glasses": "glasses", "hat": "hat",
 }  # fmt: skip
 PARTS = tuple(_REGION_OF)
 
@@ -56,7 +59,7 @@ _LIGHT_LINES: dict[str, tuple[parts.Lines, parts.Lines]] = {
 class Template:
     """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice.
 
-    ``drawn`` holds the faces and after them those of the hair once more, turned over: it is seen from within too.
+    ``drawn`` holds the faces and after them those of hair and hat once more, turned over: they are seen from within.
     ``landmarks`` are 68 vertices in iBUG order. ``origin`` N is each vertex's number in the full mesh.
     """
 
@@ -105,6 +108,8 @@ def _grids() -> dict[str, parts.Grid]:
         "torso": parts.torso(),
         "hair": shell(HairStyle(), np.random.default_rng(0)),
         "bun": bun(0.0),
+        "glasses": glasses("none"),
+        "hat": hat("none", HairStyle()),
     }
 
 
@@ -117,7 +122,9 @@ def _full() -> tuple[Template, dict[str, Index]]:
     faces = {name: grid[2] + spans[name].start for name, grid in grids.items()}
     light = {"head": head_grid().faces(*light_lines())}
     for name, grid in grids.items():
-        if name != "head":
+        if name in ("glasses", "hat"):
+            light[name] = spans[name].start + light_faces(name)
+        elif name != "head":
             lines = _LIGHT_LINES.get(name)
             light[name] = spans[name].start + (parts.thinned(grid, *lines) if lines else grid[2])
     position = np.concatenate([grid[0] for grid in grids.values()])
@@ -128,7 +135,7 @@ def _full() -> tuple[Template, dict[str, Index]]:
 
 def _joined(faces: dict[str, Index]) -> tuple[Index, Index]:
     every = np.concatenate(list(faces.values()))
-    return every, np.concatenate([every, faces["hair"][:, ::-1]])
+    return every, np.concatenate([every, faces["hair"][:, ::-1], faces["hat"][:, ::-1]])
 
 
 def _light(full: Template, faces: dict[str, Index]) -> Template:
