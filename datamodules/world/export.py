@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import current_process, get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +32,6 @@ from datamodules.world.scene import Frames
 from models.tasks import UserError
 
 __all__ = ["WORLD_VERSION", "Clip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]
-
-Item = TypeVar("Item")
 
 
 def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Path:

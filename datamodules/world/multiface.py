@@ -8,7 +8,7 @@ from PIL import Image
 
 from datamodules.world import avatar
 from datamodules.world.avatar import AvatarSpec
-from datamodules.world.capture import unwrap
+from datamodules.world.correspondence import mean_texture, unwrap
 from datamodules.world.export import in_parallel
 from datamodules.world.files import to_pixels, write_bytes, write_picture, write_text
 from datamodules.world.geometry import Array
@@ -65,7 +65,7 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
         write_picture(home / "unwrapped_uv_1024" / segment / camera_name / name, to_pixels(texture[0]))
         textures.append(texture)
         covers.append(cover)
-    mean = torch.cat(textures).sum(0) / torch.cat(covers).sum(0).clamp(min=1)
+    mean, _ = mean_texture(torch.cat(textures), torch.cat(covers))
     write_picture(home / "unwrapped_uv_1024" / segment / "average" / name, to_pixels(mean))
     _write_driving(spec, home, split, number, frame)
     vertices = avatar.head_vertices(seen)[0].numpy() * _MILLIMETRES

@@ -23,6 +23,7 @@ from datamodules.world.scene import Camera, render
 from datamodules.world.seeds import stream
 from datamodules.world.sets import EditPairs
 from datamodules.world.setting import Setting, make_setting
+from models.tasks import UserError
 
 _FAMILY = 6  # people of the sheets, beside those of the sets
 _CAPTION = 12  # pixels
@@ -39,19 +40,18 @@ def write_sheet(path: Path, image_size: int = 128, columns: int = 8, seed: int =
         seed: Other seeds, other people.
 
     Raises:
-        UserError: If the pictures are too small for a face.
+        UserError: If the pictures are too small for a face, or there is no column.
     """
     check_size(image_size)
-    rows = [
-        *identities(image_size, columns, seed),
-        *expressions(image_size, columns, seed),
-        *poses(image_size, columns, seed),
-        *lights(image_size, columns, seed),
-        *edits(image_size, columns, seed),
-        *views(image_size, columns, seed),
-        *strip(image_size, columns, seed),
-    ]
-    write_picture(path, _laid_out(rows, image_size, columns))
+    if columns < 1:
+        raise UserError(f"A sheet of {columns} columns: give --columns 1 or more.")
+    write_picture(path, _laid_out(rows(image_size, columns, seed), image_size, columns))
+
+
+def rows(size: int, columns: int, seed: int) -> list[Row]:
+    """Every kind of picture."""
+    kinds = (identities, expressions, poses, lights, edits, views, strip)
+    return [row for kind in kinds for row in kind(size, columns, seed)]
 
 
 def identities(size: int, columns: int, seed: int) -> list[Row]:
@@ -134,16 +134,15 @@ def _wrapped(label: str, pictures: list[Tensor], columns: int) -> list[Row]:
     return [(label if start == 0 else "", pictures[start : start + columns]) for start in starts]
 
 
-def _laid_out(rows: list[Row], size: int, columns: int) -> Pixels:
+def _laid_out(lines: list[Row], size: int, columns: int) -> Pixels:
     """The rows under each other, each new kind under its caption."""
-    height = sum(size + (_CAPTION if label else 0) for label, _ in rows)
+    height = sum(size + (_CAPTION if label else 0) for label, _ in lines)
     sheet = Image.new("RGB", (size * columns, height), "white")
     pen, top = ImageDraw.Draw(sheet), 0
-    for label, pictures in rows:
+    for label, pictures in lines:
         if label:
             pen.text((2, top), label, "black", font_size=_CAPTION - 2)
             top += _CAPTION
-        line = to_pixels(torch.cat(pictures, -1))
-        sheet.paste(Image.fromarray(line), (0, top))
+        sheet.paste(Image.fromarray(to_pixels(torch.cat(pictures, -1))), (0, top))
         top += size
     return np.asarray(sheet)

@@ -1,4 +1,4 @@
-"""Whether single points are hidden by a mesh, independently of any image's resolution."""
+"""Whether single points are seen: against the mesh itself, or against a depth map of it."""
 
 import torch
 from torch import Tensor
@@ -6,6 +6,7 @@ from torch import Tensor
 from models.rendering.visibility import NEAR, corner_planes, twice_area
 
 _CELLS = 64
+_STEEPEST = 3.0  # metres of depth over a metre across
 _INSIDE = 1e-4  # share of a face: its rim does not hide a point that lies on it
 
 
@@ -30,9 +31,9 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
     seen = (twice_area(x, y) > 0) & (z.amin(0) > NEAR) & _near_points(points, low, high)
     at = seen.reshape(-1).nonzero().squeeze(1)
     image = at % len(vertices)
-    low, high = (bound.reshape(2, -1, 1).index_select(1, at) for bound in (low, high))
-    place = points[..., :2].index_select(0, image).permute(2, 0, 1)  # 2 K M
-    candidate, point = ((low <= place) & (place <= high)).all(0).nonzero(as_tuple=True)
+    (left, top), (right, bottom) = (bound.reshape(2, -1, 1).index_select(1, at) for bound in (low, high))
+    px, py = points[..., 0].index_select(0, image), points[..., 1].index_select(0, image)
+    candidate, point = ((left <= px) & (px <= right) & (top <= py) & (py <= bottom)).nonzero(as_tuple=True)
     image = image[candidate]
     x, y, z = corners.reshape(3, 3, -1)[:, :, at[candidate]]
     px, py, pz = points[image, point].T
@@ -42,6 +43,40 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
     result = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
     result[image[blocks], point[blocks]] = True
     return result
+
+
+@torch.no_grad()
+def on_surface(points: Tensor, image: Tensor, part: Tensor, depth: Tensor, parts: Tensor, focal: float) -> Tensor:
+    """Which points lie on the surface that a depth map shows, and not on an edge of it.
+
+    A point is on it if the four pixels around it see the point's part of the mesh, at its depth and no steeper than
+    `_STEEPEST`.
+
+    Args:
+        points: ``3 N`` as (x pixels, y pixels, camera z in metres).
+        image: The depth map of the batch for each, ``N``.
+        part: A number for each point's part, ``N``.
+        depth: ``B H W`` metres, infinite where nothing is seen.
+        parts: ``B H W`` numbers of the visible parts.
+        focal: Focal length in pixels.
+
+    Returns:
+        ``N`` bool.
+
+    Reference: Williams, Casting Curved Shadows on Curved Surfaces, SIGGRAPH 1978.
+    """
+    height, width = depth.shape[-2:]
+    x, y, z = points
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1) & (z > NEAR)
+    column = x.nan_to_num(0).floor().clamp(0, width - 2).long()
+    row = y.nan_to_num(0).floor().clamp(0, height - 2).long()
+    start = (image * height + row) * width + column
+    steps = (0, 1, width, width + 1)
+    around = torch.stack([depth.reshape(-1).index_select(0, start + step) for step in steps])
+    same = torch.stack([parts.reshape(-1).index_select(0, start + step) == part for step in steps]).all(0)
+    low, high, pixel = around.amin(0), around.amax(0), z / focal
+    at_depth = (z > low - 0.25 * pixel) & (z < high + 0.25 * pixel)
+    return inside & same & (high - low < _STEEPEST * pixel) & at_depth
 
 
 def _near_points(points: Tensor, low: Tensor, high: Tensor) -> Tensor:

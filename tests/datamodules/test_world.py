@@ -1,6 +1,5 @@
 """The portrait world: purity, geometry, motion, and the layout of the clips it writes."""
 
-
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
