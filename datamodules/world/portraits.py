@@ -16,13 +16,14 @@ from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
 from datamodules.world.scene import Frames, render
 from datamodules.world.seeds import generator, stream
-from datamodules.world.setting import Setting, make_setting
+from datamodules.world.setting import Setting, make_setting, with_moving_background
 from datamodules.world.template import template
 
 WORLD_VERSION = 11  # raised whenever the same specification would give other files
 SPLITS = {"train": 0, "test": 1}
 # What is drawn below a person's place in a set; the numbers are part of the set's definition.
 PERSON, SETTING, MOTION = 0, 1, 2
+_BACKGROUND = 3
 _PAIRS, _SELF_FRAMES, _CROSS_FRAMES = 9, 10, 11
 _STILL_SECONDS = 30.0  # a still is a moment of a motion as long as this
 
@@ -64,6 +65,7 @@ class PortraitSpec:
         frame_pairs: Rows of either pair list, each one source and one driving frame; None lists whole videos.
         stills: Frames of a clip are photographs in settings of their own, not moments of one motion.
         test_images: Frames of the test split in all, shared out evenly; None for whole clips.
+        moving_backgrounds: Share of the clips, in [0, 1], whose background drifts as behind a hand-held camera.
 
     Raises:
         ValueError: A number that cannot be met, with the remedy.
@@ -83,6 +85,7 @@ class PortraitSpec:
     frame_pairs: int | None = None
     stills: bool = False
     test_images: int | None = None
+    moving_backgrounds: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth_splits", tuple(self.depth_splits))
@@ -222,6 +225,12 @@ def moment_of(spec: PortraitSpec, clip: Clip, frame: int) -> Moment:
     return motion(float(time) * _STILL_SECONDS)
 
 
+def background_moves(spec: PortraitSpec, clip: Clip) -> bool:
+    """Whether the background of a clip drifts; that of stills never does."""
+    rng = generator(stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index))
+    return not spec.stills and bool(rng.uniform() < spec.moving_backgrounds)
+
+
 def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: bool = True) -> tuple[Frames, Array]:
     """The named frames of a clip, of stills one at a time, and their expression codes ``T E + G`` (the gaze last).
 
@@ -236,6 +245,9 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: 
     still, moving = (clip.still if clip.still is not None else frames[0]) if spec.stills else None, clip.moving
     moments = [moment_of(spec, clip, frame) for frame in frames]
     setting = setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
+    if background_moves(spec, clip):
+        drift = stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index, 0)
+        setting = with_moving_background(setting, drift, spec.image_size, np.array(frames) / spec.fps)
     seen_by = frames[0] if spec.stills else None
     view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size, seen_by).rotation
     person = person_of(spec.seed, clip.split, clip.person)

@@ -16,9 +16,13 @@ SMALLEST = 32  # pixels: below, the eyes are no wider than three pixels
 PRESETS: dict[str, dict[Size, Spec]] = {
     # VoxCeleb as DaGAN uses it (its section 4.1): 424 and 13 people, 2,083 pairs of either kind, 436 cross sources.
     "reenact": {
-        "tiny": PortraitSpec(64, 24, 8, 1, 32, cross_pairs=8),
-        "small": PortraitSpec(128, 120, 12, 2, 64, cross_pairs=24, test_clips_per_person=4, frame_pairs=480),
-        "full": PortraitSpec(256, 424, 13, 45, 128, cross_pairs=436, test_clips_per_person=40, frame_pairs=2083),
+        "tiny": PortraitSpec(64, 24, 8, 1, 32, cross_pairs=8, moving_backgrounds=0.25),
+        "small": PortraitSpec(
+            128, 120, 12, 2, 64, cross_pairs=24, test_clips_per_person=4, frame_pairs=480, moving_backgrounds=0.25
+        ),
+        "full": PortraitSpec(
+            256, 424, 13, 45, 128, cross_pairs=436, test_clips_per_person=40, frame_pairs=2083, moving_backgrounds=0.25
+        ),
     },
     # CelebV's five people for cross-identity pairs; the people to learn from have one photograph each, as FFHQ's.
     "stills": {

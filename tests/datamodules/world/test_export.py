@@ -74,6 +74,22 @@ def test_a_target_has_the_drivers_motion_and_the_sources_camera():
     assert np.allclose(target.rotation[0], drive.rotation[0])
 
 
+def test_a_moving_background_is_a_function_of_the_frame_and_leaves_the_person_alone():
+    still, moving = (PortraitSpec(48, 1, 1, 1, 40, fps=10.0, moving_backgrounds=share) for share in (0.0, 1.0))
+    clip = Clip("train", 0, 0)
+    frames, _ = render_frames(moving, clip, [0, 30])
+    alone, _ = render_frames(moving, clip, [30])
+    fixed, _ = render_frames(still, clip, [0, 30])
+    assert torch.equal(frames.image[1:], alone.image)
+    assert torch.equal(frames.depth, fixed.depth)
+    behind = (frames.depth == 0).all(0)[0]
+    behind[:, 1:-1] &= behind[:, :-2] & behind[:, 2:]  # away from the outline, whose pixels are mixed
+    assert (frames.image[0] - frames.image[1])[:, behind].abs().mean() > 0.005
+    assert torch.equal(*fixed.image[:, :, :4, :4])
+    many = PortraitSpec(48, 200, 1, 1, 1, moving_backgrounds=0.25)
+    assert 30 < sum(portraits.background_moves(many, Clip("train", i, 0)) for i in range(200)) < 70
+
+
 def test_stills_have_settings_of_their_own_and_a_target_that_of_its_source_frame():
     spec = PortraitSpec(48, 1, 2, 1, 3, cross_pairs=2, stills=True)
     assert portraits.setting_of(0, "test", 0, 0, 48, 0).focal != portraits.setting_of(0, "test", 0, 0, 48, 1).focal
