@@ -27,6 +27,7 @@ from models.tasks import UserError
 
 _FAMILY = 6  # people of the sheets, beside those of the sets
 _CAPTION = 12  # pixels
+_CLOSE_UP = 1.6  # magnification of the faces that show expressions
 Row = tuple[str, list[Tensor]]
 
 
@@ -65,7 +66,9 @@ def expressions(size: int, columns: int, seed: int) -> list[Row]:
     """One person with every expression at full strength."""
     person, setting = _sitter(seed, 0, size)
     shown = [replace(_rest(), expression=np.eye(len(NAMES))[i]) for i in range(len(NAMES))]
-    return _wrapped("expressions", _pictures(person, setting, shown, size, rigs.portrait(85)), columns)
+    near = rigs.portrait(85)
+    near = replace(near, focal=_CLOSE_UP * near.focal)
+    return _wrapped("expressions", _pictures(person, setting, shown, size, near), columns)
 
 
 def poses(size: int, columns: int, seed: int) -> list[Row]:
@@ -99,10 +102,11 @@ def edits(size: int, columns: int, seed: int) -> list[Row]:
 
 
 def views(size: int, columns: int, seed: int) -> list[Row]:
-    """One frame from the dome's cameras, and three frames from the headset's."""
-    spec = AvatarSpec(size, 1, columns, 3, 3, size, seed)
+    """One frame from the dome's cameras, and a few from the headset's."""
+    frames = max(1, columns // len(rigs.REGIONS))
+    spec = AvatarSpec(size, 1, columns, 1, frames, size, seed=seed)
     dome = [images_of(avatar.dome_view(spec, "test", 0, 0, camera))[0] for camera in spec.dome().values()]
-    worn = [view.expand(3, -1, -1) for i in range(3) for view in avatar.headset_views(spec, "test", 0, i)[0]]
+    worn = [view.expand(3, -1, -1) for i in range(frames) for view in avatar.headset_views(spec, "test", 0, i)[0]]
     return [("dome", dome), *_wrapped("headset", worn, columns)]
 
 
