@@ -17,6 +17,7 @@ from datamodules.world.portraits import MOTION, PERSON, SETTING, content_hash, i
 from datamodules.world.scene import Camera, Frames, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
+from datamodules.world.template import Detail
 from models.rendering import camera as pinhole
 
 SPLITS = {"train": 0, "test": 1}
@@ -40,6 +41,7 @@ class AvatarSpec:
         train_frames: Frames of a subject to learn from: up to three expressions at once.
         test_frames: Frames of a subject for the test: four to seven expressions at once.
         headset_size: Side of the headset's pictures in pixels.
+        detail: Of the meshes: ``light`` for small networks, or ``full``.
         seed: Seed of everything that is drawn.
 
     Raises:
@@ -52,13 +54,12 @@ class AvatarSpec:
     train_frames: int
     test_frames: int
     headset_size: int
+    detail: Detail = "full"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if (
-            min(self.image_size, self.subjects, self.cameras, self.train_frames, self.test_frames, self.headset_size)
-            < 1
-        ):
+        counts = (self.subjects, self.cameras, self.train_frames, self.test_frames)
+        if min(self.image_size, self.headset_size, *counts) < 1:
             raise ValueError("AvatarSpec: sizes and counts must be positive.")
 
     @property
@@ -76,11 +77,11 @@ class AvatarSpec:
 
 
 @lru_cache(maxsize=4)
-def subject(seed: int, number: int) -> Person:
+def subject(seed: int, number: int, detail: Detail) -> Person:
     """One of the subjects, without hat and glasses, which would not go under a headset."""
     place = stream(seed, _FAMILY, number, PERSON)
     drawn = make_person(place)
-    return build_person(place, drawn.code, replace(drawn.looks, hat="none", glasses="none"))
+    return build_person(place, drawn.code, replace(drawn.looks, hat="none", glasses="none"), detail)
 
 
 @lru_cache(maxsize=4)
@@ -113,7 +114,7 @@ def dome_view(
 ) -> Frames:
     """One frame of a subject from one camera of the dome."""
     state, setting = moment(spec, split, number, frame), studio(spec.seed, number, spec.image_size)
-    return render(subject(spec.seed, number), setting, [state], spec.image_size, outputs, camera)
+    return render(subject(spec.seed, number, spec.detail), setting, [state], spec.image_size, outputs, camera)
 
 
 def head_vertices(frames: Frames) -> Tensor:
@@ -153,7 +154,7 @@ def _headset_view(
     spec: AvatarSpec, number: int, still: Moment, name: str, camera: Camera, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     setting = rigs.headset_light(studio(spec.seed, number, spec.headset_size), camera, rng)
-    person, size = subject(spec.seed, number), spec.headset_size
+    person, size = subject(spec.seed, number, spec.detail), spec.headset_size
     frames = render(person, setting, [still], size, ("image", "depth", "valid"), camera)
     assert frames.depth is not None
     assert frames.valid is not None

@@ -14,7 +14,7 @@ from datamodules.world.files import to_pixels, write_bytes, write_picture, write
 from datamodules.world.geometry import Array
 from datamodules.world.portraits import images_of
 from datamodules.world.scene import Camera
-from datamodules.world.template import template
+from datamodules.world.template import Template, template
 from models.rendering import camera as pinhole
 
 _MILLIMETRES = 1000.0
@@ -71,7 +71,7 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
     vertices = avatar.head_vertices(seen)[0].numpy() * _MILLIMETRES
     mesh = home / "tracked_mesh" / segment / f"{frame:06d}"
     write_bytes(mesh.with_suffix(".bin"), vertices.astype("<f4").tobytes())
-    write_text(mesh.with_suffix(".obj"), _obj(vertices))
+    write_text(mesh.with_suffix(".obj"), _obj(vertices, template(spec.detail)))
     rotation, translation = avatar.head_to_world(seen, camera)
     pose = np.concatenate([rotation, translation[:, None] * _MILLIMETRES], 1)
     write_text(_transform(home, split, frame), _rows(pose))  # last: it tells that the frame is complete
@@ -87,9 +87,8 @@ def _write_driving(spec: AvatarSpec, home: Path, split: str, number: int, frame:
     write_text(home / "keypoints" / segment / f"{frame:06d}.txt", _rows(points))
 
 
-def _obj(vertices: Array) -> str:
+def _obj(vertices: Array, mesh: Template) -> str:
     """Vertices, texture coordinates (from the bottom, as the format has them) and faces ``v/vt``."""
-    mesh = template()
     lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices]
     lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in mesh.uv]
     lines += [" ".join(["f", *(f"{i}/{i}" for i in face)]) for face in (mesh.faces + 1).tolist()]

@@ -44,7 +44,7 @@ PRESETS: dict[str, dict[Size, Spec]] = {
     },
     # LiP-Flow (section 4): four subjects; expressions held out by segment.
     "avatar": {
-        "tiny": AvatarSpec(64, 4, 5, 24, 8, 32),
+        "tiny": AvatarSpec(64, 4, 5, 24, 8, 32, "light"),
         "small": AvatarSpec(128, 4, 16, 512, 24, 64),
         "full": AvatarSpec(512, 4, 16, 8000, 800, 480),
     },

@@ -27,7 +27,7 @@ from models.tasks import UserError
 
 CLIPS = PortraitSpec(32, 2, 2, 1, 4, cross_pairs=2, frame_pairs=5)
 STILLS = PortraitSpec(32, 2, 2, 1, 3, cross_pairs=2, frame_pairs=4, stills=True, test_images=5)
-AVATAR = AvatarSpec(48, subjects=1, cameras=2, train_frames=2, test_frames=1, headset_size=32)
+AVATAR = AvatarSpec(48, subjects=1, cameras=2, train_frames=2, test_frames=1, headset_size=32, detail="light")
 EDIT = EditSpec(32, 2, 1, 1)
 
 
@@ -122,7 +122,7 @@ def test_multiface_vertices_project_onto_the_pictures(capture: Path):
     cameras, segment = krt(capture / "KRT"), "EXP_free_face"
     vertices = np.fromfile(capture / f"tracked_mesh/{segment}/000000.bin", np.float32).reshape(-1, 3)
     pose = np.loadtxt(capture / f"tracked_mesh/{segment}/000000_transform.txt")
-    world = vertices[template().landmarks] @ pose[:, :3].T + pose[:, 3]
+    world = vertices[template(AVATAR.detail).landmarks] @ pose[:, :3].T + pose[:, 3]
     for name, camera in AVATAR.dome().items():
         matrix, extrinsic = cameras[name]
         seen = (world @ extrinsic[:, :3].T + extrinsic[:, 3]) @ matrix.T
@@ -141,7 +141,7 @@ def test_multiface_meshes_frames_and_statistics(capture: Path):
     stored = [np.fromfile(capture / f"tracked_mesh/{train}/00000{i}.bin", np.float32).reshape(-1, 3) for i in (0, 1)]
     assert np.abs(points - stored[1]).max() < 1e-3
     faces = np.array([[int(corner.split("/")[0]) for corner in line[1:]] for line in mesh if line[0] == "f"]) - 1
-    assert np.array_equal(faces, template().faces)
+    assert np.array_equal(faces, template(AVATAR.detail).faces)
     assert sum(line[0] == "vt" for line in mesh) == len(points) > faces.max()
     mean = np.fromfile(capture / "vert_mean.bin", np.float32).reshape(-1, 3)
     assert np.allclose(mean, (stored[0] + stored[1]) / 2, atol=1e-3)
@@ -221,7 +221,7 @@ def test_a_layout_that_does_not_fit_is_named(tmp_path: Path, spec, layout: str, 
 
 
 def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", CLIPS)
+    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
     arguments = ["export", "--preset", "reenact", "--workers", "0", "--seed", "3", "--out", str(tmp_path / "set")]
     command.main([*arguments, "--layout", "vfhq"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "set")
