@@ -29,8 +29,8 @@ _ROWS = (
 )  # fmt: skip
 # What the light head keeps: levels, and columns to either side of the middle (18 is the outer corner of an eye).
 _LIGHT_LEVELS = (
-    0, 1, 2, 3, 3.5, 4, 4.12, 4.36, 4.6, 4.76, 4.92, 5, 5.08, 5.24, 5.4, 5.7, 6, 6.375, 6.625, 6.875, 7, 7.125,
-    7.25, 7.5, 7.667, 7.75, 7.917, 8, 8.1, 8.3, 8.5, 9, 9.75, 10.333, 11, 12.333, 15,
+    0, 1, 2, 3, 4, 4.12, 4.36, 4.6, 4.76, 4.92, 5, 5.08, 5.24, 5.4, 5.7, 6, 6.375, 6.625, 6.875, 7, 7.125,
+    7.25, 7.5, 7.667, 7.75, 7.917, 8, 8.1, 8.3, 8.5, 9, 9.75, 10.333, 10.667, 11, 12.333, 15,
 )  # fmt: skip
 _LIGHT_COLUMNS = (0, 2, 4, 5, 6, 9, 10, 12, 14, 16, 18, 20, 21, 22, 25, 29)
 # Rims behind the edges of a slit: y, z against the edge, metres. Lids have one layer, lips two.
