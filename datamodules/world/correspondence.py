@@ -55,8 +55,8 @@ def unwrap(frames: Frames, size: int = ATLAS) -> tuple[Tensor, Tensor]:
         size: Texels along the side.
 
     Returns:
-        Textures ``B 3 S S`` sRGB, 0 where not seen, and coverage ``B 1 S S`` bool. Eyes and ears share charts: there the
-        right ones are shown.
+        Textures ``B 3 S S`` sRGB, 0 where not seen, and coverage ``B 1 S S`` bool. Eyes and ears share
+        charts: there the right ones are shown.
 
     Raises:
         ValueError: Image or vertices were not asked for.

@@ -140,7 +140,8 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: list[int], truth: bool
     view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size).rotation
     person = person_of(spec.seed, clip.split, clip.person)
     codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
-    return render(person, setting, moments, spec.image_size, truth, view), codes
+    outputs = ("image", "depth", "skin") if truth else ("image",)
+    return render(person, setting, moments, spec.image_size, outputs, view=view), codes
 
 
 def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Path:
@@ -190,7 +191,7 @@ def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
     _write_truth(spec, folder / "truth" / place.parent.name / f"{place.stem}.npz", clip, chunks, maps)
     aside = place.parent / f".{place.name}"
     shutil.rmtree(aside, ignore_errors=True)
-    images = torch.cat([chunk.image for chunk, _ in chunks])
+    images = torch.cat([chunk.image for chunk, _ in chunks if chunk.image is not None])
     place.parent.mkdir(parents=True, exist_ok=True)
     (_write_video if spec.store == "mp4" else _write_frames)(aside, images, clip.split, spec.fps)
     aside.rename(place)
@@ -226,15 +227,15 @@ def _write_truth(
     frames = [chunk for chunk, _ in chunks]
     truth: dict[str, Any] = {
         "landmarks": torch.cat([f.landmarks for f in frames]).numpy().astype(np.float32),
-        "rotation": np.concatenate([f.rotation for f in frames]).astype(np.float32),
-        "translation": np.concatenate([f.translation for f in frames]).astype(np.float32),
+        "rotation": torch.cat([f.rotation for f in frames]).numpy().astype(np.float32),
+        "translation": torch.cat([f.translation for f in frames]).numpy().astype(np.float32),
         "K": frames[0].intrinsics.numpy().astype(np.float32),
         "expression": np.concatenate([code for _, code in chunks]).astype(np.float32),
         "identity": person_of(spec.seed, clip.split, clip.person).code.astype(np.float32),
     }
     if maps:
-        truth["depth"] = torch.cat([f.depth for f in frames if f.depth is not None]).numpy()
-        truth["skin"] = torch.cat([f.skin for f in frames if f.skin is not None]).numpy()
+        truth["depth"] = torch.cat([f.depth for f in frames if f.depth is not None])[:, 0].numpy()
+        truth["skin"] = torch.cat([f.skin for f in frames if f.skin is not None])[:, 0].numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".partial.npz")
     np.savez_compressed(aside, **truth)

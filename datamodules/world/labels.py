@@ -26,7 +26,15 @@ _CLASS_OF_PART = {
 }  # fmt: skip
 # Outline of the nose in front: height and half width, metres.
 _NOSE = np.array(
-    [(-0.0525, 0.0), (-0.0500, 0.012), (-0.0410, 0.0185), (-0.034, 0.0165), (-0.022, 0.0105), (0.004, 0.008), (0.006, 0)]
+    [
+        (-0.0525, 0.0),
+        (-0.0500, 0.012),
+        (-0.0410, 0.0185),
+        (-0.034, 0.0165),
+        (-0.022, 0.0105),
+        (0.004, 0.008),
+        (0.006, 0),
+    ]
 )
 
 
@@ -107,7 +115,7 @@ def _regions(x: Array, y: Array, z: Array, bearded: bool) -> dict[str, NDArray[n
     edge = -0.0605 + 0.40 * np.clip(across - 0.030, 0, None) ** 0.8
     moustache = (np.abs(y + 0.0555) < 0.004) & (across < 0.024)
     beard = bearded & (z > -0.005) & (y > -0.145) & ((y < edge) & (z > 0.003) | moustache & front)
-    nose = (across < np.interp(y, *_NOSE.T, left=0, right=0)) & (z > 0.05)
+    nose = (across < np.interp(y, _NOSE[:, 0], _NOSE[:, 1], left=0, right=0)) & (z > 0.05)
     return {
         "neck": (y < -0.121) & ~((z > 0.04) & (y > -0.125)), "beard": beard, "nose": nose,
         "right_brow": brow & (x < 0), "left_brow": brow & (x > 0),

@@ -28,8 +28,8 @@ def landmarks_seen(flat: Tensor, mesh: Template, shape: tuple[int, int]) -> Tens
 def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
     """The vertices ``B 68`` of the landmarks, those of the jaw moved along their rows to the face's visible contour.
 
-    A landmark of the jaw walks towards the middle of the face to the vertex of its row that is outermost in the picture:
-    on the side turned away that is where the cheek ends.
+    A landmark of the jaw walks towards the middle of the face to the vertex of its row that is outermost in the
+    picture: on the side turned away that is where the cheek ends.
 
     Args:
         flat: ``B N 3`` vertices as (x pixels, y pixels, camera z in metres).

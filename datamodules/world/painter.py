@@ -1,12 +1,14 @@
 """From posed vertices to pictures and exact maps: visibility, paint, light and shadow, for a batch of frames."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.world.appearance import wrinkles
 from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
@@ -50,8 +52,7 @@ class Painter:
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
         self.uv = torch.from_numpy(mesh.uv).float()
-        atlas = torch.from_numpy(person.atlas).float()
-        self.atlas = functional.avg_pool2d(atlas, 2) if max(shape) <= 128 else atlas
+        self.paint = _paint(person, max(shape) <= 128)
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
         self.light = torch.from_numpy(rotation @ setting.key_direction).float()
         self.key = torch.from_numpy(setting.key_colour).float()[:, None]
@@ -59,21 +60,22 @@ class Painter:
         self.to_world = torch.from_numpy(np.ascontiguousarray(rotation.T)).float()
         self.centre = torch.from_numpy(translation).float()  # the head is never far from the world's origin
 
-    def draw(self, vertices: Tensor, number: slice, outputs: Sequence[str]) -> dict[str, Tensor]:
+    def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Sequence[str]) -> dict[str, Tensor]:
         """The pictures and maps among the outputs; shapes as `Frames` has them.
 
         Args:
             vertices: ``B N 3`` camera-space vertices of the frames.
+            creases: ``B W`` strengths of the wrinkles, as `wrinkle_weights` gives them.
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
         normals = shading.vertex_normals(vertices, self.faces)
-        found = self._maps(vertices, normals) if set(MAPS) & set(outputs) else {}
+        found = self._maps(vertices, normals, creases) if set(MAPS) & set(outputs) else {}
         if "image" in outputs:
-            found["image"] = self._pictures(vertices, normals, number)
+            found["image"] = self._pictures(vertices, normals, creases, number)
         return {name: found[name] for name in outputs if name in found}
 
-    def _pictures(self, vertices: Tensor, normals: Tensor, number: slice) -> Tensor:
+    def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
         seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
@@ -82,7 +84,7 @@ class Painter:
             where + 0.0025 * normals, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        texels = shading.sample_texture(self.atlas, uv)
+        texels = self._texels(uv, seen.image, creases)
         colour = shading.to_srgb(self._shade(normals, shading.unit(-where), texels, shadow))
         covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:1])]))
         upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
@@ -90,11 +92,11 @@ class Painter:
         behind = self.background[number] if len(self.background) > 1 else self.background
         return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
 
-    def _maps(self, vertices: Tensor, normals: Tensor) -> dict[str, Tensor]:
+    def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor) -> dict[str, Tensor]:
         """All of `MAPS` at the exact pixel centres, from one visibility pass."""
         seen = self._visible(vertices, 1)
         normals, uv = self._surface(normals, seen)
-        texels = shading.sample_texture(self.atlas, uv)
+        texels = self._texels(uv, seen.image, creases)
         skin = texels[4] > 0.5
         parts = classify(self.face_class.index_select(0, seen.face), self._painted_class(uv), skin)
         values = seen.dense(torch.cat([seen.depth[None], normals, uv, texels[:3]]))
@@ -125,6 +127,14 @@ class Painter:
         y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
         return torch.stack([x, y, seen.depth])
 
+    def _texels(self, uv: Tensor, image: Tensor, creases: Tensor) -> Tensor:
+        """Linear RGB darkened by the wrinkles, gloss and skin, ``5 N``."""
+        texels = shading.sample_texture(self.paint, uv)
+        shade = torch.ones_like(uv[0])
+        for strength, wrinkle in zip(creases.T, texels[5:], strict=True):
+            shade -= strength.index_select(0, image) * wrinkle
+        return torch.cat([texels[:3] * shade, texels[3:5]])
+
     def _painted_class(self, uv: Tensor) -> Tensor:
         classes = painted_classes(self.person.looks.beard > 0)
         column, row = (uv * ATLAS).long().clamp(0, ATLAS - 1)
@@ -141,6 +151,13 @@ class Painter:
         grazing = 1 - shading.dot(normals, view).clamp(0, 1)
         rim = 0.10 * (grazing * grazing) * (grazing * grazing) * gloss
         return paint * (ambient + diffuse) + shine * self.key + rim * ambient
+
+
+@lru_cache(maxsize=4)
+def _paint(person: Person, half: bool) -> Tensor:
+    """Atlas and wrinkles ``5 + W S S`` of a person, at half the resolution for small pictures."""
+    paint = torch.from_numpy(np.concatenate([person.atlas, wrinkles(person.looks)])).float()
+    return functional.avg_pool2d(paint, 2) if half else paint
 
 
 def _fitted(picture: Tensor, shape: tuple[int, int]) -> Tensor:

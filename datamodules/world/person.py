@@ -14,7 +14,7 @@ from datamodules.world.seeds import generators
 from datamodules.world.template import Detail, template
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is: arrays are neither
 class Person:
     """Shape coefficients ``code`` 50, ``rest`` N 3 in model space, ``eyes`` 2 3, and the ``atlas`` 5 S S.
 

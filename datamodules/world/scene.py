@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.world.appearance import wrinkle_weights
 from datamodules.world.geometry import Array
 from datamodules.world.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.motion import Moment
@@ -118,6 +119,7 @@ def render(
     vertices = torch.from_numpy(pose_vertices(person, moments) @ turn.T + eye.translation).float()
     matrix = pinhole.intrinsics(torch.tensor([eye.focal]), *shape)[0]
     painter = Painter(person, setting, matrix, eye.rotation, eye.translation, shape, backend)
+    creases = torch.from_numpy(np.stack([wrinkle_weights(moment.expression) for moment in moments])).float()
     poses = [head_pose(moment) for moment in moments]
     mesh = template(person.detail)
     points = vertices[:, torch.from_numpy(mesh.landmarks)]
@@ -129,7 +131,7 @@ def render(
         matrix,
         mesh,
         shape,
-        **_drawn(painter, vertices, outputs),
+        **_drawn(painter, vertices, creases, outputs),
         **_pointed(vertices, matrix, mesh, shape, outputs),
     )
 
@@ -141,12 +143,12 @@ def _turn(setting: Setting, camera: Camera | None, view: Array | None) -> Array:
     return camera.rotation if view is None else camera.rotation @ setting.rotation.T @ view
 
 
-def _drawn(painter: Painter, vertices: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
     """The images among the outputs, a bounded number of pixels at a time."""
     height, width = painter.shape
     step = max(1, _SAMPLES // (4 * height * width))
     pieces = [slice(start, start + step) for start in range(0, len(vertices), step)]
-    chunks = [painter.draw(vertices[piece], piece, outputs) for piece in pieces]
+    chunks = [painter.draw(vertices[piece], creases[piece], piece, outputs) for piece in pieces]
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

@@ -45,91 +45,8 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
     return result
 
 
-def _near_points(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Which boxes ``F B`` from ``low`` to ``high`` (``2 F B``) hold a point, or nearly: by counts on a coarse grid."""
-    batch = len(points)
-    start = points[..., :2].amin(1)
-    size = ((points[..., :2].amax(1) - start) / (_CELLS - 2)).clamp(min=1e-6)
-    column, row = ((points[..., :2] - start[:, None]) / size[:, None]).long().unbind(-1)
-    image = torch.arange(batch, device=points.device)
-    counts = torch.zeros(batch, _CELLS + 1, _CELLS + 1, dtype=torch.int32, device=points.device)
-    counts.index_put_((image[:, None], row + 1, column + 1), counts.new_ones(()), accumulate=True)
-    counts = counts.cumsum(1).cumsum(2).reshape(-1)
-    before, after = (
-        ((bound - start.T[:, None]) / size.T[:, None] + extra).nan_to_num(0).clamp(0, _CELLS).long()
-        for bound, extra in ((low, 0), (high, 1))
-    )
-    corner = image * (_CELLS + 1) ** 2
-
-    def total(rows: Tensor, columns: Tensor) -> Tensor:
-        return counts.take(corner + rows * (_CELLS + 1) + columns)
-
-    outside = total(before[1], after[0]) + total(after[1], before[0])
-    return total(after[1], after[0]) + total(before[1], before[0]) > outside
-
-
-def _near_points(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Which boxes ``F B`` from ``low`` to ``high`` (``2 F B``) hold a point, or nearly: by counts on a coarse grid."""
-    batch = len(points)
-    start = points[..., :2].amin(1)
-    size = ((points[..., :2].amax(1) - start) / (_CELLS - 2)).clamp(min=1e-6)
-    column, row = ((points[..., :2] - start[:, None]) / size[:, None]).long().unbind(-1)
-    image = torch.arange(batch, device=points.device)
-    counts = torch.zeros(batch, _CELLS + 1, _CELLS + 1, dtype=torch.int32, device=points.device)
-    counts.index_put_((image[:, None], row + 1, column + 1), counts.new_ones(()), accumulate=True)
-    counts = counts.cumsum(1).cumsum(2).reshape(-1)
-    before, after = (
-        ((bound - start.T[:, None]) / size.T[:, None] + extra).nan_to_num(0).clamp(0, _CELLS).long()
-        for bound, extra in ((low, 0), (high, 1))
-    )
-    corner = image * (_CELLS + 1) ** 2
-
-    def total(rows: Tensor, columns: Tensor) -> Tensor:
-        return counts.take(corner + rows * (_CELLS + 1) + columns)
-
-    outside = total(before[1], after[0]) + total(after[1], before[0])
-    return total(after[1], after[0]) + total(before[1], before[0]) > outside
-
-
 @torch.no_grad()
-def on_surface(points: Tensor, image: Tensor, depth: Tensor, focal: float) -> Tensor:
-    """Which points lie on the surface that a depth map shows, and not on an edge of it.
-
-    A point is on it if the four pixels around it see one surface, no steeper than `_STEEPEST`, at the point's depth.
-
-    Args:
-        points: ``3 N`` as (x pixels, y pixels, camera z in metres).
-        image: The depth map of the batch for each, ``N``.
-        depth: ``B 1 H W`` metres, 0 = none.
-        focal: Focal length in pixels.
-
-    Returns:
-        ``N`` bool.
-
-    Reference: Williams, Casting Curved Shadows on Curved Surfaces, SIGGRAPH 1978.
-    """
-    height, width = depth.shape[-2:]
-    x, y, z = points
-    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1) & (z > NEAR)
-    column = x.nan_to_num(0).floor().clamp(0, width - 2).long()
-    row = y.nan_to_num(0).floor().clamp(0, height - 2).long()
-    start = (image * height + row) * width + column
-    around = torch.stack([depth.reshape(-1).index_select(0, start + step) for step in (0, 1, width, width + 1)])
-    low, high, pixel = around.amin(0), around.amax(0), z / focal
-    one_surface = (low > 0) & (high - low < _STEEPEST * pixel)
-    return inside & one_surface & (z > low - 0.25 * pixel) & (z < high + 0.25 * pixel)
-
-
-def _weights(x: Tensor, y: Tensor) -> Tensor:
-    """Barycentric weights ``3 K`` of the origin in triangles with corners ``3 K`` on the screen."""
-    parts = x.roll(-1, 0) * y.roll(-2, 0) - x.roll(-2, 0) * y.roll(-1, 0)
-    return parts / parts.sum(0)
-
-
-@torch.no_grad()
-def on_surface(
-    points: Tensor, image: Tensor, part: Tensor, depth: Tensor, parts: Tensor, focal: float
-) -> Tensor:
+def on_surface(points: Tensor, image: Tensor, part: Tensor, depth: Tensor, parts: Tensor, focal: float) -> Tensor:
     """Which points lie on the surface that a depth map shows, and not on an edge of it.
 
     A point is on it if the four pixels around it see the point's part of the mesh, at its depth and no steeper than
@@ -160,3 +77,32 @@ def on_surface(
     low, high, pixel = around.amin(0), around.amax(0), z / focal
     at_depth = (z > low - 0.25 * pixel) & (z < high + 0.25 * pixel)
     return inside & same & (high - low < _STEEPEST * pixel) & at_depth
+
+
+def _near_points(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Which boxes ``F B`` from ``low`` to ``high`` (``2 F B``) hold a point, or nearly: by counts on a coarse grid."""
+    batch = len(points)
+    start = points[..., :2].amin(1)
+    size = ((points[..., :2].amax(1) - start) / (_CELLS - 2)).clamp(min=1e-6)
+    column, row = ((points[..., :2] - start[:, None]) / size[:, None]).long().unbind(-1)
+    image = torch.arange(batch, device=points.device)
+    counts = torch.zeros(batch, _CELLS + 1, _CELLS + 1, dtype=torch.int32, device=points.device)
+    counts.index_put_((image[:, None], row + 1, column + 1), counts.new_ones(()), accumulate=True)
+    counts = counts.cumsum(1).cumsum(2).reshape(-1)
+    before, after = (
+        ((bound - start.T[:, None]) / size.T[:, None] + extra).nan_to_num(0).clamp(0, _CELLS).long()
+        for bound, extra in ((low, 0), (high, 1))
+    )
+    corner = image * (_CELLS + 1) ** 2
+
+    def total(rows: Tensor, columns: Tensor) -> Tensor:
+        return counts.take(corner + rows * (_CELLS + 1) + columns)
+
+    outside = total(before[1], after[0]) + total(after[1], before[0])
+    return total(after[1], after[0]) + total(before[1], before[0]) > outside
+
+
+def _weights(x: Tensor, y: Tensor) -> Tensor:
+    """Barycentric weights ``3 K`` of the origin in triangles with corners ``3 K`` on the screen."""
+    parts = x.roll(-1, 0) * y.roll(-2, 0) - x.roll(-2, 0) * y.roll(-1, 0)
+    return parts / parts.sum(0)

@@ -2,7 +2,7 @@
 
 Their shapes are those of DRTK (Pidhorskyi et al., Rasterized Edge Gradients, ECCV 2024), so that it can stand in for
 them; nvdiffrast can behind an adapter from its (u, v, z / w, triangle) images. Texture: `shading.sample_image` at
-interpolated uv. Gradients reach vertices, attributes and texture through the interior of faces, not through silhouettes.
+interpolated uv. Gradients reach vertices, attributes and texture within faces, not through silhouettes.
 """
 
 from torch import Tensor

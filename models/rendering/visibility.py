@@ -68,7 +68,7 @@ def _use_numba(backend: Backend, device: torch.device) -> bool:
 
 
 def _boxes(vertices: Tensor, faces: Tensor, height: int, width: int, cull: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Faces that may be seen, K of them: planes ``9 K``, boxes of pixels (first, columns, rows) ``3 K``, faces ``K``."""
+    """Faces that may be seen: planes ``9 K``, boxes of pixels (first, columns, rows) ``3 K``, faces ``K``."""
     x, y, z = corner_planes(vertices, faces)
     area = twice_area(x, y)
     left, right = _pixel_range(x, width)

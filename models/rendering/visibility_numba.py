@@ -23,7 +23,7 @@ def z_buffer(vertices: Tensor, faces: Tensor, height: int, width: int, cull: boo
     return torch.from_numpy(index), torch.from_numpy(depth)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_faces(
     points: np.ndarray, faces: np.ndarray, cull: bool, constants: np.ndarray, index: np.ndarray, depth: np.ndarray
 ) -> None:
