@@ -12,7 +12,7 @@ from datamodules.world.lids import slide_lids
 from datamodules.world.lips import part_lips, roll_lips
 from datamodules.world.template import Detail, template
 
-JAW_RADIANS, JAW_SIDE_RADIANS = 0.30, 0.065
+JAW_RADIANS, JAW_SIDE_RADIANS = 0.30, 0.13
 HINGE = np.array([0.0, -0.020, -0.005])
 
 
