@@ -196,16 +196,6 @@ def test_people_blink_look_around_talk_and_turn():
     assert np.degrees(min(gaze)) > 15
 
 
-def test_people_differ_in_shape_and_looks():
-    people = [person_of(0, "train", i) for i in range(6)]
-    codes = np.array([p.code for p in people])
-    distances = np.linalg.norm(codes[:, None] - codes[None], axis=-1) + 99 * np.eye(6)
-    assert distances.min() > 3
-    colours = np.array([np.concatenate([p.looks.skin, p.looks.hair_colour, p.looks.iris]) for p in people])
-    assert (np.linalg.norm(colours[:, None] - colours[None], axis=-1) + np.eye(6)).min() > 0.01
-    assert not np.allclose(people[0].code, person_of(0, "test", 0).code)
-
-
 def test_the_layout_on_disk(written: Path):
     assert written.name == SPEC.hash
     record = json.loads((written / "world.json").read_text())
