@@ -46,7 +46,7 @@ _MERIDIANS = {
         (1, 0.000, 0.0, 0), (1, 0.001, 0.15, 0), (1, 0.004, 0.30, 0.02), (1, 0.006, 0.30, 0.05), (1, 0.008, 0.30, 0.05),
         (1, 0.008, 0.30, 0.02), (1, 0.007, 0.15, 0), (1, 0.007, 0.02, 0), (1, 0.004, -0.02, 0),
     ],
-    "garland": [(1, -0.002 + 0.013 * np.cos(a), 0.16, 0.013 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)],
+    "garland": [(1, -0.008 + 0.013 * np.cos(a), 0.16, 0.013 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)],
 }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def _glasses_pieces(style: str) -> list[Grid]:
     turn = np.linspace(0, 2 * np.pi, _AROUND)
     c, s = np.cos(turn), np.sin(turn)
     x, y = wide * np.sign(c) * np.abs(c) ** (2 / power), high * np.sign(s) * np.abs(s) ** (2 / power)
-    y = y - drop * smoothstep(0, 1, c) * (s < 0)
+    y = y - drop * smoothstep(0, 1, c) * smoothstep(0, -0.4, s)
     pieces = []
     for sign in (-1, 1):
         rim = _LENS_CENTRE * [sign, 1, 1] + np.stack([sign * x, y, _wrap(x, y)], -1)

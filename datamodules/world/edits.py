@@ -148,8 +148,8 @@ def _drifted(scene: _Scene, severity: float) -> _Scene:
     """The scene of another picture of nearly the same face: pose, shape and colours a little off."""
     rng = generators(scene.seed, 4)[3]
     looks, moment = scene.looks, scene.moment
-    pigments = looks.albedo + severity * rng.normal(0, 0.06, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
-    tints = [1 + severity * rng.normal(0, 0.06, 3) for _ in range(3)]
+    pigments = looks.albedo + severity * rng.normal(0, 0.08, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
+    tints = [1 + severity * rng.normal(0, 0.10, 3) for _ in range(3)]
     looks = replace(
         looks,
         albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),
@@ -157,9 +157,9 @@ def _drifted(scene: _Scene, severity: float) -> _Scene:
         garment_colours=(looks.garment_colours * tints[1]).clip(0, 1),
         accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
     )
-    angles = moment.angles + severity * np.radians(rng.normal(0, (3, 2, 1.5)))
-    shift = moment.shift + severity * rng.uniform(-0.004, 0.004, 3)
-    code = scene.code + severity * 0.25 * draw_code(rng)
+    angles = moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
+    shift = moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
+    code = scene.code + severity * 0.4 * draw_code(rng)
     return replace(scene, code=code, looks=looks, moment=replace(moment, angles=angles, shift=shift))
 
 

@@ -170,6 +170,8 @@ def test_glasses_stand_in_front_of_the_eyes():
         points = glasses(style)[0]
         rim = points[(points[:, 2] > 0.09) & (np.abs(points[:, 0]) > 0.004)]
         assert rim[:, 2].min() > 0.0688 + 0.0147 + 0.005  # centre and radius of the eyeball, and room for lashes
+        around = points[: 4 * 17].reshape(4, 17, 3)  # the first rim, a three-sided tube
+        assert np.allclose(around[:, 0], around[:, -1], atol=1e-9)
         assert rim[rim[:, 0] > 0, 0].min() < 0.016 < 0.045 < rim[:, 0].max()
     dark, clear = (np.abs(glasses(style)[0] - HIDDEN).max(1) > 0.02 for style in ("shades", "round"))
     assert dark.sum() > clear.sum()
