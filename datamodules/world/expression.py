@@ -57,7 +57,7 @@ def _funnel(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, Array
 
 def _raise_lip(sign: int) -> Field:
     def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
-        lip = _upper(x, y, side) * bump(x, y, sign * 0.012, MOUTH_Y + 0.003, 0.011, 0.011)
+        lip = _upper(x, y, side) * bump(x, y, sign * 0.012, MOUTH_Y + 0.003, 0.012, 0.013)
         return 0, 0.0055 * lip, 0.0008 * lip
 
     return field
@@ -89,7 +89,7 @@ def _puff(x: Array, y: Array, side: Index | None) -> tuple[Array, float, Array]:
 
 
 def _wrinkle(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
-    sides, lip = pair(x, y, 0.014, -0.024, 0.008, 0.010), _upper(x, y, side) * bump(x, y, 0, -0.062, 0.020, 0.010)
+    sides, lip = pair(x, y, 0.014, -0.024, 0.008, 0.010), _upper(x, y, side) * bump(x, y, 0, -0.062, 0.020, 0.013)
     return 0, 0.0055 * sides + 0.0034 * lip - 0.0034 * pair(x, y, 0.012, 0.018, 0.010, 0.009), 0.0012 * sides
 
 
@@ -122,6 +122,12 @@ FIELDS: dict[str, Field | None] = {
     "jaw_side": None,
 }
 NAMES = tuple(FIELDS)
+# What lifts the upper lip, and by how much of the skin below the nose.
+_LIFTERS = {
+    "upper_lip_raise_right": 0.55, "upper_lip_raise_left": 0.55, "nose_wrinkle": 0.40, "funnel": 0.45,
+    "smile_right": 0.20, "smile_left": 0.20, "pucker": 0.25,
+}  # fmt: skip
+_MOST_LIFT = 0.85
 SIGNED = ("jaw_side",)  # strengths in [-1, 1], positive to +x; those of all others in [0, 1]
 
 
@@ -163,6 +169,13 @@ def _shared_with_features(raw: Array) -> Array:
     gram = np.tensordot(broad * weights, broad * bare[:, None], ((1, 2), (1, 2)))
     shares = np.linalg.lstsq(gram, np.tensordot(broad * weights, raw, ((1, 2), (1, 2))), rcond=1e-9)[0]
     return np.tensordot(shares.T, broad * bare[:, None], 1)
+
+
+def within_reach(expression: Array) -> Array:
+    """Strengths ``... 25`` as the skin can follow them: together, what lifts the upper lip cannot fold it over."""
+    share = np.array([_LIFTERS.get(name, 0.0) for name in NAMES])
+    load = np.maximum(expression, 0) @ share / _MOST_LIFT
+    return expression * np.where(share > 0, (1 + load**4)[..., None] ** -0.25, 1)
 
 
 def linear() -> list[bool]:
