@@ -122,9 +122,11 @@ def _prompts(edit: str, style: Style) -> tuple[str, str]:
 
 
 def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
-    shape, looks, pose, _ = generators(seed, 4)
+    shape, looks, _, pose = generators(seed, 4)  # the third is the hair's, as for any person
     child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
     code, drawn = draw_code(shape), replace(draw_looks(looks), hat="none")
+    if drawn.glasses == "shades":  # they would hide half of an expression
+        drawn = replace(drawn, glasses="none")
     face = np.ptp(shaped(code)[0][template().landmarks, 1])
     angles = np.radians(pose.uniform((-30, -10, -8), (30, 10, 8)))
     moment = Moment(angles, pose.uniform(-0.006, 0.006, 3), np.zeros(len(NAMES)), np.zeros(4))
@@ -146,13 +148,13 @@ def expression_code(edit: str) -> Array:
 
 def _drifted(scene: _Scene, severity: float) -> _Scene:
     """The scene of another picture of nearly the same face: pose, shape and colours a little off."""
-    rng = generators(scene.seed, 4)[3]
+    rng = generators(scene.seed, 6)[5]
     looks, moment = scene.looks, scene.moment
     pigments = looks.albedo + severity * rng.normal(0, 0.08, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
     tints = [1 + severity * rng.normal(0, 0.10, 3) for _ in range(3)]
     looks = replace(
         looks,
-        albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),
+        albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),  # no beard or freckles where there were none
         hair_colour=looks.hair_colour * tints[0],
         garment_colours=(looks.garment_colours * tints[1]).clip(0, 1),
         accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
