@@ -15,13 +15,13 @@ from models.rendering.shading import to_srgb
 BANDS = ((0.42, 0.50), (0.80, 0.78), (1.45, 1.05))  # (light from which it holds, brightness), above a darkest 0.28
 INK = 0.06
 DEPTH_STEP = 0.007  # metres between neighbours from which a line is drawn
-EYE_REACH, EYE_GAIN = 0.030, 0.30  # metres around each eye, and the share by which its middle grows
+EYE_REACH, EYE_GAIN = 0.030, 0.42  # metres around each eye, and the share by which its middle grows
 _LEVELS = 7  # of the background's colours
 _ONE_SURFACE = ("skin", "nose", "neck", "left_brow", "right_brow", "beard")  # no ink between these
 _DRAWN_APART = torch.tensor([0.5 if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
 
 
-def flat_atlas(atlas: Array, texels: int = 7) -> Array:
+def flat_atlas(atlas: Array, texels: int = 5) -> Array:
     """An atlas ``5 S S`` without the fine texture of skin, cloth and hair, in livelier colours and without gloss."""
     flat = atlas.copy()
     for x, y, width, height in REGIONS.values():

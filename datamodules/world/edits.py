@@ -35,8 +35,8 @@ _SAME_LIGHT = 1.5 / 255
 # Strengths of the named expressions; both sides where a name has two.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "angry": {
-        "brow_down": 1.0, "squint": 0.45, "nose_wrinkle": 0.7, "frown": 0.7, "upper_lip_raise": 0.35,
-        "lip_roll_lower": 0.4,
+        "brow_down": 1.0, "squint": 0.5, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
+        "jaw_open": 0.18,
     },
     "shocked": {"jaw_open": 0.9, "brow_in": 1.0, "brow_out": 1.0, "wide": 1.0, "funnel": 0.35},
     "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.6, "upper_lip_raise": 0.5, "brow_out": 0.3},
@@ -56,7 +56,7 @@ class EditPair:
 
     Args:
         source: ``3 S S`` sRGB in [0, 1].
-        target: ``3 S S``; the same face with only the edit changed, equal to the source to the last bit where the mask is 0.
+        target: ``3 S S``; the same face with only the edit changed, bit for bit the source where the mask is 0.
         training_target: ``3 S S``; the edit on a face that drifted in pose, shape and colour, as generated pairs do.
         mask: ``1 S S`` in [0, 1]; share of each pixel whose surface or shading the edit changed.
         source_prompt: What the source shows.
@@ -106,7 +106,8 @@ def edit_pair(
         raise ValueError(f"edit_pair: severity {severity} and size {size} must be at least 0 and 16.")
     plain = _draw_scene(seed, size)
     edited = _edited(plain, edit)
-    before, after = _Drawing(plain, style, size), _Drawing(edited, style, size)
+    before = _Drawing(plain, style, size)
+    after = _Drawing(edited, style, size, before.person if edited.looks is plain.looks else None)
     mask = before.mask_against(after)
     source = before.picture()
     target = torch.where(mask > 0, after.picture(), source)
@@ -121,9 +122,11 @@ def _prompts(edit: str, style: Style) -> tuple[str, str]:
 
 
 def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
-    shape, looks, pose, _ = generators(seed, 4)
+    shape, looks, _, pose = generators(seed, 4)  # the third is the hair's, as for any person
     child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
     code, drawn = draw_code(shape), replace(draw_looks(looks), hat="none")
+    if drawn.glasses == "shades":  # they would hide half of an expression
+        drawn = replace(drawn, glasses="none")
     face = np.ptp(shaped(code)[0][template().landmarks, 1])
     angles = np.radians(pose.uniform((-30, -10, -8), (30, 10, 8)))
     moment = Moment(angles, pose.uniform(-0.006, 0.006, 3), np.zeros(len(NAMES)), np.zeros(4))
@@ -145,32 +148,29 @@ def expression_code(edit: str) -> Array:
 
 def _drifted(scene: _Scene, severity: float) -> _Scene:
     """The scene of another picture of nearly the same face: pose, shape and colours a little off."""
-    rng = generators(scene.seed, 4)[3]
+    rng = generators(scene.seed, 6)[5]
     looks, moment = scene.looks, scene.moment
-    pigments = looks.albedo + severity * rng.normal(0, 0.06, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
-    tints = [1 + severity * rng.normal(0, 0.06, 3) for _ in range(3)]
-    return replace(
-        scene,
-        code=scene.code + severity * 0.25 * draw_code(rng),
-        looks=replace(
-            looks, albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0), hair_colour=looks.hair_colour * tints[0],
-            garment_colours=(looks.garment_colours * tints[1]).clip(0, 1), accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
-        ),
-        moment=replace(
-            moment, angles=moment.angles + severity * np.radians(rng.normal(0, (3, 2, 1.5))),
-            shift=moment.shift + severity * rng.uniform(-0.004, 0.004, 3),
-        ),
-    )  # fmt: skip
+    pigments = looks.albedo + severity * rng.normal(0, 0.08, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
+    tints = [1 + severity * rng.normal(0, 0.10, 3) for _ in range(3)]
+    looks = replace(
+        looks,
+        albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),  # no beard or freckles where there were none
+        hair_colour=looks.hair_colour * tints[0],
+        garment_colours=(looks.garment_colours * tints[1]).clip(0, 1),
+        accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
+    )
+    angles = moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
+    shift = moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
+    code = scene.code + severity * 0.4 * draw_code(rng)
+    return replace(scene, code=code, looks=looks, moment=replace(moment, angles=angles, shift=shift))
 
 
 class _Drawing:
     """A scene's samples: the surface that each shows, the light on it, and the picture in a style."""
 
-    def __init__(self, scene: _Scene, style: Style, size: int) -> None:
+    def __init__(self, scene: _Scene, style: Style, size: int, person: Person | None = None) -> None:
         self.scene, self.style, self.side = scene, style, _FINE * size
-        self.person = build_person(scene.seed, scene.code, scene.looks)
-        if style == "cartoon":
-            self.person = replace(self.person, atlas=flat_atlas(self.person.atlas))
+        self.person = person or _painted(scene, style)
         outputs = (*_SURFACE, "image") if style == "realistic" else _SURFACE
         self.frames = render(self.person, scene.setting, [scene.moment], self.side, outputs)
         self.eyes = _eyes_seen(self.person, self.frames)
@@ -201,6 +201,11 @@ class _Drawing:
         if self.style == "cartoon":
             spread = enlarge_eyes(spread, *self.eyes)
         return functional.avg_pool2d(spread, _FINE)[0]
+
+
+def _painted(scene: _Scene, style: Style) -> Person:
+    person = build_person(scene.seed, scene.code, scene.looks)
+    return person if style == "realistic" else replace(person, atlas=flat_atlas(person.atlas))
 
 
 def _image(frames: Frames) -> Tensor:

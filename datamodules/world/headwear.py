@@ -82,7 +82,8 @@ def paint_hat(looks: Looks, rng: np.random.Generator) -> Array:
             blend(canvas, np.array([0.50, 0.30, 0.25]), 0.7 * (v > 0.80))
         case "santa":
             canvas[..., :3] = RED
-            blend(canvas, WHITE * fluff(HAT_SIZE, rng, 1.4)[..., None], np.maximum(smoothstep(0.53, 0.57, t), v > 0.78))
+            trim = np.maximum(smoothstep(0.53, 0.57, t), v > 0.78).astype(float)
+            blend(canvas, WHITE * fluff(HAT_SIZE, rng, 1.4)[..., None], trim)
         case "crown":
             _paint_crown(canvas, u, t, v)
     canvas[..., :3] *= weave[..., None]

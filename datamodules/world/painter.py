@@ -80,8 +80,9 @@ class Painter:
         seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
         where = self._positions(seen, _FINE)
+        lifted = where + 0.0025 * normals + 0.004 * self.light[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            where + 0.0025 * normals, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
+            lifted, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
         texels = self._texels(uv, seen.image, creases)

@@ -11,7 +11,8 @@ Backend = Literal["torch", "numba", "auto"]
 EDGE_TOLERANCE = 1e-5  # neighbours overlap by this share of a face rather than leave a crack
 NEAR = 1e-6  # metres
 _FAR = torch.iinfo(torch.int64).max
-_CANDIDATES = 1 << 16  # (face, pixel) pairs tested at once: they stay in the cache, and memory is bounded
+_PIXELS = 1 << 17  # of the faces' boxes that are drawn at once: they stay in the cache, and memory is bounded
+_SLACK = 0.01  # pixels
 
 
 @torch.no_grad()
@@ -97,35 +98,48 @@ def twice_area(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _pieces(planes: Tensor, box: Tensor, face: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Runs of faces whose boxes hold about `_CANDIDATES` pixels together."""
-    total = (box[1] * box[2]).cumsum(0)
-    steps = torch.arange(1, int(total[-1]) // _CANDIDATES + 1 if len(total) else 0, device=total.device)
-    cuts = torch.searchsorted(total, steps * _CANDIDATES).unique().tolist()
-    for start, stop in zip([0, *cuts], [*cuts, len(face)], strict=True):
-        if stop > start:
-            yield planes[:, start:stop], box[:, start:stop], face[start:stop]
+    """Runs of faces whose boxes hold about `_PIXELS` together."""
+    piece = (box[1] * box[2]).cumsum(0) // _PIXELS
+    counts = piece.unique_consecutive(return_counts=True)[1].tolist()
+    return zip(planes.split(counts, 1), box.split(counts, 1), face.split(counts), strict=True)
 
 
 def _draw(nearest: Tensor, planes: Tensor, box: Tensor, face: Tensor, width: int) -> None:
-    """Tests every pixel of the faces' boxes and keeps the nearest face of each as (bits of z, face)."""
+    """Tests the pixels of the faces, row by row, and keeps the nearest face of each as (bits of z, face)."""
     first, columns, rows = box
-    count = columns * rows
-    item = torch.repeat_interleave(count)
-    offset = torch.arange(len(item), device=item.device) - (count.cumsum(0) - count).index_select(0, item)
-    stride = columns.index_select(0, item)
-    row = offset // stride
-    column = offset - row * stride
+    item, line = _enumerate(rows)
     a0, b0, c0, a1, b1, c1, s0, s1, r2 = (plane.index_select(0, item) for plane in planes)
-    x, y = column.to(planes.dtype), row.to(planes.dtype)
-    w0 = a0 * x + b0 * y + c0
-    w1 = a1 * x + b1 * y + c1
-    inverse = w0 * s0 + w1 * s1 + r2
+    y = line.to(planes.dtype)
+    h0, h1 = b0 * y + c0, b1 * y + c1
+    left, right = _span(a0, h0, a1, h1, columns.index_select(0, item).to(planes.dtype) - 1)
+    start = first.index_select(0, item) + line * width + left.long()
+    row, step = _enumerate((right - left + 1).clamp(min=0).long())
+    x = left.index_select(0, row) + step.to(planes.dtype)
+    w0 = a0.index_select(0, row) * x + h0.index_select(0, row)
+    w1 = a1.index_select(0, row) * x + h1.index_select(0, row)
+    inverse = w0 * s0.index_select(0, row) + w1 * s1.index_select(0, row) + r2.index_select(0, row)
     lowest = torch.minimum(torch.minimum(w0, w1), 1 - w0 - w1)
-    inside = ((lowest >= -EDGE_TOLERANCE) & (inverse > 0)).nonzero().squeeze(1)
-    item, inverse = item.index_select(0, inside), inverse.index_select(0, inside)
     bits = inverse.reciprocal().float().view(torch.int32).long()
-    pixel = first.index_select(0, item) + (row * width + column).index_select(0, inside)
-    nearest.scatter_reduce_(0, pixel, (bits << 32) | face.index_select(0, item), "amin")
+    key = (bits << 32) | face.index_select(0, item).index_select(0, row)
+    key = torch.where((lowest >= -EDGE_TOLERANCE) & (inverse > 0), key, _FAR)
+    nearest.scatter_reduce_(0, start.index_select(0, row) + step, key, "amin")
+
+
+def _enumerate(count: Tensor) -> tuple[Tensor, Tensor]:
+    """For counts ``K``: each position i repeated ``count[i]`` times, and 0, 1, ... within each."""
+    item = torch.repeat_interleave(count)
+    start = (count.cumsum(0) - count).index_select(0, item)
+    return item, torch.arange(len(item), device=count.device) - start
+
+
+def _span(a0: Tensor, h0: Tensor, a1: Tensor, h1: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last column of each row that can have all three weights a x + h positive; a little too wide."""
+    left, right = torch.zeros_like(last), last
+    for slope, height in ((a0, h0), (a1, h1), (-a0 - a1, 1 - h0 - h1)):
+        bound = (-EDGE_TOLERANCE - height) / slope
+        left = torch.where(slope > 0, torch.maximum(left, bound - _SLACK), left)
+        right = torch.where(slope < 0, torch.minimum(right, bound + _SLACK), right)
+    return left.ceil(), right.floor()
 
 
 def _pixel_range(values: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -49,9 +49,9 @@ def _draw_faces(
         s0, s1 = one / z0 - r2, one / z1 - r2
         y = zero
         for row in range(int(top), int(bottom) + 1):
-            x = zero
+            h0, h1, x = b0 * y + c0, b1 * y + c1, zero
             for column in range(int(left), int(right) + 1):
-                w0, w1 = a0 * x + b0 * y + c0, a1 * x + b1 * y + c1
+                w0, w1 = a0 * x + h0, a1 * x + h1
                 inverse = w0 * s0 + w1 * s1 + r2
                 if min(w0, w1, one - w0 - w1) >= -tolerance and inverse > zero:
                     z = np.float32(one / inverse)
