@@ -34,7 +34,7 @@ STAGES = {
     "posing the mesh": ("pose_vertices",),
     "visibility": ("z_buffer",),
     "weights and normals": ("fragments", "vertex_normals", "_surface"),
-    "paint": ("_texels",),
+    "paint": ("_paints", "_sampled"),
     "light": ("_shade", "to_srgb"),
     "shadow, with its visibility": ("shadow_share",),
     "landmarks": ("_pointed",),

@@ -112,12 +112,9 @@ def test_normals_are_unit_and_those_of_the_depth(frames: Frames):
 def test_the_albedo_is_the_paint_at_the_uv_darkened_by_the_wrinkles_of_the_expression(person: Person, frames: Frames):
     atlas, lines = torch.from_numpy(person.atlas[:3]).float(), torch.from_numpy(wrinkles(person.looks))
     strengths = torch.from_numpy(np.stack([wrinkle_weights(m.expression) for m in MOMENTS])).float()
-    paint = sample_image(atlas.expand(3, -1, -1, -1), frames.uv)
-    shade = 1 - (strengths[:, :, None, None] * sample_image(lines.expand(3, -1, -1, -1), frames.uv)).sum(
-        1, keepdim=True
-    )
-    assert torch.allclose(frames.albedo, paint * shade * frames.valid, atol=1e-5)
-    darkened = (shade < 0.9) & frames.valid
+    shade = 1 - torch.einsum("bw,whv->bhv", strengths, lines)[:, None]
+    assert torch.allclose(frames.albedo, sample_image(atlas * shade, frames.uv) * frames.valid, atol=1e-5)
+    darkened = (sample_image(shade, frames.uv) < 0.9) & frames.valid
     assert darkened[2].sum() > 20  # the folds of a smile
     assert not darkened[0].any()
 
