@@ -12,7 +12,7 @@ from datamodules.world.appearance import wrinkles
 from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
-from datamodules.world.template import ATLAS, template
+from datamodules.world.template import ATLAS, REGIONS, template
 from models.rendering import camera, shading
 from models.rendering.fragments import Fragments, fragments
 from models.rendering.shadow import shadow_share
@@ -52,7 +52,7 @@ class Painter:
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
         self.uv = torch.from_numpy(mesh.uv).float()
-        self.paint = _paint(person, max(shape) <= 128)
+        self.atlas, self.lines = _paint(person, max(shape) <= 128)
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
         self.light = torch.from_numpy(rotation @ setting.key_direction).float()
         self.key = torch.from_numpy(setting.key_colour).float()[:, None]
@@ -69,13 +69,13 @@ class Painter:
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
-        normals = shading.vertex_normals(vertices, self.faces)
-        found = self._maps(vertices, normals, creases) if set(MAPS) & set(outputs) else {}
+        normals, paints = shading.vertex_normals(vertices, self.faces), self._paints(creases)
+        found = self._maps(vertices, normals, paints) if set(MAPS) & set(outputs) else {}
         if "image" in outputs:
-            found["image"] = self._pictures(vertices, normals, creases, number)
+            found["image"] = self._pictures(vertices, normals, paints, number)
         return {name: found[name] for name in outputs if name in found}
 
-    def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, number: slice) -> Tensor:
+    def _pictures(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
         seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
@@ -85,7 +85,7 @@ class Painter:
             lifted, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        texels = self._texels(uv, seen.image, creases)
+        texels = _sampled(paints, uv, seen.image)
         colour = shading.to_srgb(self._shade(normals, shading.unit(-where), texels, shadow))
         covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:1])]))
         upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
@@ -93,11 +93,11 @@ class Painter:
         behind = self.background[number] if len(self.background) > 1 else self.background
         return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
 
-    def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor) -> dict[str, Tensor]:
+    def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor]) -> dict[str, Tensor]:
         """All of `MAPS` at the exact pixel centres, from one visibility pass."""
         seen = self._visible(vertices, 1)
         normals, uv = self._surface(normals, seen)
-        texels = self._texels(uv, seen.image, creases)
+        texels = _sampled(paints, uv, seen.image)
         skin = texels[4] > 0.5
         parts = classify(self.face_class.index_select(0, seen.face), self._painted_class(uv), skin)
         values = seen.dense(torch.cat([seen.depth[None], normals, uv, texels[:3]]))
@@ -128,13 +128,19 @@ class Painter:
         y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
         return torch.stack([x, y, seen.depth])
 
-    def _texels(self, uv: Tensor, image: Tensor, creases: Tensor) -> Tensor:
-        """Linear RGB darkened by the wrinkles, gloss and skin, ``5 N``."""
-        texels = shading.sample_texture(self.paint, uv)
-        shade = torch.ones_like(uv[0])
-        for strength, wrinkle in zip(creases.T, texels[5:], strict=True):
-            shade -= strength.index_select(0, image) * wrinkle
-        return torch.cat([texels[:3] * shade, texels[3:5]])
+    def _paints(self, creases: Tensor) -> list[Tensor]:
+        """The atlas ``5 S S`` of every frame, its head darkened by the wrinkles of the frame's expression."""
+        step = ATLAS // self.atlas.shape[-1]
+        x, y, width, height = (edge // step for edge in REGIONS["head"])
+        paints = []
+        for strengths in creases:
+            shade = torch.ones_like(self.lines[0])
+            for strength, line in zip(strengths, self.lines, strict=True):
+                shade -= strength * line
+            paint = self.atlas.clone()
+            paint[:3, y : y + height, x : x + width] *= shade
+            paints.append(paint)
+        return paints
 
     def _painted_class(self, uv: Tensor) -> Tensor:
         classes = painted_classes(self.person.looks.beard > 0)
@@ -155,10 +161,19 @@ class Painter:
 
 
 @lru_cache(maxsize=4)
-def _paint(person: Person, half: bool) -> Tensor:
-    """Atlas and wrinkles ``5 + W S S`` of a person, at half the resolution for small pictures."""
-    paint = torch.from_numpy(np.concatenate([person.atlas, wrinkles(person.looks)])).float()
-    return functional.avg_pool2d(paint, 2) if half else paint
+def _paint(person: Person, half: bool) -> tuple[Tensor, Tensor]:
+    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person, at half the resolution for small pictures."""
+    x, y, width, height = REGIONS["head"]
+    atlas = torch.from_numpy(person.atlas).float()
+    lines = torch.from_numpy(wrinkles(person.looks)[:, y : y + height, x : x + width]).float()
+    return (functional.avg_pool2d(atlas, 2), functional.avg_pool2d(lines, 2)) if half else (atlas, lines)
+
+
+def _sampled(paints: list[Tensor], uv: Tensor, image: Tensor) -> Tensor:
+    """Texels ``5 N`` at atlas coordinates ``2 N`` of the images ``N``, which ascend."""
+    counts = image.bincount(minlength=len(paints)).tolist()
+    pieces = zip(paints, uv.split(counts, 1), strict=True)
+    return torch.cat([shading.sample_texture(paint, piece) for paint, piece in pieces], 1)
 
 
 def _fitted(picture: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -116,7 +116,10 @@ def test_gradients_agree_with_finite_differences():
     points = torch.tensor([[-0.30, -0.25, 0.9], [0.33, -0.21, 1.2], [0.05, 0.31, 1.0], [0.4, 0.4, 1.1]]).double()
     faces, k = torch.tensor([[0, 1, 2], [2, 1, 3]]), matrix(8, torch.float64)
     generator = torch.Generator().manual_seed(1)
-    uv, texture = torch.rand(1, 4, 2, generator=generator).double(), torch.rand(1, 2, 3, 3, generator=generator).double()
+    uv, texture = (
+        torch.rand(1, 4, 2, generator=generator).double(),
+        torch.rand(1, 2, 3, 3, generator=generator).double(),
+    )
     index = rasteriser.rasterize(camera.project(points[None], k), faces, 8, 8)
     assert set(index.flatten().tolist()) == {-1, 0, 1}
 
