@@ -106,9 +106,9 @@ def test_an_avatars_sample_projects_its_own_vertices():
     assert sample["sample_id"] == "subject0/EXP_free_face/000001/cam01"
 
 
-@pytest.mark.parametrize("name", ["reenact", "stills", "depth"])
-def test_no_two_people_of_a_set_are_near_duplicates(name):
-    spec = PRESETS[name]["full"]
+@pytest.mark.parametrize(("name", "size"), [("reenact", "full"), ("stills", "small"), ("depth", "full")])
+def test_no_two_people_of_a_set_are_near_duplicates(name, size):
+    spec = PRESETS[name][size]
     codes = np.concatenate([drawn_codes(spec, split) for split in SPLITS])
     assert np.array_equal(codes[0], person_of(0, "train", 0).code)
     assert np.array_equal(codes[spec.train_people], person_of(0, "test", 0).code)
