@@ -29,7 +29,7 @@ def read_depth(path: Path, frames: list[int], framing: Framing) -> dict[str, Ten
     height, width = depth.shape[-2:]
     framed = framing.map(torch.from_numpy(depth[frames]))[:, None]
     mask = framing.map(torch.from_numpy(skin[frames]))[:, None] & (framed > 0)
-    matrix = framing.camera(torch.from_numpy(camera).float(), height, width)
+    matrix = framing.camera(torch.from_numpy(camera[frames] if camera.ndim == 3 else camera).float(), height, width)
     return {"depth": framed.float(), "mask": mask, "K": matrix.expand(len(frames), 3, 3).clone()}
 
 

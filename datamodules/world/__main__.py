@@ -1,49 +1,70 @@
-"""The portrait world's command line: ``python -m datamodules.world export | sheet``."""
+"""The portrait world's command line: ``python -m datamodules.world export | sheet | card``."""
 
 import argparse
-from dataclasses import fields
+import errno
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from PIL import Image
+from datamodules.world.card import write_card
+from datamodules.world.layouts import LAYOUTS, write_layout
+from datamodules.world.portraits import PortraitSpec
+from datamodules.world.presets import PRESETS, preset
+from datamodules.world.sheet import write_sheet
+from models.tasks import UserError
 
-from datamodules.world.export import Clip, PortraitSpec, make_clips, render_frames
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes a named set of portraits, a contact sheet or the data card.
+
+    Raises:
+        SystemExit: With one sentence if the request cannot be met.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except UserError as error:
+        sys.exit(str(error))
+    except ValueError as error:
+        sys.exit(" ".join(str(error).split()))
+    except OSError as error:
+        remedy = "free some space" if error.errno == errno.ENOSPC else "name another place with --out"
+        sys.exit(f"'{error.filename or chosen.out}' cannot be written ({error.strerror}): {remedy}.")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Writes a set of clips, or a contact sheet of people in motion."""
-    parser = argparse.ArgumentParser(prog="python -m datamodules.world", description=main.__doc__)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m datamodules.world", description="The portrait world: named sets, contact sheets, the data card."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    export = commands.add_parser("export", help="write a set of clips")
-    for name, value in {"image_size": 256, "train_people": 20, "test_people": 10, "clips_per_person": 2,
-                        "frames_per_clip": 64, "seed": 0, "cross_pairs": 10}.items():  # fmt: skip
-        export.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    export.add_argument("--fps", type=float, default=25.0)
-    export.add_argument("--store", choices=("frames", "mp4"), default="frames")
-    export.add_argument("--workers", type=int, default=None)
+    export = commands.add_parser("export", help="write a set in a layout that users of real data have")
+    export.set_defaults(run=_export)
+    export.add_argument("--preset", required=True, help=", ".join(PRESETS))
+    export.add_argument("--layout", help=f"{', '.join(LAYOUTS)}; by default the first that can hold the set")
+    export.add_argument("--size", default="tiny", help="tiny, small or full")
+    export.add_argument("--store", help="frames or mp4, of the layout voxceleb")
+    export.add_argument("--workers", type=int, help="processes; as many as there are cores by default, 0 for none")
     sheet = commands.add_parser("sheet", help="draw a contact sheet")
-    for name, default in {"image_size": 128, "people": 8, "frames": 6, "seed": 0}.items():
-        sheet.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
-    for command in (export, sheet):
+    sheet.set_defaults(run=lambda chosen: write_sheet(chosen.out, chosen.image_size, chosen.columns, chosen.seed))
+    sheet.add_argument("--columns", type=int, default=8)
+    card = commands.add_parser("card", help="write the data card and its contact sheet")
+    card.set_defaults(run=lambda chosen: write_card(chosen.out, chosen.image_size, chosen.seed))
+    for command, size in ((export, None), (sheet, 128), (card, 128)):
         command.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "export":
-        names = {field.name for field in fields(PortraitSpec)}
-        spec = PortraitSpec(**{k: v for k, v in vars(chosen).items() if k in names})
-        print(make_clips(spec, chosen.out, chosen.workers))
-    else:
-        draw_sheet(chosen.image_size, chosen.people, chosen.frames, chosen.seed, chosen.out)
+        command.add_argument("--image-size", type=int, default=size, help="side of the pictures in pixels")
+        command.add_argument("--seed", type=int, default=0, help="other seeds, other people")
+    return parser
 
 
-def draw_sheet(image_size: int, people: int, frames: int, seed: int, out: Path) -> None:
-    """A row a person, a column a moment, half a second apart."""
-    spec = PortraitSpec(image_size, people, 0, 1, frames * 12, seed=seed)
-    moments = [i * 12 for i in range(frames)]
-    rows = [
-        torch.cat(list(render_frames(spec, Clip("train", p, 0), moments, False)[0].image), -1) for p in range(people)
-    ]
-    picture = (torch.cat(rows, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(picture).save(out)
+def _export(chosen: argparse.Namespace) -> None:
+    spec = preset(chosen.preset, chosen.size, chosen.seed, chosen.image_size)
+    layout = chosen.layout or next(name for name, (kind, _) in LAYOUTS.items() if isinstance(spec, kind))
+    if chosen.store is not None:
+        if not isinstance(spec, PortraitSpec) or layout != "voxceleb":
+            raise UserError("--store is for the layout voxceleb: leave it out.")
+        spec = replace(spec, store=chosen.store)
+    print(write_layout(spec, layout, chosen.out, chosen.workers))
 
 
 if __name__ == "__main__":

@@ -1,170 +1,195 @@
-"""How a face moves: expression fields, the jaw's hinge, lids that slide on the eyeball, and gaze."""
+"""The 25 named expressions: displacement fields of the skin, and which of them are more than a field."""
 
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from datamodules.world.geometry import Array, bump, pair, smoothstep, turn_x, turn_y
-from datamodules.world.head import (
-    EYE,
-    EYE_RADIUS,
-    MOUTH_HALF_WIDTH,
-    eye_profile,
-    head_grid,
-    mouth_profile,
-)
-from datamodules.world.template import template
+from datamodules.world import features
+from datamodules.world.features import BROAD, area_weights, raw_fields
+from datamodules.world.geometry import Array, bump, pair, smoothstep
+from datamodules.world.head import EYE, Index, head_grid, mouth_profile
 
-JAW_RADIANS = 0.30
-HINGE = np.array([0.0, -0.020, -0.005])
-_LID = 0.0011
 MOUTH_Y = -0.0685
-Side = NDArray[np.int64]
-Field = Callable[[Array, Array, Side], tuple[Array | float, Array | float, Array | float]]
+Field = Callable[[Array, Array, Index | None], tuple[Array | float, Array | float, Array | float]]
 
 
-def _corner(x: Array, y: Array, sign: int) -> Array:
-    return bump(x, y, sign * 0.027, -0.066, 0.013, 0.012)
+def _parted(x: Array, y: Array, side: Index | None) -> Array:
+    """+1 on the upper lip, -1 on the lower; beyond the corners of the mouth the one runs smoothly into the other.
+
+    Without ``side``, which tells the two edges of the slit apart, it does so everywhere.
+    """
+    smooth = 2 * smoothstep(-0.009, 0.009, y - MOUTH_Y) - 1
+    return smooth if side is None else smooth + mouth_profile(x) * (side - smooth)
+
+
+def _upper(x: Array, y: Array, side: Index | None) -> Array:
+    return 0.5 + 0.5 * _parted(x, y, side)
 
 
 def _smile(sign: int) -> Field:
-    def field(x: Array, y: Array, side: Side) -> tuple[Array, Array, Array]:
-        corner = _corner(x, y, sign)
+    def field(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, Array]:
+        corner = bump(x, y, sign * 0.027, -0.066, 0.013, 0.012)
         cheek = bump(x, y, sign * 0.043, -0.036, 0.014, 0.012)
-        part = 0.0009 * side * bump(x, y, 0, MOUTH_Y, 0.018, 0.011)
-        return sign * 0.0075 * corner, 0.0075 * corner + 0.003 * cheek + part, 0.0035 * cheek - 0.005 * corner
+        part = 0.0009 * _parted(x, y, side) * bump(x, y, 0, MOUTH_Y, 0.018, 0.011)
+        return sign * 0.0085 * corner, 0.0085 * corner + 0.003 * cheek + part, 0.0035 * cheek - 0.005 * corner
 
     return field
 
 
-def _lift(sign: int) -> Field:
-    return lambda x, y, side: (0, 0.0075 * bump(x, y, sign * 0.034, 0.024, 0.018, 0.013), 0)
+def _frown(sign: int) -> Field:
+    def field(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, float]:
+        corner = bump(x, y, sign * 0.025, -0.071, 0.012, 0.012)
+        return sign * 0.0010 * corner, -0.0062 * corner, 0
+
+    return field
 
 
-# Displacement at full strength, metres; `side` tells the upper lip (+1) from the lower (-1).
+def _pucker(x: Array, y: Array, side: Index | None) -> tuple[Array, float, Array]:
+    lips = bump(x, y, 0, MOUTH_Y, 0.024, 0.012)
+    return -0.55 * x * lips, 0, 0.0095 * bump(x, y, 0, MOUTH_Y, 0.016, 0.011)
+
+
+def _funnel(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, Array]:
+    part = 0.0045 * _parted(x, y, side) * bump(x, y, 0, MOUTH_Y, 0.013, 0.010)
+    return -0.34 * x * bump(x, y, 0, MOUTH_Y, 0.024, 0.013), part, 0.0065 * bump(x, y, 0, MOUTH_Y, 0.018, 0.013)
+
+
+def _raise_lip(sign: int) -> Field:
+    def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
+        lip = _upper(x, y, side) * bump(x, y, sign * 0.012, MOUTH_Y + 0.003, 0.012, 0.013)
+        return 0, 0.0055 * lip, 0.0008 * lip
+
+    return field
+
+
+def _raise_brow(sign: int) -> Field:
+    return lambda x, y, side: (0, 0.0078 * bump(x, y, sign * 0.041, 0.024, 0.016, 0.013), 0)
+
+
+def _lower_brow(sign: int) -> Field:
+    return lambda x, y, side: (
+        -sign * 0.0030 * bump(x, y, sign * 0.016, 0.019, 0.010, 0.010),
+        -0.0052 * bump(x, y, sign * 0.020, 0.020, 0.014, 0.010),
+        0,
+    )
+
+
+def _raise_cheek(sign: int) -> Field:
+    def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
+        cheek = bump(x, y, sign * 0.036, -0.021, 0.014, 0.009)
+        return 0, 0.0030 * cheek, 0.0016 * cheek
+
+    return field
+
+
+def _puff(x: Array, y: Array, side: Index | None) -> tuple[Array, float, Array]:
+    outwards = np.sign(x) * 0.012 * pair(x, y, 0.044, -0.064, 0.013, 0.015)
+    return outwards, 0, 0.010 * pair(x, y, 0.040, -0.064, 0.013, 0.015)
+
+
+def _wrinkle(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
+    sides, lip = pair(x, y, 0.014, -0.024, 0.008, 0.010), _upper(x, y, side) * bump(x, y, 0, -0.062, 0.020, 0.013)
+    return 0, 0.0055 * sides + 0.0034 * lip - 0.0034 * pair(x, y, 0.012, 0.018, 0.010, 0.009), 0.0012 * sides
+
+
+# Displacement at full strength, metres, of points x, y of the neutral face; None where the motion is not a field.
 FIELDS: dict[str, Field | None] = {
     "jaw_open": None,
-    "blink_right": None,
-    "blink_left": None,
-    "squint": None,
     "smile_right": _smile(-1),
     "smile_left": _smile(1),
-    "frown": lambda x, y, side: (0, -0.0048 * pair(x, y, 0.025, -0.070, 0.011, 0.010), 0),
-    "pucker": lambda x, y, side: (
-        -0.36 * x * bump(x, y, 0, MOUTH_Y, 0.024, 0.012),
-        0,
-        0.006 * bump(x, y, 0, MOUTH_Y, 0.016, 0.011),
-    ),
-    "upper_lip_raise": lambda x, y, side: (0, 0.0045 * (side > 0) * bump(x, y, 0, MOUTH_Y, 0.016, 0.011), 0),
-    "lower_lip_drop": lambda x, y, side: (0, -0.0045 * (side < 0) * bump(x, y, 0, MOUTH_Y, 0.016, 0.011), 0),
-    "brow_raise_right": _lift(-1),
-    "brow_raise_left": _lift(1),
-    "brow_furrow": lambda x, y, side: (
-        -np.sign(x) * 0.003 * pair(x, y, 0.016, 0.019, 0.010, 0.010),
-        -0.0045 * pair(x, y, 0.018, 0.019, 0.013, 0.010),
-        0,
-    ),
-    "cheek_puff": lambda x, y, side: (
-        np.sign(x) * 0.007 * pair(x, y, 0.048, -0.062, 0.016, 0.018),
-        0,
-        0.005 * pair(x, y, 0.044, -0.062, 0.016, 0.018),
-    ),
+    "frown_right": _frown(-1),
+    "frown_left": _frown(1),
+    "pucker": _pucker,
+    "funnel": _funnel,
+    "lip_roll_upper": None,
+    "lip_roll_lower": None,
+    "upper_lip_raise_right": _raise_lip(-1),
+    "upper_lip_raise_left": _raise_lip(1),
+    "brow_in": lambda x, y, side: (0, 0.0068 * bump(x, y, 0, 0.024, 0.016, 0.012), 0),
+    "brow_out_right": _raise_brow(-1),
+    "brow_out_left": _raise_brow(1),
+    "brow_down_right": _lower_brow(-1),
+    "brow_down_left": _lower_brow(1),
+    "blink_right": None,
+    "blink_left": None,
+    "wide_right": None,
+    "wide_left": None,
+    "squint_right": _raise_cheek(-1),
+    "squint_left": _raise_cheek(1),
+    "cheek_puff": _puff,
+    "nose_wrinkle": _wrinkle,
+    "jaw_side": None,
 }
 NAMES = tuple(FIELDS)
+# What lifts the upper lip, and by how much of the skin below the nose.
+_LIFTERS = {
+    "upper_lip_raise_right": 0.55, "upper_lip_raise_left": 0.55, "nose_wrinkle": 0.40, "funnel": 0.45,
+    "smile_right": 0.20, "smile_left": 0.20, "pucker": 0.25,
+}  # fmt: skip
+_MOST_LIFT = 0.85
+SIGNED = ("jaw_side",)  # strengths in [-1, 1], positive to +x; those of all others in [0, 1]
 
 
-@cache
-def basis() -> Array:
-    """Displacements ``E N 3`` of the head's vertices at full strength; the non-linear motions are zeros."""
-    head = head_grid()
-    x, y, z = head.position.T
+def fields(points: Array, side: Index | None = None) -> Array:
+    """The fields ``25 N 3`` at neutral points ``N 3``, metres; zeros where there is none.
+
+    Args:
+        points: Where, in model space.
+        side: +1 on the upper and -1 on the lower lip ``N``; if None the skin is taken to be whole at the mouth.
+    """
+    x, y, z = points.T
     front = smoothstep(-0.01, 0.03, z)
-    result = np.zeros((len(FIELDS), len(x), 3))
+    result = np.zeros((len(FIELDS), *points.shape))
     for row, field in zip(result, FIELDS.values(), strict=True):
         if field is not None:
-            for axis, value in enumerate(field(x, y, head.mouth_side)):
+            for axis, value in enumerate(field(x, y, side)):
                 row[:, axis] = value * front
     return result
 
 
 @cache
-def jaw_weights() -> Array:
-    """Share ``N`` in [0, 1] of the jaw's turn that each vertex of the whole mesh takes."""
-    mesh, head = template(), head_grid()
-    weights = np.zeros(len(mesh.position))
-    x, y, z = head.position.T
-    open_share = mouth_profile(x) * smoothstep(0.02, 0.05, z)
-    below = np.clip((MOUTH_Y - y) / (0.012 + 0.35 * np.clip(np.abs(x) - MOUTH_HALF_WIDTH, 0, None)), -1, 1)
-    soft = below * (1.5 - 0.5 * below**2)
-    slope = 0.5 - 0.5 * (open_share * head.mouth_side + (1 - open_share) * -soft)
-    jaw = smoothstep(-0.145, -0.112, y) + smoothstep(0.0, 0.05, z) * smoothstep(-0.135, -0.115, y)
-    weights[mesh.spans["head"]] = slope * np.clip(jaw, 0, 1) * smoothstep(-0.02, 0.035, z)
-    weights[mesh.spans["teeth_lower"]] = weights[mesh.spans["tongue"]] = 1
-    cavity = mesh.position[mesh.spans["cavity"]]
-    weights[mesh.spans["cavity"]] = smoothstep(-0.060, -0.080, cavity[:, 1])
-    return weights
-
-
-@cache
-def _lid_region() -> Array:
+def basis() -> Array:
+    """Displacements ``25 N 3`` of the full head's skin at full strength, metres; orthogonal to `features.BROAD`."""
     head = head_grid()
-    x, y, z = head.position.T
-    return ((np.abs(np.abs(x) - EYE[0]) < 0.026) & (np.abs(y) < 0.022) & (z > 0.03)).nonzero()[0]
+    raw = fields(head.position, head.mouth_side)
+    return raw - _shared_with_features(raw)
 
 
-def deform(rest: Array, eyes: Array, eye_open: float, expression: Array, gaze: Array) -> Array:
-    """A face's vertices ``N 3`` in model space under one expression.
+def _shared_with_features(raw: Array) -> Array:
+    """What a face shares on average with broad features, spread so thinly over its bare skin that nobody sees it.
 
-    Args:
-        rest: ``N 3`` vertices of the person at rest.
-        eyes: ``2 3`` centres of the right (-x) and left (+x) eyeball.
-        eye_open: Natural opening of the lids as a multiple of the average.
-        expression: ``E`` strengths in [0, 1], in the order of `NAMES`.
-        gaze: Yaw (positive to +x) and pitch (positive up) of both eyes against the head, radians.
+    Less that, a smile is no longer a shorter face, and identities can be orthogonal to it without dents.
     """
-    out = rest.copy()
-    head = template().spans["head"]
-    out[head] += np.tensordot(expression, basis(), 1)
-    angle = JAW_RADIANS * expression[NAMES.index("jaw_open")]
-    opened = (out - HINGE) @ turn_x(angle).T + HINGE
-    out += jaw_weights()[:, None] * (opened - out)
-    out[_lid_region()] = _slide_lids(out[_lid_region()], eyes, eye_open, expression, gaze)
-    turn = turn_y(gaze[0]) @ turn_x(-gaze[1])
-    for name, centre in zip(("eye_right", "eye_left"), eyes, strict=True):
-        span = template().spans[name]
-        out[span] = (out[span] - centre) @ turn.T + centre
-    return out
+    points = head_grid().position
+    x, y, z = points.T
+    bare = smoothstep(0, 0.05, z) * (1 - pair(x, y, EYE[0], 0, 0.020, 0.014))
+    broad = raw_fields(points)[[name in BROAD for name in features.FIELDS]]
+    weights = area_weights()[: len(points), None]
+    gram = np.tensordot(broad * weights, broad * bare[:, None], ((1, 2), (1, 2)))
+    shares = np.linalg.lstsq(gram, np.tensordot(broad * weights, raw, ((1, 2), (1, 2))), rcond=1e-9)[0]
+    return np.tensordot(shares.T, broad * bare[:, None], 1)
 
 
-def _slide_lids(points: Array, eyes: Array, eye_open: float, expression: Array, gaze: Array) -> Array:
-    """Moves the lids over the eyeballs: the skin slides along y and then rests on the sphere."""
-    head, region = head_grid(), _lid_region()
-    x, y, _ = head.position[region].T
-    side = head.eye_side[region]
-    named = dict(zip(NAMES, expression, strict=True))
-    blink = np.where(x < 0, named["blink_right"], named["blink_left"])
-    squint = np.clip(named["squint"] + 0.45 * np.where(x < 0, named["smile_right"], named["smile_left"]), 0, 1)
-    upper = 0.0054 * eye_open * (1 - 0.20 * squint) + 0.004 * np.clip(gaze[1], -0.5, 0.3)
-    lower = -0.0041 * (1 - 0.35 * squint) + 0.0015 * gaze[1]
-    edge = np.where(side > 0, upper + (-0.0028 - upper) * blink, lower + (-0.0031 - lower) * blink)
-    slide = edge * eye_profile(x) * (1 - smoothstep(0, 0.016, np.abs(y)))
-    out = points.copy()
-    out[:, 1] += slide
-    centre = np.where(x[:, None] < 0, eyes[0], eyes[1])
-    return _rest_on_sphere(out, centre, head.lid_rim[region])
+def within_reach(expression: Array) -> Array:
+    """Strengths ``... 25`` as the skin can follow them: together, what lifts the upper lip cannot fold it over."""
+    share = np.array([_LIFTERS.get(name, 0.0) for name in NAMES])
+    load = np.maximum(expression, 0) @ share / _MOST_LIFT
+    return expression * np.where(share > 0, (1 + load**4)[..., None] ** -0.25, 1)
 
 
-def _rest_on_sphere(points: Array, centre: Array, rim: NDArray[np.bool_]) -> Array:
-    """Lays the lids on the eyeballs, and tucks their rims in so that no gap is left at the corners."""
-    offset = points - centre
-    across = np.hypot(offset[:, 0], offset[:, 1])
-    tucked = np.where(rim, np.minimum(1, 0.92 * EYE_RADIUS / np.maximum(across, 1e-9)), 1)
-    radius = np.where(rim, 0.96 * EYE_RADIUS, EYE_RADIUS + _LID)
-    inside = radius**2 - (across * tucked) ** 2
-    sphere = np.sign(inside) * np.sqrt(np.abs(inside))
-    gap = offset[:, 2] - sphere
-    soft = 0.5 * (offset[:, 2] + sphere + np.sqrt(gap**2 + 0.0018**2))
-    depth = np.where(rim, sphere, soft)
-    return centre + np.stack([offset[:, 0] * tucked, offset[:, 1] * tucked, depth], -1)
+def linear() -> list[bool]:
+    """Whether each of the 25 is moved by a field, rather than only by jaw, lids or rolling lips."""
+    return [field is not None for field in FIELDS.values()]
+
+
+def strengths(**named: float) -> Array:
+    """A code ``25`` from named strengths, the others zero.
+
+    Raises:
+        ValueError: A name that is not one of `NAMES`.
+    """
+    unknown = sorted(set(named) - set(NAMES))
+    if unknown:
+        raise ValueError(f"strengths: no expression is called {', '.join(unknown)}; choose from {', '.join(NAMES)}.")
+    return np.array([named.get(name, 0.0) for name in NAMES])

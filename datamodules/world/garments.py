@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
+from datamodules.world.headwear import paint_costume
 from datamodules.world.looks import Looks
 
 SIZE = (192, 320)
@@ -32,11 +33,14 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     folds = gaussian_filter(rng.standard_normal(SIZE), (14, 7), mode="wrap")
     cloth = np.broadcast_to(main, (*SIZE, 3)).copy()
     cloth = _pattern(cloth, other, x, y, z, looks.garment)
+    if looks.garment in ("petals", "fleece", "coat", "robe"):
+        cloth = paint_costume(looks.garment, cloth, x, y, z, rng)
     cloth *= (1 + 0.10 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
     depth = _neckline(x, y, z, looks.garment)
     skin = smoothstep(-0.001, 0.001, depth)[..., None]
     seam = np.exp(-0.5 * ((depth + 0.005) / 0.0022) ** 2)[..., None] * (z > -0.2)[..., None]
-    neck = looks.skin * (1 - 0.25 * np.exp(-0.5 * (depth / 0.010) ** 2))[..., None]
+    shaded = 0.30 * smoothstep(-0.175, -0.135, y) + 0.20 * np.exp(-0.5 * (depth / 0.008) ** 2)  # as the head's neck is
+    neck = looks.skin * (1 - shaded)[..., None]
     colour = skin * neck + (1 - skin) * cloth * (1 - 0.35 * seam)
     return np.concatenate([colour, 0.08 + 0.22 * skin, skin > 0.5], -1)
 
@@ -50,7 +54,7 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
             return np.maximum(round_neck, (y + 0.240 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "shirt" | "suit":
             return np.maximum(y + 0.136 + 0.010 * front, (y + 0.184 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
-        case "hoodie":
+        case "hoodie" | "fleece" | "coat" | "robe":
             return y + 0.136 + 0.006 * front
         case _:
             return round_neck

@@ -9,7 +9,6 @@ from scipy.interpolate import PchipInterpolator
 
 from datamodules.world.geometry import (
     EYE_LEVEL,
-    LEVELS,
     MOUTH_LEVEL,
     Array,
     bump,
@@ -19,11 +18,24 @@ from datamodules.world.geometry import (
     smoothstep,
 )
 
+Index = NDArray[np.int64]
 EYE = np.array([0.0320, 0.0, 0.0688])  # centre of the eyeball at +x
 EYE_RADIUS, EYE_HALF_WIDTH = 0.0147, 0.0163
 MOUTH_HALF_WIDTH = 0.0255
-_ROWS_PER_LEVEL = (4, 4, 5, 8, 12, 12, 10, 12, 11, 7, 5, 4, 3, 3, 3)
-_RIM = {"upper": ((-0.0006, -0.0030), (0.0015, -0.0080)), "lower": ((0.0006, -0.0030), (-0.0015, -0.0080))}
+# Rows of the grid: from level, to level, count. Dense at lids, nose and lips.
+_ROWS = (
+    (0, 3, 6), (3, 4, 6), (4, 4.6, 5), (4.6, 5, 5), (5, 5.4, 5), (5.4, 6, 4), (6, 7, 8), (7, 7.5, 4),
+    (7.5, 8, 6), (8, 8.5, 5), (8.5, 9, 3), (9, 10, 4), (10, 11, 3), (11, 15, 6),
+)  # fmt: skip
+# What the light head keeps: levels, and columns to either side of the middle (18 is the outer corner of an eye).
+_LIGHT_LEVELS = (
+    0, 1, 2, 3, 4, 4.12, 4.36, 4.6, 4.76, 4.92, 5, 5.08, 5.24, 5.4, 5.7, 6, 6.375, 6.625, 6.875, 7, 7.125,
+    7.25, 7.5, 7.667, 7.75, 7.917, 8, 8.1, 8.3, 8.5, 9, 9.75, 10.333, 10.667, 11, 12.333, 15,
+)  # fmt: skip
+_LIGHT_COLUMNS = (0, 2, 4, 5, 6, 9, 10, 12, 14, 16, 18, 20, 21, 22, 25, 29)
+# Rims behind the edges of a slit: y, z against the edge, metres. Lids have one layer, lips two.
+_LID_RIMS = {1: ((-0.0006, -0.0030),), -1: ((0.0006, -0.0030),)}
+_LIP_RIMS = {1: ((0.0, -0.0030), (0.0020, -0.0080)), -1: ((0.0, -0.0030), (-0.0020, -0.0080))}
 
 
 @dataclass(frozen=True)
@@ -33,41 +45,62 @@ class HeadGrid:
     Args:
         position: ``N 3`` neutral positions with lids not yet slid open, model space.
         uv: ``N 2`` position on the grid in [0, 1].
-        faces: ``F 3``.
         mouth_side, eye_side: ``N``; +1 above the slit's line, -1 below, 0 on it (outside the slit).
         lid_rim: ``N`` bool; the vertices that the lids tuck behind the eyeball's surface.
         grid: ``R C`` vertex index of the grid, upper edges where doubled.
-        lower: for (row, column) of a slit, the index of its lower edge.
+        lower_grid: ``R C`` the same with the lower edges.
+        rims: One ``L C`` array of vertex indices an edge, -1 beyond the slit; rows run down as seen from outside.
+        pole: The vertex on the crown.
     """
 
     position: Array
     uv: Array
-    faces: NDArray[np.int64]
-    mouth_side: NDArray[np.int64]
-    eye_side: NDArray[np.int64]
+    mouth_side: Index
+    eye_side: Index
     lid_rim: NDArray[np.bool_]
-    grid: NDArray[np.int64]
-    lower: dict[tuple[int, int], int]
+    grid: Index
+    lower_grid: Index
+    rims: tuple[Index, ...]
+    pole: int
+
+    def faces(self, kept_rows: Index, kept_columns: Index) -> Index:
+        """Triangles ``F 3`` between the given rows and columns."""
+        upper, lower = (grid[np.ix_(kept_rows, kept_columns)] for grid in (self.grid, self.lower_grid))
+        faces = [grid_faces(np.stack(pair)) for pair in zip(lower[:-1], upper[1:], strict=True)]
+        for rim in (rim[:, kept_columns] for rim in self.rims):
+            faces.append(grid_faces(rim[:, rim[0] >= 0]))
+        ring = upper[0]
+        faces.append(np.stack([np.full(len(ring) - 1, self.pole), ring[1:], ring[:-1]], -1))
+        return np.concatenate(faces)
 
 
+@cache
 def rows() -> Array:
     """The level of every row of the grid."""
-    parts = [np.arange(n) / n + i for i, n in enumerate(_ROWS_PER_LEVEL)]
-    levels = np.concatenate([*parts, [float(len(LEVELS) - 1)]])
+    levels = np.concatenate([*(np.linspace(a, b, n, endpoint=False) for a, b, n in _ROWS), [_ROWS[-1][1]]])
     levels[0] = 0.04  # a small ring: the pole itself is one more vertex
     return levels
 
 
-def row_of(level: int) -> int:
-    """The row that lies exactly on a named level."""
-    return int(sum(_ROWS_PER_LEVEL[:level]))
+def row_of(level: float) -> int:
+    """The row nearest to a level."""
+    return int(np.abs(rows() - level).argmin())
 
 
+@cache
 def columns() -> Array:
     """Azimuths of the columns from the back over -x, the face and +x to the back: dense on the face."""
-    face = np.arcsin(np.linspace(-0.8, 0.8, 57))
-    side = np.linspace(face[-1], np.pi, 14)[1:]
-    return np.concatenate([-side[::-1], face, side])
+    sine = np.concatenate([np.linspace(0, 0.66, 19), [0.73, 0.80]])
+    face = np.arcsin(sine)
+    half = np.concatenate([face, np.linspace(face[-1], np.pi, 10)[1:]])
+    return np.concatenate([-half[:0:-1], half])
+
+
+def light_lines() -> tuple[Index, Index]:
+    """The rows and columns that the light head keeps."""
+    middle = len(columns()) // 2
+    half = np.array(_LIGHT_COLUMNS)
+    return np.array([row_of(level) for level in _LIGHT_LEVELS]), np.concatenate([middle - half[:0:-1], middle + half])
 
 
 def eye_profile(x: Array) -> Array:
@@ -146,46 +179,49 @@ def sculpt(points: Array) -> Array:
 def head_grid() -> HeadGrid:
     """Builds the grid once; nothing in it depends on the person."""
     level, azimuth = np.meshgrid(rows(), columns(), indexing="ij")
-    position = sculpt(loft(level, azimuth)).reshape(-1, 3)
-    count_rows, count_columns = level.shape
-    grid = np.arange(position.shape[0]).reshape(level.shape)
-    uv = np.stack(np.meshgrid(np.linspace(0, 1, count_rows), np.linspace(0, 1, count_columns), indexing="ij"), -1)
-    builder = _Builder(position, uv[..., ::-1].reshape(-1, 2), grid)
+    builder = _Builder(sculpt(loft(level, azimuth)))
     eye_row, mouth_row = row_of(EYE_LEVEL), row_of(MOUTH_LEVEL)
-    x = position[grid, 0]
+    facing = np.abs(columns()) < 1.0
+    x = builder.corners[..., 0]
     for sign in (-1, 1):
-        builder.cut(eye_row, (eye_profile(x[eye_row]) > 0) & (np.sign(x[eye_row]) == sign) & _facing(), lids=True)
-    builder.cut(mouth_row, (mouth_profile(x[mouth_row]) > 0) & _facing(), lids=False)
+        builder.cut(eye_row, (eye_profile(x[eye_row]) > 0) & (np.sign(x[eye_row]) == sign) & facing, _LID_RIMS)
+    builder.lid_rims = len(builder.rims)
+    builder.cut(mouth_row, (mouth_profile(x[mouth_row]) > 0) & facing, _LIP_RIMS)
     return builder.finish(eye_row, mouth_row)
 
 
-def _facing() -> NDArray[np.bool_]:
-    return np.abs(columns()) < 1.0
-
-
 class _Builder:
-    """Collects the vertices and faces of the head while slits are cut into it."""
+    """Collects the vertices of the head while slits are cut into its grid."""
 
-    def __init__(self, position: Array, uv: Array, grid: NDArray[np.int64]) -> None:
-        self.position, self.uv, self.grid = list(position), list(uv), grid
+    def __init__(self, corners: Array) -> None:
+        count_rows, count_columns = corners.shape[:2]
+        v, u = np.meshgrid(np.linspace(0, 1, count_rows), np.linspace(0, 1, count_columns), indexing="ij")
+        self.corners = corners
+        self.position, self.uv = list(corners.reshape(-1, 3)), list(np.stack([u, v], -1).reshape(-1, 2))
+        self.row = np.repeat(np.arange(count_rows), count_columns).tolist()
+        self.grid = np.arange(count_rows * count_columns).reshape(count_rows, count_columns)
+        self.lower = self.grid.copy()
         self.side: dict[int, int] = {}
-        self.rims: list[int] = []
-        self.row = np.repeat(np.arange(len(grid)), grid.shape[1]).tolist()
-        self.lower: dict[tuple[int, int], int] = {}
-        self.strips: list[NDArray[np.int64]] = []
+        self.rims: list[Index] = []
+        self.lid_rims = 0
 
-    def cut(self, row: int, where: NDArray[np.bool_], lids: bool) -> None:
-        """Doubles the vertices of a row and adds rims behind both edges."""
+    def cut(
+        self, row: int, where: NDArray[np.bool_], offsets: dict[int, tuple[tuple[float, float], ...]]
+    ) -> None:
+        """Doubles the vertices of a row and puts rims behind both edges."""
         inside = where.nonzero()[0]
         for column in inside:
             upper = int(self.grid[row, column])
-            self.lower[row, int(column)] = self._copy(upper, np.zeros(3), side=-1)
             self.side[upper] = 1
-        span = range(int(inside[0]) - 1, int(inside[-1]) + 2)
-        upper_edge = [int(self.grid[row, c]) for c in span]
-        lower_edge = [self.lower.get((row, c), int(self.grid[row, c])) for c in span]
-        self._rim(upper_edge, 1, _RIM["upper"][: 1 if lids else 2], lids, flip=False)
-        self._rim(lower_edge, -1, _RIM["lower"][: 1 if lids else 2], lids, flip=True)
+            self.lower[row, column] = self._copy(upper, np.zeros(3), -1)
+        span = np.arange(inside[0] - 1, inside[-1] + 2)
+        for side, edges in ((1, self.grid), (-1, self.lower)):
+            layers = [edges[row, span]]
+            for offset in offsets[side]:
+                layers.append(np.array([self._copy(int(v), np.array([0, *offset]), side) for v in edges[row, span]]))
+            rim = np.full((len(layers), self.grid.shape[1]), -1)
+            rim[:, span] = layers[::side]
+            self.rims.append(rim)
 
     def _copy(self, parent: int, offset: Array, side: int) -> int:
         self.position.append(self.position[parent] + offset)
@@ -194,44 +230,18 @@ class _Builder:
         self.side[len(self.position) - 1] = side
         return len(self.position) - 1
 
-    def _rim(
-        self, edge: list[int], side: int, offsets: tuple[tuple[float, float], ...], lids: bool, flip: bool
-    ) -> None:
-        strip = [edge]
-        for dy, dz in offsets:
-            strip.append([self._copy(parent, np.array([0, dy, dz]), side) for parent in edge])
-            if lids:
-                self.rims += strip[-1]
-        order = strip[::-1] if flip else strip
-        self.strips.append(np.array(order))
-
     def finish(self, eye_row: int, mouth_row: int) -> HeadGrid:
-        """Puts faces on the grid, the rims and the pole."""
-        lower_grid = self.grid.copy()
-        for (row, column), index in self.lower.items():
-            lower_grid[row, column] = index
-        faces = []
-        for row in range(len(self.grid) - 1):
-            faces.append(grid_faces(np.stack([lower_grid[row], self.grid[row + 1]])))
-        faces += [grid_faces(strip) for strip in self.strips]
+        """Adds the pole and says on which side of the slits each vertex lies."""
         pole = len(self.position)
-        self.position.append(np.mean([self.position[i] for i in self.grid[0]], axis=0))
-        self.uv.append(np.array([0.5, 0.0]))
-        self.row.append(0)
-        ring = self.grid[0]
-        faces.append(np.stack([np.full(len(ring) - 1, pole), ring[1:], ring[:-1]], -1))
-        row_index = np.array(self.row)
-        sides = [np.sign(line - row_index) for line in (mouth_row, eye_row)]
+        position, uv = np.array([*self.position, self.corners[0].mean(0)]), np.array([*self.uv, (0.5, 0.0)])
+        row = np.array([*self.row, 0])
+        eye_side, mouth_side = np.sign(eye_row - row), np.sign(mouth_row - row)
         for index, side in self.side.items():
-            sides[0 if row_index[index] == mouth_row else 1][index] = side
-        rim = np.isin(np.arange(len(self.position)), self.rims)
+            (eye_side if row[index] == eye_row else mouth_side)[index] = side
+        lid_rim = np.zeros(pole + 1, bool)
+        for rim in self.rims[: self.lid_rims]:
+            lid_rim[rim[rim >= 0]] = True
+        lid_rim[: self.grid.size] = lid_rim[self.lower[eye_row]] = False
         return HeadGrid(
-            np.array(self.position),
-            np.array(self.uv),
-            np.concatenate(faces),
-            sides[0],
-            sides[1],
-            rim,
-            self.grid,
-            self.lower,
+            position, uv, mouth_side, eye_side, lid_rim, self.grid, self.lower, tuple(self.rims), pole
         )

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.world.expression import NAMES
+from datamodules.world.expression import strengths
 from datamodules.world.geometry import Array
 from datamodules.world.seeds import generators
 
 LIMITS = np.radians([45.0, 20.0, 15.0])  # yaw, pitch, roll
 SHIFT = np.array([0.014, 0.010, 0.018])  # translation, metres
+SACCADE = np.radians([24.0, 10.0])  # yaw, pitch
+CONVERGENCE = 0.035  # radians that each eye turns in: both look at something about a metre away
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Moment:
     Args:
         angles: Yaw (positive turns the face to the picture's right), pitch (positive looks up), roll; radians.
         shift: Translation in the world, metres.
-        expression: ``E`` strengths in [0, 1].
-        gaze: Yaw and pitch of the eyes against the head, radians.
+        expression: ``25`` strengths in [0, 1], in [-1, 1] where signed; in the order of `expression.NAMES`.
+        gaze: Right yaw, right pitch, left yaw, left pitch of the eyes against the head, radians.
     """
 
     angles: Array
@@ -35,45 +37,84 @@ def _ease(t: Array) -> Array:
     return t**3 * (10 - 15 * t + 6 * t**2)
 
 
+def _either(first: float, second: float) -> float:
+    """The smooth union of two strengths in [0, 1]."""
+    return 1 - (1 - first) * (1 - second)
+
+
 class Steps:
-    """A value that rests at targets and moves between them in minimum-jerk steps."""
+    """A value that rests at targets and moves between them in minimum-jerk steps.
+
+    Args:
+        rng: What draws the targets and the times.
+        span: Seconds to cover.
+        hold: Shortest and longest rest, seconds.
+        move: Shortest and longest step, seconds.
+        size: Number of components.
+        swing: Whether the targets change sign from step to step, as syllables open and close a mouth.
+    """
 
     def __init__(
-        self, rng: np.random.Generator, span: float, hold: tuple[float, float], move: tuple[float, float], size: int
+        self,
+        rng: np.random.Generator,
+        span: float,
+        hold: tuple[float, float],
+        move: tuple[float, float],
+        size: int,
+        swing: bool = False,
     ) -> None:
-        self.starts, self.lengths, self.targets = [-1.0], [0.5], [rng.uniform(-1, 1, size)]
+        starts, lengths, targets = [-1.0], [0.5], [rng.uniform(-1, 1, size)]
         clock = rng.uniform(-0.5, 0.3)
         while clock < span:
-            self.starts.append(clock)
-            self.lengths.append(rng.uniform(*move))
-            self.targets.append(rng.uniform(-1, 1, size))
-            clock += self.lengths[-1] + rng.uniform(*hold)
+            starts.append(clock)
+            lengths.append(rng.uniform(*move))
+            targets.append(rng.uniform(-1, 1, size))
+            clock += lengths[-1] + rng.uniform(*hold)
+        self.starts, self.lengths, self.targets = np.array(starts), np.array(lengths), np.array(targets)
+        if swing:
+            self.targets = (0.3 + 0.7 * np.abs(self.targets)) * (-1.0) ** np.arange(len(starts))[:, None]
+        self.steps = np.diff(self.targets, axis=0)
 
     def __call__(self, time: float) -> Array:
         """The value at a time in seconds, each component in [-1, 1]."""
-        share = _ease((time - np.array(self.starts)) / np.array(self.lengths))
-        targets = np.array(self.targets)
-        return targets[0] + (share[1:, None] * np.diff(targets, axis=0)).sum(0)
+        share = _ease((time - self.starts[1:]) / self.lengths[1:])
+        return self.targets[0] + share @ self.steps
 
 
 class Pulses:
-    """Bumps of random height and width at random times: blinks, syllables, passing expressions."""
+    """Bumps of random height and width at random times: blinks and passing expressions.
+
+    Args:
+        rng: What draws them.
+        span: Seconds to cover.
+        gap: Shortest and longest time between two, seconds; with ``poisson`` the shortest, and the mean beyond it.
+        width: Shortest and longest bump from foot to foot, seconds; at half its height it is half as wide.
+        low: The lowest bump; the highest is one.
+        poisson: Whether the gaps are those of a Poisson process with dead time.
+    """
 
     def __init__(
-        self, rng: np.random.Generator, span: float, gap: tuple[float, float], width: tuple[float, float], low: float
+        self,
+        rng: np.random.Generator,
+        span: float,
+        gap: tuple[float, float],
+        width: tuple[float, float],
+        low: float,
+        poisson: bool = False,
     ) -> None:
-        self.centres, self.widths, self.heights = [], [], []
+        centres, widths, heights = [], [], []
         clock = rng.uniform(0.1, gap[1])
         while clock < span + width[1]:
-            self.centres.append(clock)
-            self.widths.append(rng.uniform(*width))
-            self.heights.append(rng.uniform(low, 1))
-            clock += rng.uniform(*gap)
+            centres.append(clock)
+            widths.append(rng.uniform(*width))
+            heights.append(rng.uniform(low, 1))
+            clock += gap[0] + rng.exponential(gap[1]) if poisson else rng.uniform(*gap)
+        self.centres, self.widths, self.heights = np.array(centres), np.array(widths), np.array(heights)
 
     def __call__(self, time: float) -> float:
-        """The height in [0, 1] at a time in seconds."""
-        offset = np.abs(time - np.array(self.centres)) / (0.5 * np.array(self.widths))
-        return float((np.array(self.heights) * (1 - _ease(offset))).max(initial=0.0))
+        """The height in [0, 1] at a time in seconds; where bumps overlap, their smooth union."""
+        bumps = self.heights * (1 - _ease(np.abs(time - self.centres) / (0.5 * self.widths)))
+        return float(1 - np.prod(1 - bumps))
 
 
 class Motion:
@@ -85,15 +126,15 @@ class Motion:
     """
 
     def __init__(self, seed: np.random.SeedSequence, span: float) -> None:
-        rngs = generators(seed, 12)
+        rngs = generators(seed, 13)
         style = rngs[0]
         self.amplitude = LIMITS * style.uniform((0.55, 0.4, 0.3), (1.0, 0.9, 0.8))
         self.talk, self.mood = style.uniform(0.0, 0.75), style.uniform(0, 0.4)
         self.sway = style.uniform(0.15, 0.6, (6,)), style.uniform(0, 6.28, (6,))
         self.turns = Steps(rngs[1], span, (0.05, 0.7), (0.5, 1.3), 3)
-        self.saccades = Steps(rngs[2], span, (0.25, 1.2), (0.05, 0.09), 2)
-        self.blinks = Pulses(rngs[3], span, (0.8, 4.5), (0.18, 0.28), 1.0)  # about one in three seconds
-        self.syllables = Pulses(rngs[4], span, (0.17, 0.32), (0.20, 0.34), 0.25)
+        self.saccades = Steps(rngs[2], span, (0.25, 1.2), (0.08, 0.12), 2)
+        self.blinks = Pulses(rngs[3], span, (0.4, 3.6), (0.26, 0.34), 1.0, poisson=True)
+        self.syllables = Steps(rngs[4], span, (0.0, 0.015), (0.085, 0.155), 1, swing=True)  # 3 to 6 a second
         self.shapes = Steps(rngs[5], span, (0.02, 0.15), (0.12, 0.25), 2)
         self.phrases = Steps(rngs[6], span, (0.6, 2.0), (0.2, 0.4), 1)
         self.events = {
@@ -101,7 +142,8 @@ class Motion:
             "frown": Pulses(rngs[8], span, (2.5, 6.0), (0.8, 1.6), 0.4),
             "raise": Pulses(rngs[9], span, (1.0, 2.6), (0.5, 1.2), 0.4),
             "furrow": Pulses(rngs[10], span, (1.5, 4.0), (0.6, 1.4), 0.4),
-            "wide": Pulses(rngs[11], span, (2.0, 5.0), (0.6, 1.4), 0.5),
+            "gape": Pulses(rngs[11], span, (2.0, 5.0), (0.6, 1.4), 0.5),
+            "press": Pulses(rngs[12], span, (2.0, 6.0), (0.4, 1.0), 0.4),
         }
 
     def __call__(self, time: float) -> Moment:
@@ -109,26 +151,33 @@ class Motion:
         rates, phases = self.sway
         sway = np.sin(2 * np.pi * rates * time + phases)
         angles = self.amplitude * (0.88 * self.turns(time) + 0.12 * sway[:3])
-        gaze = np.radians([24, 10]) * self.saccades(time) - np.clip(angles[:2] * [0.35, 0.3], -0.35, 0.35)
+        yaw, pitch = SACCADE * self.saccades(time) - [0.35, 0.3] * angles[:2]  # eyes stay on what they look at
+        gaze = np.array([yaw + CONVERGENCE, pitch, yaw - CONVERGENCE, pitch])
         return Moment(angles, SHIFT * sway[3:], self._expression(time), gaze)
+
+    def speech(self, time: float) -> float:
+        """How far speech opens the mouth at a time in seconds, in [0, 1]."""
+        talking = self.talk * float(_ease(0.5 + 0.9 * self.phrases(time))[0])
+        return talking * float(0.5 + 0.5 * self.syllables(time)[0])
 
     def _expression(self, time: float) -> Array:
         event = {name: pulses(time) for name, pulses in self.events.items()}
-        talking = self.talk * float(_ease(0.5 + 0.9 * self.phrases(time))[0])
-        syllable, (width, round_) = talking * self.syllables(time), self.shapes(time)
-        smile = np.clip(self.mood + 0.9 * event["smile"] - 0.5 * event["frown"], 0, 1)
-        blink = self.blinks(time)
-        strengths = {
-            "jaw_open": 0.85 * syllable + 0.75 * event["wide"] ** 2,
-            "blink_right": blink, "blink_left": blink,
-            "squint": 0.4 * event["furrow"],
+        voice, (width, round_) = self.speech(time), self.shapes(time)
+        rounded, press = self.talk * (0.5 + 0.5 * round_), event["press"]
+        smile = (self.mood + 0.48 * event["smile"]) * (1 - 0.5 * event["frown"])
+        blink, lifted = self.blinks(time), 0.85 * event["raise"]
+        lip, squint = _either(0.5 * voice, 0.4 * smile * event["smile"]), 0.4 * event["furrow"]
+        wide = 0.3 * _either(event["raise"], event["gape"])
+        named = {
+            "jaw_open": _either(0.8 * voice, 0.75 * event["gape"] ** 2), "jaw_side": 0.15 * self.talk * width,
             "smile_right": smile * (1 - 0.12 * width), "smile_left": smile * (1 + 0.12 * width),
-            "frown": event["frown"],
-            "pucker": talking * np.clip(round_, 0, 1) * 0.8,
-            "upper_lip_raise": 0.55 * syllable + 0.35 * smile * event["smile"],
-            "lower_lip_drop": 0.6 * syllable,
-            "brow_raise_right": event["raise"], "brow_raise_left": event["raise"] * (0.8 + 0.2 * width),
-            "brow_furrow": event["furrow"],
-            "cheek_puff": 0.0,
+            "frown_right": 0.9 * event["frown"], "frown_left": 0.9 * event["frown"],
+            "pucker": 0.7 * rounded**2, "funnel": 0.7 * rounded * voice,
+            "lip_roll_upper": 0.7 * press, "lip_roll_lower": 0.8 * press, "cheek_puff": 0.25 * press,
+            "upper_lip_raise_right": lip, "upper_lip_raise_left": lip,
+            "brow_in": lifted, "brow_out_right": lifted, "brow_out_left": lifted * (0.85 + 0.15 * width),
+            "brow_down_right": event["furrow"], "brow_down_left": event["furrow"],
+            "blink_right": blink, "blink_left": blink, "wide_right": wide, "wide_left": wide,
+            "squint_right": squint, "squint_left": squint, "nose_wrinkle": 0.35 * event["furrow"] * event["frown"],
         }  # fmt: skip
-        return np.clip([strengths[name] for name in NAMES], 0, 1)
+        return strengths(**named)

@@ -1,19 +1,27 @@
-"""From posed vertices to a picture: visibility, paint, light and shadow."""
+"""From posed vertices to pictures and exact maps: visibility, paint, light and shadow, for a batch of frames."""
+
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.world.appearance import wrinkles
+from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
-from datamodules.world.template import template
-from models.rendering import camera, rasteriser, shading
+from datamodules.world.template import ATLAS, REGIONS, template
+from models.rendering import camera, shading
+from models.rendering.fragments import Fragments, fragments
 from models.rendering.shadow import shadow_share
+from models.rendering.visibility import Backend, z_buffer
 
-OVERSAMPLING = 2
+_FINE = 2  # the pictures' samples along either side of a pixel
 _WRAP = torch.tensor([0.40, 0.20, 0.14])  # red light goes deepest into skin
 _HEAD_RADIUS = 0.24
+MAPS = ("depth", "valid", "skin", "parts", "normals", "uv", "albedo")
 
 
 class Painter:
@@ -21,61 +29,156 @@ class Painter:
 
     Args:
         person: Whose paint; the shape comes with the vertices.
-        setting: Camera, light and background.
-        size: Image side in pixels.
+        setting: Light and background.
+        matrix: Camera matrix ``3 3`` in pixels.
+        rotation: World to camera, ``3 3``.
+        translation: World to camera, ``3`` metres.
+        shape: Height and width of the pictures in pixels.
+        backend: Of the visibility.
     """
 
-    def __init__(self, person: Person, setting: Setting, size: int) -> None:
-        mesh = template()
-        self.size, self.shine = size, person.looks.shine
-        self.matrix = camera.intrinsics(torch.tensor([setting.focal]), size)
+    def __init__(
+        self,
+        person: Person,
+        setting: Setting,
+        matrix: Tensor,
+        rotation: np.ndarray,
+        translation: np.ndarray,
+        shape: tuple[int, int],
+        backend: Backend = "torch",
+    ) -> None:
+        mesh = template(person.detail)
+        self.person, self.matrix, self.shape, self.backend = person, matrix[None], shape, backend
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
-        self.uv = torch.from_numpy(mesh.uv[mesh.drawn]).float()
-        atlas = torch.from_numpy(person.atlas).float()
-        self.atlas = functional.avg_pool2d(atlas, 2) if size <= 128 else atlas
-        self.background = torch.from_numpy(setting.background).float()
-        self.light = torch.from_numpy(setting.rotation @ setting.key_direction).float()
-        self.key = torch.from_numpy(setting.key_colour).float()
+        self.face_class = face_classes(mesh)
+        self.uv = torch.from_numpy(mesh.uv).float()
+        self.atlas, self.lines = _paint(person, max(shape) <= 128)
+        self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
+        self.light = torch.from_numpy(rotation @ setting.key_direction).float()
+        self.key = torch.from_numpy(setting.key_colour).float()[:, None]
         self.ambient = torch.from_numpy(setting.ambient).float()
-        self.to_world = torch.from_numpy(np.ascontiguousarray(setting.rotation.T)).float()
-        self.centre = torch.from_numpy(setting.translation).float()
+        self.to_world = torch.from_numpy(np.ascontiguousarray(rotation.T)).float()
+        self.centre = torch.from_numpy(translation).float()  # the head is never far from the world's origin
 
-    def picture(self, vertices: Tensor) -> Tensor:
-        """One frame ``3 H W`` in [0, 1] of camera-space vertices ``N 3``, averaged down from twice its resolution."""
-        seen = self._visible(vertices, OVERSAMPLING)
-        normals = shading.vertex_normals(vertices[None], self.faces)
-        normals = functional.normalize(rasteriser.interpolate(normals, seen), dim=-1)
-        normals = torch.where((seen.face >= len(self.faces))[:, None], -normals, normals)
-        where = rasteriser.interpolate(vertices[None], seen)
-        texels = shading.sample_texture(self.atlas, rasteriser.interpolate_corners(self.uv, seen))
+    def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Sequence[str]) -> dict[str, Tensor]:
+        """The pictures and maps among the outputs; shapes as `Frames` has them.
+
+        Args:
+            vertices: ``B N 3`` camera-space vertices of the frames.
+            creases: ``B W`` strengths of the wrinkles, as `wrinkle_weights` gives them.
+            number: Which frames of the clip they are, for a background that moves.
+            outputs: Any of "image" and `MAPS`.
+        """
+        normals, paints = shading.vertex_normals(vertices, self.faces), self._paints(creases)
+        found = self._maps(vertices, normals, paints) if set(MAPS) & set(outputs) else {}
+        if "image" in outputs:
+            found["image"] = self._pictures(vertices, normals, paints, number)
+        return {name: found[name] for name in outputs if name in found}
+
+    def _pictures(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], number: slice) -> Tensor:
+        """Frames in [0, 1], averaged from twice the resolution."""
+        seen = self._visible(vertices, _FINE)
+        normals, uv = self._surface(normals, seen)
+        where = self._positions(seen, _FINE)
+        lifted = where + 0.0025 * normals + 0.004 * self.light[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            where + 0.0025 * normals, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS, max(128, self.size)
-        )
-        colour = shading.to_srgb(self._shade(normals, functional.normalize(-where, dim=-1), texels, shadow))
-        covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:, :1])], 1))
-        fine = functional.avg_pool2d(covered, OVERSAMPLING)[0]
-        return (fine[:3] + (1 - fine[3:]) * self.background).clamp(0, 1)
+            lifted, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
+            max(128, *self.shape), self.backend,
+        )  # fmt: skip
+        texels = _sampled(paints, uv, seen.image)
+        colour = shading.to_srgb(self._shade(normals, shading.unit(-where), texels, shadow))
+        covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:1])]))
+        upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
+        fine = (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4
+        behind = self.background[number] if len(self.background) > 1 else self.background
+        return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
 
-    def truth(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        """Depth in metres (0 = none) and skin, ``H W`` each, at the exact pixel centres."""
+    def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor]) -> dict[str, Tensor]:
+        """All of `MAPS` at the exact pixel centres, from one visibility pass."""
         seen = self._visible(vertices, 1)
-        skin = shading.sample_texture(self.atlas, rasteriser.interpolate_corners(self.uv, seen))[:, 4:]
-        maps = seen.dense(torch.cat([seen.depth[:, None], skin], 1))[0]
-        return maps[0], maps[1] > 0.5
+        normals, uv = self._surface(normals, seen)
+        texels = _sampled(paints, uv, seen.image)
+        skin = texels[4] > 0.5
+        parts = classify(self.face_class.index_select(0, seen.face), self._painted_class(uv), skin)
+        values = seen.dense(torch.cat([seen.depth[None], normals, uv, texels[:3]]))
+        depth, normal_map, uv_map, albedo = values.split((1, 3, 2, 3), 1)
+        masks = seen.dense(torch.stack([skin.to(torch.uint8), parts]))
+        return {
+            "depth": depth, "valid": depth > 0, "skin": masks[:, :1] > 0, "parts": masks[:, 1:],
+            "normals": normal_map, "uv": uv_map, "albedo": albedo,
+        }  # fmt: skip
 
-    def _visible(self, vertices: Tensor, factor: int) -> rasteriser.Fragments:
-        points = camera.project(vertices[None], camera.rescaled(self.matrix, factor))
-        side = self.size * factor
-        index = rasteriser.rasterise(points, self.drawn, side, side, cull=True)
-        return rasteriser.fragments(points, self.drawn, index)
+    def _visible(self, vertices: Tensor, factor: int) -> Fragments:
+        points = camera.project(vertices, camera.rescaled(self.matrix, factor))
+        height, width = (factor * side for side in self.shape)
+        index, _ = z_buffer(points, self.drawn, height, width, cull=True, backend=self.backend)
+        return fragments(points, self.drawn, index)
+
+    def _surface(self, normals: Tensor, seen: Fragments) -> tuple[Tensor, Tensor]:
+        """Unit normals ``3 N`` on the visible side and atlas coordinates ``2 N``, from normals ``B V 3``."""
+        table = torch.cat([normals, self.uv.expand(len(normals), -1, -1)], 2)
+        values = seen.interpolate(table)
+        normals = shading.unit(values[:3])
+        return torch.where(seen.face >= len(self.faces), -normals, normals), values[3:]
+
+    def _positions(self, seen: Fragments, factor: int) -> Tensor:
+        """Camera-space points ``3 N`` in metres."""
+        matrix = camera.rescaled(self.matrix, factor)[0]
+        x = (seen.x - matrix[0, 2]) / matrix[0, 0] * seen.depth
+        y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
+        return torch.stack([x, y, seen.depth])
+
+    def _paints(self, creases: Tensor) -> list[Tensor]:
+        """The atlas ``5 S S`` of every frame, its head darkened by the wrinkles of the frame's expression."""
+        step = ATLAS // self.atlas.shape[-1]
+        x, y, width, height = (edge // step for edge in REGIONS["head"])
+        paints = []
+        for strengths in creases:
+            shade = torch.ones_like(self.lines[0])
+            for strength, line in zip(strengths, self.lines, strict=True):
+                shade -= strength * line
+            paint = self.atlas.clone()
+            paint[:3, y : y + height, x : x + width] *= shade
+            paints.append(paint)
+        return paints
+
+    def _painted_class(self, uv: Tensor) -> Tensor:
+        classes = painted_classes(self.person.looks.beard > 0)
+        column, row = (uv * ATLAS).long().clamp(0, ATLAS - 1)
+        return classes.reshape(-1).index_select(0, row * ATLAS + column)
 
     def _shade(self, normals: Tensor, view: Tensor, texels: Tensor, shadow: Tensor) -> Tensor:
-        """Linear light ``N 3`` from paint, gloss and the setting's light."""
-        paint, gloss = texels[:, :3], texels[:, 3].clamp(0, 1)
-        lit = (1 - 0.9 * shadow)[:, None]
-        ambient = shading.harmonic_irradiance(normals @ self.to_world.T, self.ambient)
-        diffuse = shading.wrapped_diffuse((normals * self.light).sum(-1), _WRAP) * self.key * lit
-        light = self.light.expand_as(normals)
-        shine = shading.specular(normals, light, view, 10 + 190 * gloss**3) * gloss**2 * 0.28 * self.shine
-        rim = 0.10 * (1 - (normals * view).sum(-1).clamp(0, 1)) ** 4 * gloss
-        return paint * (ambient + diffuse) + shine[:, None] * self.key * lit + rim[:, None] * ambient
+        """Linear light ``3 N`` from paint, gloss and the setting's light."""
+        paint, gloss = texels[:3], texels[3].clamp(0, 1)
+        light, lit = self.light[:, None], 1 - 0.9 * shadow
+        ambient = shading.harmonic_irradiance(shading.turned(normals, self.to_world), self.ambient)
+        diffuse = shading.wrapped_diffuse(shading.dot(normals, light), _WRAP) * self.key * lit
+        shine = shading.specular(normals, light, view, 10 + 190 * gloss * gloss * gloss)
+        shine = shine * (gloss * gloss) * (0.28 * self.person.looks.shine) * lit
+        grazing = 1 - shading.dot(normals, view).clamp(0, 1)
+        rim = 0.10 * (grazing * grazing) * (grazing * grazing) * gloss
+        return paint * (ambient + diffuse) + shine * self.key + rim * ambient
+
+
+@lru_cache(maxsize=4)
+def _paint(person: Person, half: bool) -> tuple[Tensor, Tensor]:
+    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person, at half the resolution for small pictures."""
+    x, y, width, height = REGIONS["head"]
+    atlas = torch.from_numpy(person.atlas).float()
+    lines = torch.from_numpy(wrinkles(person.looks)[:, y : y + height, x : x + width]).float()
+    return (functional.avg_pool2d(atlas, 2), functional.avg_pool2d(lines, 2)) if half else (atlas, lines)
+
+
+def _sampled(paints: list[Tensor], uv: Tensor, image: Tensor) -> Tensor:
+    """Texels ``5 N`` at atlas coordinates ``2 N`` of the images ``N``, which ascend."""
+    counts = image.bincount(minlength=len(paints)).tolist()
+    pieces = zip(paints, uv.split(counts, 1), strict=True)
+    return torch.cat([shading.sample_texture(paint, piece) for paint, piece in pieces], 1)
+
+
+def _fitted(picture: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Backgrounds ``K 3 H W`` of the pictures' size from ``3 S S`` or ``K 3 S S``."""
+    picture = picture.reshape(-1, *picture.shape[-3:])
+    if tuple(picture.shape[2:]) == shape:
+        return picture
+    return functional.interpolate(picture, shape, mode="bilinear", align_corners=False, antialias=True)

@@ -4,21 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datamodules.world.accessories import worn
 from datamodules.world.appearance import paint
 from datamodules.world.geometry import Array
-from datamodules.world.hair import bun, shell
 from datamodules.world.head import EYE
-from datamodules.world.identity import displacement, draw_code
+from datamodules.world.identity import displacement, draw_code, shape_basis
 from datamodules.world.looks import Looks, draw_looks
 from datamodules.world.seeds import generators
-from datamodules.world.template import template
+from datamodules.world.template import Detail, template
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is: arrays are neither
 class Person:
-    """Shape coefficients ``code`` I, ``rest`` N 3 in model space, ``eyes`` 2 3, and the ``atlas`` 5 S S.
+    """Shape coefficients ``code`` 50, ``rest`` N 3 in model space, ``eyes`` 2 3, and the ``atlas`` 5 S S.
 
-    The atlas holds linear RGB, gloss, and whether the texel is skin.
+    The atlas holds linear RGB, gloss, and whether the texel is skin. ``detail`` says which mesh ``rest`` has.
     """
 
     code: Array
@@ -26,22 +26,39 @@ class Person:
     rest: Array
     eyes: Array
     atlas: Array
+    detail: Detail = "full"
 
 
-def make_person(seed: np.random.SeedSequence) -> Person:
-    """Draws a person; the same seed gives the same person in every process."""
-    shape, looks_rng, hair = generators(seed, 3)
-    code, looks = draw_code(shape), draw_looks(looks_rng)
+def make_person(seed: np.random.SeedSequence, detail: Detail = "full") -> Person:
+    """Draws a person; the same seed gives the same person in every process, and the same in either detail."""
+    shape, looks, _ = generators(seed, 3)
+    return build_person(seed, draw_code(shape), draw_looks(looks), detail)
+
+
+def build_person(seed: np.random.SeedSequence, code: Array, looks: Looks, detail: Detail = "full") -> Person:
+    """A person of a given shape and looks; the seed tells how his hair falls."""
+    rest, eyes = shaped(code, _worn(looks, generators(seed, 3)[2]))
+    return Person(code, looks, rest[template(detail).origin], eyes, paint(looks), detail)
+
+
+def shaped(code: Array, worn: dict[str, Array] | None = None) -> tuple[Array, Array]:
+    """Vertices at rest ``N 3`` of the full mesh and centres of the eyeballs ``2 3`` for a shape, metres.
+
+    Args:
+        code: ``50`` identity coefficients.
+        worn: Neutral positions of the parts that are not the template's own.
+    """
     mesh = template()
-    neutral = mesh.position.copy()
-    neutral[mesh.spans["hair"]] = shell(looks.cut, hair)[0]
-    neutral[mesh.spans["bun"]] = bun(looks.cut.bun)[0]
-    if looks.cut.hang:  # ears lie flat under hanging hair
-        for name in ("ear_right", "ear_left"):
-            neutral[mesh.spans[name], 0] *= 0.92
-    rest = neutral + displacement(neutral, code)
+    rest = mesh.position + np.tensordot(code, shape_basis(), 1)
+    for name, points in (worn or {}).items():
+        rest[mesh.spans[name]] = points + displacement(points, code)
     eyes = np.stack([EYE * [-1, 1, 1], EYE])
-    moved = eyes + displacement(eyes, code)
-    for name, before, after in zip(("eye_right", "eye_left"), eyes, moved, strict=True):
-        rest[mesh.spans[name]] = neutral[mesh.spans[name]] - before + after
-    return Person(code, looks, rest, moved, paint(looks))
+    return rest, eyes + displacement(eyes, code)
+
+
+def _worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
+    mesh = template()
+    on = worn(looks, rng)
+    if looks.cut.hang or looks.hat in ("hood", "beanie"):  # ears lie flat under hanging hair and low hats
+        on |= {name: mesh.position[mesh.spans[name]] * [0.92, 1, 1] for name in ("ear_right", "ear_left")}
+    return on

@@ -1,98 +1,165 @@
 """A posed person in front of a camera: pictures, and the exact geometry behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.world.expression import deform
-from datamodules.world.geometry import Array, smoothstep, turn_x, turn_y, turn_z
+from datamodules.world.appearance import wrinkle_weights
+from datamodules.world.geometry import Array
+from datamodules.world.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.motion import Moment
-from datamodules.world.painter import Painter
+from datamodules.world.painter import MAPS, Painter
 from datamodules.world.person import Person
+from datamodules.world.pose import head_pose, pose_vertices
 from datamodules.world.setting import Setting
-from datamodules.world.template import template
-from models.rendering import camera
+from datamodules.world.template import Template, template
+from models.rendering import camera as pinhole
+from models.rendering.visibility import Backend
 
-_FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
-_PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
+_SAMPLES = 1 << 18  # pixels of the oversampled pictures that are drawn at once
+OUTPUTS = ("image", *MAPS, "contour", "visible", "vertices")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with a central principal point, in OpenCV axes (x right, y down, z forward).
+
+    Args:
+        focal: Focal length as a multiple of the image height.
+        rotation: World to camera, ``3 3``.
+        translation: World to camera, ``3`` metres.
+    """
+
+    focal: float
+    rotation: Array
+    translation: Array
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Rendered frames: ``image`` T 3 H W, ``depth`` T H W metres, ``skin`` T H W bool, and the exact geometry."""
+    """B rendered frames; what was not asked for is None. The maps hold the exact values at the pixel centres.
 
-    image: Tensor
-    depth: Tensor | None
-    skin: Tensor | None
+    Args:
+        landmarks: ``B 68 2`` pixels; the projections of ``landmarks_3d``, whether visible or not.
+        landmarks_3d: ``B 68 3`` camera metres; vertices of the mesh.
+        rotation: ``B 3 3`` of the head frame in the camera, float64.
+        translation: ``B 3`` metres, likewise.
+        intrinsics: Camera matrix ``3 3`` in pixels.
+        mesh: The topology of the vertices.
+        size: Height and width in pixels.
+        image: ``B 3 H W`` sRGB in [0, 1], averaged from twice the resolution.
+        depth: ``B 1 H W`` camera z in metres, 0 = none.
+        valid: ``B 1 H W`` bool; where the person is.
+        skin: ``B 1 H W`` bool.
+        parts: ``B 1 H W`` uint8, positions in `labels.CLASSES`; 0 is the background.
+        normals: ``B 3 H W`` unit vectors in camera axes, on the visible side.
+        uv: ``B 2 H W`` atlas coordinates in [0, 1].
+        albedo: ``B 3 H W`` linear RGB of the paint without light.
+        contour: ``B 68 2`` pixels; as ``landmarks`` with the jaw moved to the face's visible contour.
+        visible: ``B 68`` bool; landmarks inside the picture with nothing in front of them.
+        vertices: ``B N 3`` camera metres.
+    """
+
     landmarks: Tensor
-    rotation: Array
-    translation: Array
+    landmarks_3d: Tensor
+    rotation: Tensor
+    translation: Tensor
     intrinsics: Tensor
+    mesh: Template
+    size: tuple[int, int]
+    image: Tensor | None = None
+    depth: Tensor | None = None
+    valid: Tensor | None = None
+    skin: Tensor | None = None
+    parts: Tensor | None = None
+    normals: Tensor | None = None
+    uv: Tensor | None = None
+    albedo: Tensor | None = None
+    contour: Tensor | None = None
+    visible: Tensor | None = None
+    vertices: Tensor | None = None
 
 
-def head_pose(moment: Moment) -> tuple[Array, Array]:
-    """Rotation and translation of the head frame in the world."""
-    yaw, pitch, roll = moment.angles
-    rotation = turn_y(-yaw) @ turn_x(-pitch) @ turn_z(roll)
-    return rotation, _PIVOT - rotation @ _PIVOT + moment.shift
-
-
-def pose_vertices(person: Person, moment: Moment) -> Array:
-    """World positions ``N 3`` of a person's vertices: the head turns, the shoulders follow a little."""
-    local = deform(person.rest, person.eyes, person.looks.eye_open, moment.expression, moment.gaze) * _FLIP
-    rotation, translation = head_pose(moment)
-    yaw, pitch, roll = moment.angles * [0.16, 0.06, 0.15]
-    base = np.array([0.0, 0.20, 0.03])
-    follow = turn_y(-yaw) @ turn_x(-pitch) @ turn_z(roll)
-    head = local @ rotation.T + translation
-    body = (local - base) @ follow.T + base + 0.4 * moment.shift
-    share = _neck_share(local)
-    return body + share[:, None] * (head - body)
-
-
-def _neck_share(local: Array) -> Array:
-    """How much each vertex follows the head: all above the chin, none on the shoulders."""
-    spans = template().spans
-    share = smoothstep(0.165, 0.095, local[:, 1] + 0.25 * np.clip(local[:, 2], 0, 1))
-    share[spans["hair"]] = np.maximum(share[spans["hair"]], 0.35)
-    for name in ("teeth_lower", "tongue", "cavity"):
-        share[spans[name]] = 1
-    share[spans["torso"]] = 0
-    chin = local[spans["head"]]
-    share[spans["head"]] = np.maximum(share[spans["head"]], smoothstep(-0.005, -0.03, chin[:, 2]) * (chin[:, 1] < 0.15))
-    return share
-
-
+@torch.no_grad()
 def render(
-    person: Person, setting: Setting, moments: list[Moment], size: int, truth: bool = True, view: Array | None = None
+    person: Person,
+    setting: Setting,
+    moments: Sequence[Moment],
+    size: int | tuple[int, int],
+    outputs: Sequence[str] = ("image",),
+    camera: Camera | None = None,
+    view: Array | None = None,
+    backend: Backend = "torch",
 ) -> Frames:
-    """Draws a person at several moments of one setting, each frame on its own so that none depends on another.
+    """Draws a person at several moments of one setting; no frame depends on the others.
 
     Args:
         person: Whose shape and paint.
-        setting: Camera, light and background.
+        setting: Light, background and, if no other is given, camera.
         moments: Poses and expressions, one a frame.
-        size: Image side in pixels.
-        truth: Whether depth and skin are wanted beside the pictures.
+        size: Image side in pixels, or height and width.
+        outputs: What is wanted of `OUTPUTS`; landmarks and poses always come.
+        camera: Another camera; the setting's own if None.
         view: Rotation of the camera that the motion was seen by; the setting's own if None. Pose is what a camera sees
             (that is what pose estimators measure), so another's motion is shown from the other's side.
+        backend: Of the visibility: "torch", "numba" or "auto"; they give the same pictures.
+
+    Raises:
+        ValueError: An output is unknown.
     """
-    view = setting.rotation if view is None else view
-    world = [pose_vertices(person, moment) for moment in moments]
-    seen = [frame @ view.T + setting.translation for frame in world]
-    vertices = torch.from_numpy(np.stack(seen)).float()
-    painter = Painter(person, setting, size)
-    maps = [painter.truth(frame) for frame in vertices] if truth else []
+    unknown = sorted(set(outputs) - set(OUTPUTS))
+    if unknown:
+        raise ValueError(f"render: no output {', '.join(unknown)}; choose of {', '.join(OUTPUTS)}.")
+    shape = (size, size) if isinstance(size, int) else size
+    eye = camera or Camera(setting.focal, setting.rotation, setting.translation)
+    turn = _turn(setting, camera, view)
+    vertices = torch.from_numpy(pose_vertices(person, moments) @ turn.T + eye.translation).float()
+    matrix = pinhole.intrinsics(torch.tensor([eye.focal]), *shape)[0]
+    painter = Painter(person, setting, matrix, eye.rotation, eye.translation, shape, backend)
+    creases = torch.from_numpy(np.stack([wrinkle_weights(moment.expression) for moment in moments])).float()
     poses = [head_pose(moment) for moment in moments]
-    landmarks = vertices[:, torch.from_numpy(template().landmarks)]
+    mesh = template(person.detail)
+    points = vertices[:, torch.from_numpy(mesh.landmarks)]
     return Frames(
-        torch.stack([painter.picture(frame) for frame in vertices]),
-        torch.stack([depth for depth, _ in maps]) if truth else None,
-        torch.stack([skin for _, skin in maps]) if truth else None,
-        camera.project(landmarks, painter.matrix)[..., :2],
-        np.stack([view @ r for r, _ in poses]),
-        np.stack([view @ t + setting.translation for _, t in poses]),
-        painter.matrix[0],
+        pinhole.project(points, matrix[None])[..., :2],
+        points,
+        torch.from_numpy(np.stack([turn @ rotation for rotation, _ in poses])),
+        torch.from_numpy(np.stack([turn @ shift + eye.translation for _, shift in poses])),
+        matrix,
+        mesh,
+        shape,
+        **_drawn(painter, vertices, creases, outputs),
+        **_pointed(vertices, matrix, mesh, shape, outputs),
     )
+
+
+def _turn(setting: Setting, camera: Camera | None, view: Array | None) -> Array:
+    """Rotation from the world to the camera; where the motion was seen by another, the person turns with it."""
+    if camera is None:
+        return setting.rotation if view is None else view
+    return camera.rotation if view is None else camera.rotation @ setting.rotation.T @ view
+
+
+def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+    """The images among the outputs, a bounded number of pixels at a time."""
+    height, width = painter.shape
+    step = max(1, _SAMPLES // (4 * height * width))
+    pieces = [slice(start, start + step) for start in range(0, len(vertices), step)]
+    chunks = [painter.draw(vertices[piece], creases[piece], piece, outputs) for piece in pieces]
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _pointed(
+    vertices: Tensor, matrix: Tensor, mesh: Template, shape: tuple[int, int], outputs: Sequence[str]
+) -> dict[str, Tensor]:
+    """The outputs that belong to vertices rather than to pixels."""
+    flat = pinhole.project(vertices, matrix[None])
+    found = {"vertices": vertices} if "vertices" in outputs else {}
+    if "contour" in outputs:
+        found["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
+    if "visible" in outputs:
+        found["visible"] = landmarks_seen(flat, mesh, shape)
+    return found

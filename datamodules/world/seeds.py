@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def stream(seed: int, *place: int) -> np.random.SeedSequence:
+    """The seed of one place of a set: the same whatever else is drawn, before it or beside it."""
+    return np.random.SeedSequence(seed, spawn_key=place)
+
+
 def generator(seed: np.random.SeedSequence | int) -> np.random.Generator:
     """A Philox generator (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011)."""
     return np.random.Generator(np.random.Philox(seed))

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 
-def intrinsics(focal: Tensor, size: int) -> Tensor:
-    """Camera matrices of square images whose principal point is the image centre.
+def intrinsics(focal: Tensor, height: int, width: int | None = None) -> Tensor:
+    """Camera matrices of images with square pixels whose principal point is the image centre.
 
     Args:
-        focal: ``B`` focal lengths as a multiple of the image side (35 mm-equivalent divided by 24 for a square crop).
-        size: Image side in pixels.
+        focal: ``B`` focal lengths as a multiple of the image height (35 mm-equivalent divided by 24 for a square crop).
+        height: Rows of the image.
+        width: Its columns; as many as rows if None.
 
     Returns:
         ``B 3 3`` matrices in pixels.
@@ -17,8 +18,9 @@ def intrinsics(focal: Tensor, size: int) -> Tensor:
     Reference: Hartley and Zisserman, Multiple View Geometry, 2nd ed., eq. 6.4.
     """
     matrix = torch.zeros(len(focal), 3, 3, dtype=focal.dtype, device=focal.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = focal * size
-    matrix[:, 0, 2] = matrix[:, 1, 2] = (size - 1) / 2
+    matrix[:, 0, 0] = matrix[:, 1, 1] = focal * height
+    matrix[:, 0, 2] = ((width or height) - 1) / 2
+    matrix[:, 1, 2] = (height - 1) / 2
     matrix[:, 2, 2] = 1
     return matrix
 

@@ -4,46 +4,58 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.rendering.rasteriser import fragments, rasterise
+from models.rendering.shading import turned
+from models.rendering.visibility import Backend, z_buffer
 
 _FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
 _TAPS = (-1.5, 0.0, 1.5)
+_MARGIN = 4  # texels around the map that nothing shades
 
 
 @torch.no_grad()
 def shadow_share(
-    points: Tensor, vertices: Tensor, faces: Tensor, light: Tensor, centre: Tensor, radius: float, resolution: int
+    points: Tensor,
+    image: Tensor,
+    vertices: Tensor,
+    faces: Tensor,
+    light: Tensor,
+    centre: Tensor,
+    radius: float,
+    resolution: int,
+    backend: Backend = "torch",
 ) -> Tensor:
     """How much of the light is hidden from points, in [0, 1], softened over a few texels.
 
     Args:
-        points: ``N 3`` metres; move them a little along their normals, so that a surface does not shade itself.
-        vertices: ``V 3`` of the casters, metres.
+        points: ``3 N`` metres; move them a little along their normals, so that a surface does not shade itself.
+        image: The mesh of the batch that shades each, ``N``.
+        vertices: ``B V 3`` of the casters, metres.
         faces: ``F 3``; faces turned to the light cast.
         light: ``3`` unit direction towards the light.
         centre: ``3`` middle of the region that is covered; outside of it nothing is shaded.
         radius: Half the side of that region in metres.
         resolution: Texels along its side.
+        backend: Of the depth map's visibility.
 
     Returns:
         ``N``.
 
     Reference: Reeves, Salesin and Cook, Rendering Antialiased Shadows with Depth Maps, SIGGRAPH 1987.
     """
-    axes = _axes(light)
-    scale = resolution / (2 * radius)
-    seen = _to_light(vertices, axes, centre, scale, resolution)[None]
-    index = rasterise(seen, faces, resolution, resolution, cull=True)
-    drawn = fragments(seen, faces, index)
-    depth = drawn.dense(drawn.depth[:, None], empty=2 * _FAR_AWAY).reshape(resolution, resolution)
-    depth = functional.pad(depth[None, None], (4, 4, 4, 4), value=2 * _FAR_AWAY)[0, 0]
-    x, y, z = _to_light(points, axes, centre, scale, resolution).unbind(-1)
+    axes, scale = _axes(light), resolution / (2 * radius)
+    batch, count = vertices.shape[:2]
+    casters = _to_light(vertices.reshape(-1, 3).T, axes, centre, scale, resolution).T.reshape(batch, count, 3)
+    _, depth = z_buffer(casters, faces, resolution, resolution, cull=True, backend=backend)
+    depth = functional.pad(depth, (_MARGIN,) * 4, value=torch.inf).reshape(-1)
+    x, y, z = _to_light(points, axes, centre, scale, resolution)
+    side = resolution + 2 * _MARGIN
+    columns = [(x + tap).round().clamp(-_MARGIN, resolution + _MARGIN - 1).long() for tap in _TAPS]
+    start = image * (side * side) + _MARGIN * (side + 1)
     hidden = torch.zeros_like(z)
-    for dx in _TAPS:
-        for dy in _TAPS:
-            column = (x + dx).round().clamp(-4, resolution + 3).long() + 4
-            row = (y + dy).round().clamp(-4, resolution + 3).long() + 4
-            hidden += (depth[row, column] < z).to(z.dtype)
+    for tap in _TAPS:
+        row = start + (y + tap).round().clamp(-_MARGIN, resolution + _MARGIN - 1).long() * side
+        for column in columns:
+            hidden += depth.index_select(0, row + column) < z
     return hidden / len(_TAPS) ** 2
 
 
@@ -56,6 +68,7 @@ def _axes(light: Tensor) -> Tensor:
 
 
 def _to_light(points: Tensor, axes: Tensor, centre: Tensor, scale: float, resolution: int) -> Tensor:
-    local = (points - centre) @ axes.T
-    flat = local[:, :2] * scale + (resolution - 1) / 2
-    return torch.cat([flat, local[:, 2:] + _FAR_AWAY], dim=1)
+    """Points ``3 N`` as (x texels, y texels, metres along the rays)."""
+    x, y, z = turned(points - centre[:, None], axes)
+    middle = (resolution - 1) / 2
+    return torch.stack([x * scale + middle, y * scale + middle, z + _FAR_AWAY])

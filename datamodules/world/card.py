@@ -1,0 +1,118 @@
+"""The data card of the portrait world: what its sets hold, how they are drawn, and what they cannot show."""
+
+from pathlib import Path
+
+from datamodules.world.avatar import AvatarSpec
+from datamodules.world.edit_pairs import EditSpec
+from datamodules.world.expression import NAMES
+from datamodules.world.files import write_text
+from datamodules.world.portraits import WORLD_VERSION, PortraitSpec
+from datamodules.world.presets import PRESETS
+from datamodules.world.sets import Spec, open_split, splits
+from datamodules.world.sheet import write_sheet
+
+_HOLDS = {
+    "reenact": "clips of talking, turning heads; self and cross-identity pair lists with the answer of each cross pair",
+    "stills": "photographs: one each of many people to learn from, many each of five people for cross-identity pairs",
+    "depth": "photographs with metric depth and a skin mask",
+    "edit": "portraits before and after four costumes and four expressions, with the exact mask and the prompts",
+    "avatar": "subjects under a dome of cameras and in a headset, with meshes and keypoints",
+}
+
+_TEXT = """# The portrait world: data card
+
+![Contact sheet]({sheet})
+
+*Identities, expressions, poses, lenses, lights, edits, the dome, the headset and a clip, as drawn by
+`python -m datamodules.world sheet`. Nobody in these pictures exists.*
+
+## What it is
+
+Procedural portraits with exact truth, drawn by code alone: no scans, no photographs, no learnt model and no other
+person's data are in it. World version {version}; expressions: {expressions}.
+
+## The sets
+
+{table}
+
+A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit`, and frames times cameras of `avatar`.
+
+## How they are drawn
+
+- Sample i of a split is a pure function of the specification (preset, size, seed, image size) and i: the same in any
+  order, batch, worker and process. A set is named by the hash of its specification and the world's version.
+- Splits are disjoint by person, also across `reenact`, `stills` and `depth` of one seed. `avatar` is about known
+  subjects: there the expressions are held out, by segment, as Multiface does. Cross-identity pairs never pair a
+  person with himself.
+- The pair lists of `reenact` follow DaGAN: pairs of two frames of at most 100 test clips, and cross pairs whose source
+  and driving clip show different people; 2,083 of either kind at full size.
+- `depth` has the counts of the joint appearance and depth paper (55 people, 1,264 images for the test at full size),
+  `edit` those of MCDM (100 pairs drawn like the ones to learn from, 900 of new people whose faces are far
+  from the mean); costumes are put on photographs and expressions on cartoons, as there).
+- Skin tones, ages, hair and beards are drawn independently of shape, but for dark hair and eyes with dark skin.
+
+## Licence and intended use
+
+Apache-2.0, as the code that draws them; the pictures may be used and shared freely. They are for research and tests of
+portrait methods. No consent is needed, for nobody is shown. Results on them say little about real faces by themselves.
+
+## Known limits
+
+- The people look drawn: shading is local with one shadow and one highlight, skin does not scatter light, hair is a
+  shell and not strands, there are no hands, no occlusions by objects and no second person.
+- Shape is a linear model of {modes} modes chosen by hand, not measured on people: its statistics are not
+  a population's.
+- Ages are wrinkles and hair colour only; there are no children. Sex is no variable of the model.
+- Speech is a rhythm of the mouth without sound. Expressions are symmetric more often than real ones.
+- The headset's pictures are virtual, as in LiP-Flow: there is no lens distortion and no glass before the eyes.
+- `avatar` subjects keep one studio light, so lighting is no nuisance there but for the headset's own.
+"""
+
+
+def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
+    """Writes the card and, beside it, its contact sheet.
+
+    Args:
+        path: Of the Markdown file; the sheet takes its name with ``.png``.
+        image_size: Side of the sheet's pictures in pixels.
+        seed: Of the people on the sheet.
+    """
+    sheet = path.with_suffix(".png")
+    write_sheet(sheet, image_size, seed=seed)
+    write_text(path, card(sheet.name))
+
+
+def card(sheet: str) -> str:
+    """The text of the card, with the numbers of the sets as they are."""
+    expressions = ", ".join(name.replace("_", " ") for name in NAMES)
+    return _TEXT.format(
+        sheet=sheet, version=WORLD_VERSION, expressions=expressions, table=_table(), modes=_shape_modes()
+    )
+
+
+def _shape_modes() -> int:
+    from datamodules.world.person import make_person
+    from datamodules.world.seeds import stream
+
+    return len(make_person(stream(0, 0)).code)
+
+
+def _table() -> str:
+    lines = ["| preset | size | pixels | people | samples | hash | holds |", "|---|---|---|---|---|---|---|"]
+    for name, sizes in PRESETS.items():
+        for size, spec in sizes.items():
+            counts = ", ".join(f"{split} {len(open_split(spec, split)):,}" for split in splits(spec))
+            lines.append(
+                f"| {name} | {size} | {spec.image_size} | {_people(spec)} | {counts} | {spec.hash} | {_HOLDS[name]} |"
+            )
+    return "\n".join(lines)
+
+
+def _people(spec: Spec) -> str:
+    match spec:
+        case PortraitSpec():
+            return f"train {spec.train_people:,}, test {spec.test_people:,}"
+        case EditSpec():
+            return f"train {spec.train:,}, val {spec.val:,}, ood {spec.ood:,}"
+        case AvatarSpec():
+            return f"{spec.subjects}, in both splits"

@@ -1,0 +1,102 @@
+"""The cartoon style: flat colours, light in bands, ink outlines and big eyes."""
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from torch import Tensor
+from torch.nn import functional
+
+from datamodules.world.geometry import Array
+from datamodules.world.labels import CLASSES
+from datamodules.world.scene import Frames
+from datamodules.world.template import REGIONS
+from models.rendering.shading import to_srgb
+
+BANDS = ((0.42, 0.50), (0.80, 0.78), (1.45, 1.05))  # (light from which it holds, brightness), above a darkest 0.28
+INK = 0.06
+DEPTH_STEP = 0.007  # metres between neighbours from which a line is drawn
+EYE_REACH, EYE_GAIN = 0.030, 0.42  # metres around each eye, and the share by which its middle grows
+_LEVELS = 7  # of the background's colours
+_ONE_SURFACE = ("skin", "nose", "neck", "left_brow", "right_brow", "beard")  # no ink between these
+_DRAWN_APART = torch.tensor([0.5 if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
+
+
+def flat_atlas(atlas: Array, texels: int = 5) -> Array:
+    """An atlas ``5 S S`` without the fine texture of skin, cloth and hair, in livelier colours and without gloss."""
+    flat = atlas.copy()
+    for x, y, width, height in REGIONS.values():
+        window = (slice(0, 3), slice(y, y + height), slice(x, x + width))
+        flat[window] = median_filter(atlas[window], (1, texels, texels), mode="nearest")
+    grey = flat[:3].mean(0)
+    flat[:3] = np.clip(grey + 1.25 * (flat[:3] - grey), 0, 1) * 1.15
+    flat[3] = 0
+    return flat
+
+
+def cartoon(frames: Frames, light: Tensor, background: Tensor) -> Tensor:
+    """Cartoon pictures ``B 3 H W`` in sRGB.
+
+    Args:
+        frames: With depth, valid, parts and albedo.
+        light: ``B 3 H W`` linear light on the surfaces.
+        background: ``3 H W`` sRGB.
+
+    Reference: Lake et al., Stylized Rendering Techniques for Scalable Real-Time 3D Animation, NPAR 2000, section 3.
+    """
+    assert frames.albedo is not None
+    assert frames.valid is not None
+    brightness = light.mean(1, keepdim=True)
+    shade = torch.full_like(brightness, 0.28)
+    for start, value in BANDS:
+        shade = torch.where(brightness > start, value, shade)
+    paint = to_srgb((frames.albedo * shade * 1.5).clamp(0, 1))
+    behind = (_blurred(background, background.shape[-1] // 48) * _LEVELS).round() / _LEVELS
+    return torch.where(outlines(frames), INK, torch.where(frames.valid, paint, behind))
+
+
+def outlines(frames: Frames) -> Tensor:
+    """Where ink is drawn, ``B 1 H W`` bool: where parts meet, and where depth jumps."""
+    assert frames.depth is not None
+    assert frames.parts is not None
+    depth, parts = frames.depth, _DRAWN_APART[frames.parts.long()]
+    thick = line_width(depth.shape[-1])
+    far = torch.where(depth > 0, depth, depth.max() + 1)
+    nearest, farthest = -_widest(-far, thick), _widest(far, thick)
+    return (farthest - nearest > DEPTH_STEP * (1 + thick)) | (_widest(parts, thick) != -_widest(-parts, thick))
+
+
+def line_width(side: int) -> int:
+    """How far ink reaches to either side of an edge in pictures of a side, pixels."""
+    return max(1, round(side / 340))
+
+
+def _blurred(picture: Tensor, reach: int) -> Tensor:
+    return functional.avg_pool2d(picture[None], 2 * reach + 1, 1, reach, count_include_pad=False)[0]
+
+
+def to_linear(display: Tensor) -> Tensor:
+    """Linear light of display values in [0, 1] (IEC 61966-2-1:1999)."""
+    return torch.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
+
+
+def _widest(values: Tensor, reach: int) -> Tensor:
+    return functional.max_pool2d(values, 2 * reach + 1, 1, reach)
+
+
+def enlarge_eyes(images: Tensor, centres: Tensor, reach: float) -> Tensor:
+    """Images ``B C H W`` with what lies around points magnified; a smooth one-to-one map, sampled at the nearest.
+
+    Args:
+        images: What is shown.
+        centres: ``2 2`` pixels.
+        reach: Radius in pixels within which the picture changes.
+    """
+    height, width = images.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+    from_x, from_y = x.clone(), y.clone()
+    for cx, cy in centres.tolist():
+        near = (1 - ((x - cx) ** 2 + (y - cy) ** 2) / reach**2).clamp(min=0) ** 2
+        from_x -= EYE_GAIN * near * (x - cx)
+        from_y -= EYE_GAIN * near * (y - cy)
+    row, column = from_y.round().long().clamp(0, height - 1), from_x.round().long().clamp(0, width - 1)
+    return images[..., row, column]

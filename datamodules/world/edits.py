@@ -1,0 +1,225 @@
+"""Edit pairs: one portrait before and after a change of costume or expression, with the exact mask of the change.
+
+The mask follows from the surface that each sample shows and the light that falls on it, never from the pictures.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from datamodules.world.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, line_width, to_linear
+from datamodules.world.expression import NAMES
+from datamodules.world.geometry import Array
+from datamodules.world.identity import draw_code
+from datamodules.world.looks import ALBEDO, COSTUMES, Looks, draw_looks, dressed
+from datamodules.world.motion import Moment
+from datamodules.world.person import Person, build_person, shaped
+from datamodules.world.scene import Frames, render
+from datamodules.world.seeds import generators
+from datamodules.world.setting import Setting, make_setting
+from datamodules.world.template import template
+
+Style = Literal["realistic", "cartoon"]
+_FINE = 2  # samples along a pixel's side; the pictures and masks are their means
+_GREY = 0.2  # reflectance of the matte that shows the light alone, dark enough never to saturate
+# What counts as the same sample: metres, atlas coordinates (a tenth of a texel), normals, linear colour, display value.
+_SAME = {"depth": 2e-4, "valid": 0.0, "parts": 0.0, "uv": 2e-4, "normals": 0.01, "albedo": 2e-3}
+_SURFACE = tuple(_SAME)
+_SAME_LIGHT = 1.5 / 255
+
+# Strengths of the named expressions; both sides where a name has two.
+EXPRESSIONS: dict[str, dict[str, float]] = {
+    "angry": {
+        "brow_down": 1.0, "squint": 0.5, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
+        "jaw_open": 0.18,
+    },
+    "shocked": {"jaw_open": 0.9, "brow_in": 1.0, "brow_out": 1.0, "wide": 1.0, "funnel": 0.35},
+    "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.6, "upper_lip_raise": 0.5, "brow_out": 0.3},
+    "crying": {"brow_in": 1.0, "brow_down": 0.25, "frown": 1.0, "squint": 0.6, "blink": 0.2, "lip_roll_lower": 0.3},
+}  # fmt: skip
+_WORDS = {
+    "flower": "wearing a flower garland", "sheep": "in a sheep costume", "santa": "in a Santa Claus costume",
+    "royal": "in a royal costume with a crown", "angry": "looking angry", "shocked": "looking shocked",
+    "laughing": "laughing", "crying": "crying with tears",
+}  # fmt: skip
+EDITS = (*COSTUMES, *EXPRESSIONS)
+
+
+@dataclass(frozen=True)
+class EditPair:
+    """A portrait before and after an edit.
+
+    Args:
+        source: ``3 S S`` sRGB in [0, 1].
+        target: ``3 S S``; the same face with only the edit changed, bit for bit the source where the mask is 0.
+        training_target: ``3 S S``; the edit on a face that drifted in pose, shape and colour, as generated pairs do.
+        mask: ``1 S S`` in [0, 1]; share of each pixel whose surface or shading the edit changed.
+        source_prompt: What the source shows.
+        target_prompt: What the target shows.
+    """
+
+    source: Tensor
+    target: Tensor
+    training_target: Tensor
+    mask: Tensor
+    source_prompt: str
+    target_prompt: str
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All that a picture depends on."""
+
+    seed: np.random.SeedSequence
+    code: Array
+    looks: Looks
+    setting: Setting
+    moment: Moment
+
+
+def edit_pair(
+    seed: np.random.SeedSequence, edit: str, style: Style = "realistic", severity: float = 1.0, size: int = 256
+) -> EditPair:
+    """One edit pair, a pure function of its arguments.
+
+    Args:
+        seed: Of the person, the setting, the pose and the drift.
+        edit: One of `EDITS`: a costume or an expression.
+        style: A rendered portrait, or a cartoon with flat colours, outlines and big eyes.
+        severity: Drift of the training target; 0 gives the exact target, 1 what generated pairs show, 2 is severe.
+        size: Side of the pictures in pixels.
+
+    Raises:
+        ValueError: The edit or the style is unknown, the severity negative, or the size below 16 pixels.
+
+    Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 3.1.
+    """
+    if edit not in EDITS or style not in get_args(Style):
+        styles = " or ".join(get_args(Style))
+        raise ValueError(f"edit_pair: no edit {edit!r} in style {style!r}; choose of {', '.join(EDITS)}, {styles}.")
+    if severity < 0 or size < 16:
+        raise ValueError(f"edit_pair: severity {severity} and size {size} must be at least 0 and 16.")
+    plain = _draw_scene(seed, size)
+    edited = _edited(plain, edit)
+    before = _Drawing(plain, style, size)
+    after = _Drawing(edited, style, size, before.person if edited.looks is plain.looks else None)
+    mask = before.mask_against(after)
+    source = before.picture()
+    target = torch.where(mask > 0, after.picture(), source)
+    drifted = _Drawing(_drifted(edited, severity), style, size).picture() if severity else target
+    return EditPair(source, target, drifted, mask, *_prompts(edit, style))
+
+
+def _prompts(edit: str, style: Style) -> tuple[str, str]:
+    kind = "a portrait photo of a person" if style == "realistic" else "a cartoon portrait of a person"
+    before = "in normal clothes" if edit in COSTUMES else "with a neutral face"
+    return f"{kind} {before}", f"{kind} {_WORDS[edit]}"
+
+
+def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
+    shape, looks, _, pose = generators(seed, 4)  # the third is the hair's, as for any person
+    child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
+    code, drawn = draw_code(shape), replace(draw_looks(looks), hat="none")
+    if drawn.glasses == "shades":  # they would hide half of an expression
+        drawn = replace(drawn, glasses="none")
+    face = np.ptp(shaped(code)[0][template().landmarks, 1])
+    angles = np.radians(pose.uniform((-30, -10, -8), (30, 10, 8)))
+    moment = Moment(angles, pose.uniform(-0.006, 0.006, 3), np.zeros(len(NAMES)), np.zeros(4))
+    return _Scene(seed, code, drawn, make_setting(child, _FINE * size, float(face)), moment)
+
+
+def _edited(scene: _Scene, edit: str) -> _Scene:
+    if edit in COSTUMES:
+        return replace(scene, looks=dressed(scene.looks, edit))
+    looks = replace(scene.looks, tears=1.0) if edit == "crying" else scene.looks
+    return replace(scene, looks=looks, moment=replace(scene.moment, expression=expression_code(edit)))
+
+
+def expression_code(edit: str) -> Array:
+    """Strengths ``E`` of an edit of `EXPRESSIONS`, in the order of the named expressions."""
+    strengths = EXPRESSIONS[edit]
+    return np.array([strengths.get(name.removesuffix("_right").removesuffix("_left"), 0.0) for name in NAMES])
+
+
+def _drifted(scene: _Scene, severity: float) -> _Scene:
+    """The scene of another picture of nearly the same face: pose, shape and colours a little off."""
+    rng = generators(scene.seed, 6)[5]
+    looks, moment = scene.looks, scene.moment
+    pigments = looks.albedo + severity * rng.normal(0, 0.08, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
+    tints = [1 + severity * rng.normal(0, 0.10, 3) for _ in range(3)]
+    looks = replace(
+        looks,
+        albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),  # no beard or freckles where there were none
+        hair_colour=looks.hair_colour * tints[0],
+        garment_colours=(looks.garment_colours * tints[1]).clip(0, 1),
+        accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
+    )
+    angles = moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
+    shift = moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
+    code = scene.code + severity * 0.4 * draw_code(rng)
+    return replace(scene, code=code, looks=looks, moment=replace(moment, angles=angles, shift=shift))
+
+
+class _Drawing:
+    """A scene's samples: the surface that each shows, the light on it, and the picture in a style."""
+
+    def __init__(self, scene: _Scene, style: Style, size: int, person: Person | None = None) -> None:
+        self.scene, self.style, self.side = scene, style, _FINE * size
+        self.person = person or _painted(scene, style)
+        outputs = (*_SURFACE, "image") if style == "realistic" else _SURFACE
+        self.frames = render(self.person, scene.setting, [scene.moment], self.side, outputs)
+        self.eyes = _eyes_seen(self.person, self.frames)
+
+    @cached_property
+    def light(self) -> Tensor:
+        """The person in matte grey, ``1 3 H W`` sRGB: the light on every sample."""
+        atlas = self.person.atlas.copy()
+        atlas[:3] = _GREY
+        matte = replace(self.scene.setting, background=np.full_like(self.scene.setting.background, 0.5))
+        return _image(render(replace(self.person, atlas=atlas), matte, [self.scene.moment], self.side))
+
+    def picture(self) -> Tensor:
+        """``3 S S`` sRGB in [0, 1]."""
+        if self.style == "realistic":
+            return functional.avg_pool2d(_image(self.frames), _FINE)[0]
+        background = torch.from_numpy(self.scene.setting.background).float()
+        fine = cartoon(self.frames, to_linear(self.light) / _GREY, background)
+        return functional.avg_pool2d(enlarge_eyes(fine, *self.eyes), _FINE)[0]
+
+    def mask_against(self, other: "_Drawing") -> Tensor:
+        """Share ``1 S S`` of each pixel whose surface or light differs in another drawing."""
+        changed = _differ(self.light, other.light, _SAME_LIGHT)
+        for name in _SURFACE:
+            changed = changed | _differ(getattr(self.frames, name), getattr(other.frames, name), _SAME[name])
+        around = 1 if self.style == "realistic" else 1 + line_width(self.side)  # the reach of a sample
+        spread = functional.max_pool2d(changed.float(), 2 * around + 1, 1, around)
+        if self.style == "cartoon":
+            spread = enlarge_eyes(spread, *self.eyes)
+        return functional.avg_pool2d(spread, _FINE)[0]
+
+
+def _painted(scene: _Scene, style: Style) -> Person:
+    person = build_person(scene.seed, scene.code, scene.looks)
+    return person if style == "realistic" else replace(person, atlas=flat_atlas(person.atlas))
+
+
+def _image(frames: Frames) -> Tensor:
+    assert frames.image is not None
+    return frames.image
+
+
+def _differ(ours: Tensor, theirs: Tensor, same: float) -> Tensor:
+    """Where samples ``1 C H W`` differ by more than what counts as the same, ``1 1 H W``."""
+    return (ours.float() - theirs.float()).abs().amax(1, keepdim=True) > same
+
+
+def _eyes_seen(person: Person, frames: Frames) -> tuple[Tensor, float]:
+    """Where the eyeballs' centres are seen, ``2 2`` pixels, and the reach of `enlarge_eyes` there, pixels."""
+    points = torch.from_numpy(person.eyes * [1, -1, -1]) @ frames.rotation[0].T + frames.translation[0]
+    seen = points @ frames.intrinsics.double().T
+    return seen[:, :2] / seen[:, 2:], float(EYE_REACH * frames.intrinsics[0, 0] / points[:, 2].mean())

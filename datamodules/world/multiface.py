@@ -1,0 +1,126 @@
+"""Avatar sets in the layout of Multiface, with the conventions that its loaders rely on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from datamodules.world import avatar
+from datamodules.world.avatar import AvatarSpec
+from datamodules.world.correspondence import mean_texture, unwrap
+from datamodules.world.export import in_parallel
+from datamodules.world.files import to_pixels, write_bytes, write_picture, write_text
+from datamodules.world.geometry import Array
+from datamodules.world.portraits import images_of
+from datamodules.world.scene import Camera
+from datamodules.world.template import Template, template
+from models.rendering import camera as pinhole
+
+_MILLIMETRES = 1000.0
+
+
+def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None:
+    """Writes each subject as a capture of Multiface (Wuu et al. 2022), lengths in millimetres.
+
+    ``m--00000000--0000--<subject>--GHS/`` holds
+
+    - ``KRT``: for every camera its name, three rows of K (pixels), a row of five distortions (zeros), three rows of
+      ``[R|t]`` (world to camera), a blank line;
+    - ``frame_list.txt``: ``SEGMENT FRAME``; the segment ``EXP_free_face`` is held out for the test, as there;
+    - ``images/SEGMENT/CAMERA/000000.png``;
+    - ``unwrapped_uv_1024/SEGMENT/{CAMERA,average}/000000.png``: what the camera saw laid out in the atlas, black where
+      unseen, and the mean over cameras of what was seen; its side is that of the images (the folder keeps its name);
+    - ``tracked_mesh/SEGMENT/000000.{bin,obj}``: vertices in the head frame as float32 triples, and the same with
+      texture coordinates and faces; ``000000_transform.txt``: ``[R|t]``, head to world;
+    - ``vert_mean.bin``, ``vert_var.txt``, ``tex_mean.png``, ``tex_var.txt`` over the frames to learn from (variances
+      are single numbers: mean squared deviation of a coordinate, and of a channel in levels of 255).
+
+    ``headset/SEGMENT/{mouth,right_eye,left_eye}/000000.png`` (black outside of the visible region) and
+    ``keypoints/SEGMENT/000000.txt`` (68 rows of pixels in the frontal camera) are ours: Multiface has neither.
+    """
+    for number in range(spec.subjects):
+        home = folder / f"m--00000000--0000--{number:07d}--GHS"
+        todo = [
+            (spec, home, split, number, frame)
+            for split in avatar.SPLITS
+            for frame in range(spec.frames(split))
+            if not _transform(home, split, frame).exists()
+        ]
+        in_parallel(_write_frame, todo, workers, f"multiface {spec.hash} subject {number}")
+        _write_subject(spec, home)
+
+
+def _transform(home: Path, split: str, frame: int) -> Path:
+    return home / "tracked_mesh" / avatar.SEGMENTS[split] / f"{frame:06d}_transform.txt"
+
+
+def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: int) -> None:
+    segment, name = avatar.SEGMENTS[split], f"{frame:06d}.png"
+    textures, covers = [], []
+    for camera_name, camera in spec.dome().items():
+        seen = avatar.dome_view(spec, split, number, frame, camera)
+        texture, cover = unwrap(seen, spec.image_size)
+        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(seen)[0]))
+        write_picture(home / "unwrapped_uv_1024" / segment / camera_name / name, to_pixels(texture[0]))
+        textures.append(texture)
+        covers.append(cover)
+    mean, _ = mean_texture(torch.cat(textures), torch.cat(covers))
+    write_picture(home / "unwrapped_uv_1024" / segment / "average" / name, to_pixels(mean))
+    _write_driving(spec, home, split, number, frame)
+    vertices = avatar.head_vertices(seen)[0].numpy() * _MILLIMETRES
+    mesh = home / "tracked_mesh" / segment / f"{frame:06d}"
+    write_bytes(mesh.with_suffix(".bin"), vertices.astype("<f4").tobytes())
+    write_text(mesh.with_suffix(".obj"), _obj(vertices, template(spec.detail)))
+    rotation, translation = avatar.head_to_world(seen, camera)
+    pose = np.concatenate([rotation, translation[:, None] * _MILLIMETRES], 1)
+    write_text(_transform(home, split, frame), _rows(pose))  # last: it tells that the frame is complete
+
+
+def _write_driving(spec: AvatarSpec, home: Path, split: str, number: int, frame: int) -> None:
+    segment = avatar.SEGMENTS[split]
+    views, _ = avatar.headset_views(spec, split, number, frame)
+    for name, view in zip(avatar.rigs.REGIONS, views, strict=True):
+        pixels = to_pixels(view.expand(3, -1, -1))[..., 0]
+        write_picture(home / "headset" / segment / name / f"{frame:06d}.png", pixels)
+    points = avatar.keypoints(spec, split, number, frame).double().numpy()
+    write_text(home / "keypoints" / segment / f"{frame:06d}.txt", _rows(points))
+
+
+def _obj(vertices: Array, mesh: Template) -> str:
+    """Vertices, texture coordinates (from the bottom, as the format has them) and faces ``v/vt``."""
+    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices]
+    lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in mesh.uv]
+    lines += [" ".join(["f", *(f"{i}/{i}" for i in face)]) for face in (mesh.faces + 1).tolist()]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(matrix: Array) -> str:
+    return "".join(" ".join(f"{value:.6f}" for value in row) + "\n" for row in matrix)
+
+
+def _write_subject(spec: AvatarSpec, home: Path) -> None:
+    """The files of a capture that concern all of its frames."""
+    listed = [(avatar.SEGMENTS[split], frame) for split in avatar.SPLITS for frame in range(spec.frames(split))]
+    write_text(home / "frame_list.txt", "".join(f"{segment} {frame:06d}\n" for segment, frame in listed))
+    write_text(home / "KRT", "\n".join(_krt(name, camera, spec.image_size) for name, camera in spec.dome().items()))
+    learnt = [f"{frame:06d}" for frame in range(spec.train_frames)]
+    mesh, texture = home / "tracked_mesh" / avatar.SEGMENTS["train"], home / "unwrapped_uv_1024"
+    mean, variance = _moments([np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt])
+    write_bytes(home / "vert_mean.bin", mean.astype("<f4").tobytes())
+    write_text(home / "vert_var.txt", f"{variance:.6f}\n")
+    folder = texture / avatar.SEGMENTS["train"] / "average"
+    mean, variance = _moments([np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt])
+    write_picture(home / "tex_mean.png", mean.round().astype(np.uint8))
+    write_text(home / "tex_var.txt", f"{variance:.6f}\n")
+
+
+def _moments(values: list[Array]) -> tuple[Array, float]:
+    mean = np.mean(values, axis=0)
+    return mean, float(np.mean([(value - mean) ** 2 for value in values]))
+
+
+def _krt(name: str, camera: Camera, size: int) -> str:
+    matrix = pinhole.intrinsics(torch.tensor([camera.focal], dtype=torch.float64), size)[0].numpy()
+    pose = np.concatenate([camera.rotation, np.asarray(camera.translation)[:, None] * _MILLIMETRES], 1)
+    return f"{name}\n{_rows(matrix)}0 0 0 0 0\n{_rows(pose)}"

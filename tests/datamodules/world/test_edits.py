@@ -1,0 +1,147 @@
+"""Edit pairs: exact masks, exact targets, drift of the training target, prompts, and the cartoon style."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.world import edits
+from datamodules.world.cartoon import enlarge_eyes
+from datamodules.world.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code
+from datamodules.world.expression import NAMES
+from datamodules.world.labels import CLASSES
+from datamodules.world.looks import COSTUMES
+
+SIZE = 32
+
+
+def seed(number: int = 0) -> np.random.SeedSequence:
+    return np.random.SeedSequence(17, spawn_key=(number,))
+
+
+@cache
+def pair(edit: str, style: Style = "realistic", severity: float = 0.0) -> EditPair:
+    return edit_pair(seed(EDITS.index(edit)), edit, style, severity, SIZE)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_exact_pair_differs_inside_its_mask_alone(edit: str):
+    made = pair(edit)
+    assert made.source.shape == made.target.shape == (3, SIZE, SIZE)
+    assert made.mask.shape == (1, SIZE, SIZE)
+    inside = made.mask[0] > 0
+    assert torch.equal(made.source[:, ~inside], made.target[:, ~inside])
+    assert float((made.source - made.target).abs()[:, inside].mean()) > 0.01
+    assert 0.05 < float(made.mask.mean()) < 0.6
+    assert float(made.mask.min()) >= 0
+    assert float(made.mask.max()) == 1
+
+
+@pytest.mark.parametrize("edit", ["royal", "laughing"])
+def test_a_cartoon_pair_is_exact_too(edit: str):
+    made = pair(edit, "cartoon")
+    outside = made.mask[0] == 0
+    assert torch.equal(made.source[:, outside], made.target[:, outside])
+    assert float((made.source - made.target).abs()[:, ~outside].mean()) > 0.02
+    assert not torch.equal(made.source, pair(edit).source)
+
+
+def test_the_mask_is_soft_at_its_edge():
+    values = torch.cat([pair(edit).mask.flatten() for edit in EDITS])
+    assert 0.01 < float(((values > 0) & (values < 1)).float().mean()) < 0.3
+
+
+@pytest.mark.parametrize("edit", ["santa", "angry", "shocked"])
+def test_the_whole_edited_face_agrees_with_the_source_outside_the_mask(edit: str):
+    """Before the target takes the source's pixels there: what the mask calls unchanged is so to the eye."""
+    plain = edits._draw_scene(seed(EDITS.index(edit)), SIZE)
+    before = edits._Drawing(plain, "realistic", SIZE)
+    after = edits._Drawing(edits._edited(plain, edit), "realistic", SIZE)
+    outside = before.mask_against(after)[0] == 0
+    apart = (before.picture() - after.picture()).abs()[:, outside]
+    assert float(apart.max()) < (1e-6 if edit in COSTUMES else 4 / 255)
+
+
+def test_the_mask_does_not_look_at_the_pictures():
+    """Exchanging what only pictures show, the background, leaves the mask as it is."""
+    plain = edits._draw_scene(seed(3), SIZE)
+    masks = []
+    for level in (0.1, 0.9):
+        setting = replace(plain.setting, background=np.full_like(plain.setting.background, level))
+        scene = replace(plain, setting=setting)
+        drawings = [edits._Drawing(s, "realistic", SIZE) for s in (scene, edits._edited(scene, "sheep"))]
+        masks.append(drawings[0].mask_against(drawings[1]))
+    assert torch.equal(*masks)
+
+
+def test_a_costume_covers_head_and_shoulders_and_spares_the_face():
+    plain = edits._draw_scene(seed(EDITS.index("santa")), SIZE)
+    drawing = edits._Drawing(edits._edited(plain, "santa"), "realistic", SIZE)
+    parts = torch.nn.functional.max_pool2d(drawing.frames.parts.float(), 2)[0, 0]
+    mask = pair("santa").mask[0]
+    for name, low, high in (("headwear", 0.9, 1.0), ("clothing", 0.9, 1.0), ("nose", 0.0, 0.3)):
+        shown = parts == CLASSES.index(name)
+        assert shown.any()
+        assert low <= float(mask[shown].mean()) <= high, name
+
+
+def test_drift_grows_with_severity_and_spares_the_edit():
+    made = {severity: edit_pair(seed(), "royal", severity=severity, size=SIZE) for severity in (0.0, 0.5, 1.0, 2.0)}
+    outside = made[0.0].mask[0] == 0
+    assert torch.equal(made[0.0].training_target, made[0.0].target)
+    assert all(torch.equal(m.target, made[0.0].target) for m in made.values())
+    drift = [float((m.training_target - m.source).abs()[:, outside].mean()) for m in made.values()]
+    assert drift[0] == 0
+    assert 0.002 < drift[1] < drift[2] < drift[3] < 0.15
+
+
+def test_a_pair_is_a_pure_function_of_its_seed():
+    first, again = (edit_pair(seed(1), "flower", severity=1.0, size=SIZE) for _ in range(2))
+    other = edit_pair(seed(2), "flower", severity=0.0, size=SIZE)
+    for name in ("source", "target", "training_target", "mask"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+    assert float((first.source - other.source).abs().mean()) > 0.02
+
+
+def test_prompts_name_the_edit_and_the_style():
+    prompts = [(pair(edit).source_prompt, pair(edit).target_prompt) for edit in EDITS]
+    assert len({target for _, target in prompts}) == len(EDITS)
+    assert all(source != target for source, target in prompts)
+    assert pair("santa").target_prompt == "a portrait photo of a person in a Santa Claus costume"
+    assert pair("royal", "cartoon").source_prompt == "a cartoon portrait of a person in normal clothes"
+
+
+def test_expressions_act_on_both_sides():
+    for edit in EXPRESSIONS:
+        code = dict(zip(NAMES, expression_code(edit), strict=True))
+        assert all(code[name] == code[name.replace("_right", "_left")] for name in NAMES if name.endswith("_right"))
+        assert sum(value > 0 for value in code.values()) >= 5
+    stems = {name.removesuffix("_right").removesuffix("_left") for name in NAMES}
+    assert {name for strengths in EXPRESSIONS.values() for name in strengths} <= stems
+    assert expression_code("shocked")[NAMES.index("jaw_open")] > 0.5
+
+
+def test_big_eyes_are_a_magnification_that_ends_at_its_reach():
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    out = enlarge_eyes(torch.stack([x, y])[None], torch.tensor([[20.0, 30.0], [48.0, 30.0]]), 12.0)[0]
+    far = ((x - 20) ** 2 + (y - 30) ** 2 > 144) & ((x - 48) ** 2 + (y - 30) ** 2 > 144)
+    assert torch.equal(out[:, far], torch.stack([x, y])[:, far])
+    assert out[:, 30, 20].tolist() == [20, 30]
+    assert (out[0, 30].diff() >= 0).all()  # nothing is shown twice over
+    assert float(out[0, 30, 23]) < 23
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ({"edit": "pirate"}, "choose of flower"),
+        ({"style": "oil"}, "realistic or cartoon"),
+        ({"severity": -1.0}, "at least 0"),
+        ({"size": 8}, "16"),
+    ],
+)
+def test_impossible_pairs_are_refused(arguments: dict, hint: str):
+    with pytest.raises(ValueError, match=hint):
+        edit_pair(**{"seed": seed(), "edit": "santa", "size": SIZE} | arguments)

@@ -1,0 +1,119 @@
+"""The template: topology, symmetry, landmarks, and the two tiers of one head."""
+
+import numpy as np
+import pytest
+
+from datamodules.world.deformation import deform
+from datamodules.world.expression import strengths
+from datamodules.world.head import EYE
+from datamodules.world.person import make_person
+from datamodules.world.template import Template, template
+
+MIRRORED = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+]  # fmt: skip
+
+
+def neutral(detail: str) -> np.ndarray:
+    eyes = np.stack([EYE * [-1, 1, 1], EYE])
+    return deform(template(detail).position, eyes, 1.0, strengths(), np.zeros(4), detail)
+
+
+@pytest.mark.parametrize(("detail", "fewest", "most"), [("light", 1500, 2300), ("full", 6500, 8000)])
+def test_the_tiers_have_their_sizes_and_use_every_vertex(detail: str, fewest: int, most: int):
+    mesh = template(detail)
+    assert fewest <= len(mesh.position) <= most
+    assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.position)))
+    assert len(mesh.drawn) > len(mesh.faces)
+    assert [span.start for span in mesh.spans.values()][1:] == [span.stop for span in mesh.spans.values()][:-1]
+    for span in mesh.spans.values():  # no face joins two parts
+        inside = (mesh.faces >= span.start) & (mesh.faces < span.stop)
+        assert np.array_equal(inside.any(1), inside.all(1))
+
+
+def test_the_light_head_is_some_vertices_of_the_full_one():
+    full, light = template("full"), template("light")
+    assert list(full.spans) == list(light.spans)
+    assert np.array_equal(light.position, full.position[light.origin])
+    assert np.array_equal(light.uv, full.uv[light.origin])
+    for name, span in light.spans.items():
+        within = light.origin[span]
+        assert full.spans[name].start <= within.min()
+        assert within.max() < full.spans[name].stop
+
+
+def test_an_unknown_detail_is_refused():
+    with pytest.raises(ValueError, match="'light' or 'full'"):
+        template("medium")
+
+
+@pytest.mark.parametrize("detail", ["light", "full"])
+def test_no_edge_is_walked_twice_in_one_direction(detail: str):
+    faces = template(detail).faces
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    assert len(np.unique(edges, axis=0)) == len(edges)
+
+
+@pytest.mark.parametrize("detail", ["light", "full"])
+def test_faces_wind_clockwise_as_seen_from_outside(detail: str):
+    mesh = template(detail)
+    for name, centre in (("torso", (0, -0.3, -0.024)), ("eye_left", EYE), ("head", (0, 0.02, -0.01))):
+        span = mesh.spans[name]
+        faces = mesh.faces[((mesh.faces >= span.start) & (mesh.faces < span.stop)).all(1)]
+        a, b, c = (mesh.position[faces[:, i]] for i in range(3))
+        outward = (np.cross(b - a, c - a) * ((a + b + c) / 3 - centre)).sum(1)
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        assert (outward * np.sign(outward.sum()) > 0)[area > 1e-8].mean() > 0.93  # all but folds and rims
+        assert outward.sum() < 0
+
+
+@pytest.mark.parametrize("detail", ["light", "full"])
+def test_the_base_is_symmetric(detail: str):
+    mesh = template(detail)
+    for name in ("head", "torso", "teeth_upper", "teeth_lower", "cavity"):
+        part = mesh.position[mesh.spans[name]]
+        gap = np.abs(part[:, None] * [-1, 1, 1] - part[None]).max(-1) if len(part) < 800 else None
+        if gap is None:
+            ordered = [p[np.lexsort(np.round(p, 7).T)] for p in (part, part * [-1, 1, 1])]
+            assert np.allclose(*ordered, atol=1e-6)
+        else:
+            assert gap.min(1).max() < 1e-9
+    out = neutral(detail)[mesh.landmarks]
+    assert np.allclose(out * [-1, 1, 1], out[MIRRORED], atol=1e-9)
+
+
+def test_landmarks_keep_the_order_of_the_field():
+    for detail in ("light", "full"):
+        mesh = template(detail)
+        assert len(set(mesh.landmarks.tolist())) == 68
+        _check_landmarks(mesh, neutral(detail))
+
+
+def _check_landmarks(mesh: Template, vertices: np.ndarray) -> None:
+    x, y, _ = vertices[mesh.landmarks].T
+    assert (np.diff(x[:17]) > 0).all()
+    assert y[8] == y[:17].min()
+    assert (np.diff(x[17:27]) > 0).all()
+    assert (np.diff(y[27:31]) < 0).all()
+    assert x[36:42].max() < 0 < x[42:48].min()
+    assert (y[[37, 38, 43, 44]] > y[[41, 40, 47, 46]] + 0.005).all()
+    assert (y[50:53] > y[61:64]).all()
+    assert (y[61:64] >= y[65:68][::-1]).all()
+
+
+def test_landmarks_of_both_tiers_lie_together():
+    gap = np.linalg.norm(neutral("light")[template("light").landmarks] - neutral("full")[template().landmarks], axis=1)
+    assert gap.max() < 0.003
+    assert gap.mean() < 0.0006
+
+
+def test_both_tiers_of_a_seed_are_the_same_person():
+    seed = np.random.SeedSequence(5)
+    full, light = make_person(seed), make_person(seed, "light")
+    assert np.array_equal(full.code, light.code)
+    assert np.array_equal(full.atlas, light.atlas)
+    assert np.array_equal(full.eyes, light.eyes)
+    assert np.array_equal(light.rest, full.rest[template("light").origin])
+    assert (full.detail, light.detail) == ("full", "light")

@@ -1,0 +1,114 @@
+"""Identity: orthonormal modes, their independence of expressions, and how people differ."""
+
+import numpy as np
+import pytest
+
+from datamodules.world import features
+from datamodules.world.expression import NAMES, basis, linear
+from datamodules.world.identity import CLIP, SPECTRUM, displacement, draw_code, shape_basis
+from datamodules.world.person import make_person, shaped
+from datamodules.world.template import template
+
+
+@pytest.fixture(scope="module")
+def people() -> tuple[np.ndarray, np.ndarray]:
+    """Codes ``P 50`` and vertices at rest ``P N 3`` of the light mesh without what is worn."""
+    rng, mesh = np.random.default_rng(0), template("light")
+    codes = np.stack([draw_code(rng) for _ in range(200)])
+    body = slice(0, mesh.spans["torso"].stop)
+    return codes, mesh.position[body] + np.tensordot(codes, shape_basis("light")[:, body], 1)
+
+
+def expressions() -> np.ndarray:
+    mesh = template()
+    fields = np.zeros((sum(linear()), *mesh.position.shape))
+    fields[:, mesh.spans["head"]] = basis()[linear()]
+    return fields
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("ind,n,jnd->ij", a, features.area_weights(), b)
+
+
+def test_fifty_modes_are_orthonormal_and_their_spectrum_falls():
+    assert len(features.FIELDS) == len(SPECTRUM) == len(shape_basis()) == 50
+    assert np.allclose(inner(shape_basis(), shape_basis()), np.eye(50), atol=1e-9)
+    assert (np.diff(SPECTRUM) < 0).all()
+    assert 0.003 < SPECTRUM[0] < 0.010  # metres
+    assert 5e-6 < SPECTRUM[-1] < SPECTRUM[0] / 50
+
+
+def test_areas_are_those_of_the_body():
+    weights, mesh = features.area_weights(), template()
+    assert weights.sum() == pytest.approx(1)
+    assert weights[mesh.spans["hair"]].max() == 0
+    assert 0.3 < weights[mesh.spans["head"]].sum() < 0.9
+
+
+def test_identity_and_expression_are_uncorrelated():
+    fields = expressions()
+    size = np.sqrt(np.diag(inner(fields, fields)))
+    assert len(fields) == len(NAMES) - 8  # jaw, rolling lips and lids are no fields
+    assert np.abs(inner(shape_basis(), fields) / size).max() < 1e-9
+
+
+def test_broad_features_are_hardly_touched_by_that():
+    raw, fields = features.raw_fields(template().position), expressions()
+    size = np.sqrt(np.diag(inner(raw, raw)))
+    orthogonal = np.linalg.qr((fields * np.sqrt(features.area_weights())[:, None]).reshape(len(fields), -1).T)[0]
+    lost = np.linalg.norm((raw * np.sqrt(features.area_weights())[:, None]).reshape(50, -1) @ orthogonal, axis=1) / size
+    broad = np.array([name in features.BROAD for name in features.FIELDS])
+    assert lost[broad].max() < 1e-6
+    assert lost.max() < 0.6
+    assert np.median(lost) < 0.05
+
+
+def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
+    codes, rest = people
+    flat = rest.reshape(len(rest), -1)
+    train, test = flat[:150] - flat[:150].mean(0), flat[150:] - flat[:150].mean(0)
+    found = test @ np.linalg.pinv(train, rcond=1e-6) @ codes[:150] + codes[:150].mean(0)
+    left = ((found - codes[150:]) ** 2).sum(0) / codes[150:].var(0) / 50
+    assert (1 - left).min() > 0.99
+
+
+def test_codes_have_the_spectrum_and_its_clip():
+    rng = np.random.default_rng(1)
+    codes = np.stack([draw_code(rng) for _ in range(4000)]) / SPECTRUM
+    assert np.abs(codes).max() <= CLIP
+    assert np.abs(codes.mean(0)).max() < 0.06
+    assert np.abs(codes.std(0) - 0.97).max() < 0.05
+    assert np.abs(np.corrcoef(codes.T) - np.eye(50)).max() < 0.08
+
+
+def test_a_displacement_at_points_is_that_of_the_modes():
+    mesh, code = template(), draw_code(np.random.default_rng(2))
+    at_points = displacement(mesh.position, code)
+    by_modes = np.tensordot(code, shape_basis(), 1)
+    for name in ("head", "torso", "ear_left", "hair"):
+        assert np.allclose(at_points[mesh.spans[name]], by_modes[mesh.spans[name]], atol=1e-12)
+    light = np.tensordot(code, shape_basis("light"), 1)
+    assert np.array_equal(light, by_modes[template("light").origin])
+
+
+def test_eyeballs_stay_balls():
+    rest, eyes = shaped(draw_code(np.random.default_rng(3)))
+    mesh = template()
+    for centre, neutral, name in zip(eyes, ((-1, 1, 1), (1, 1, 1)), ("eye_right", "eye_left"), strict=True):
+        before = mesh.position[mesh.spans[name]] - np.array([0.0320, 0.0, 0.0688]) * neutral
+        assert np.allclose(rest[mesh.spans[name]] - centre, before, atol=1e-12)
+
+
+def test_heads_are_of_human_height(people):
+    _, rest = people
+    mesh = template("light")
+    height = rest[:, mesh.spans["head"].stop - 1, 1] - rest[:, mesh.landmarks[8], 1]
+    assert 0.20 < height.min()
+    assert height.max() < 0.28
+    assert 0.005 < height.std() < 0.015
+
+
+def test_no_two_people_have_nearly_one_shape():
+    codes = [make_person(np.random.SeedSequence(0, spawn_key=(0, i)), "light").code for i in range(6)]
+    distance = np.linalg.norm((np.array(codes)[:, None] - np.array(codes)) / SPECTRUM, axis=-1)
+    assert distance[~np.eye(6, dtype=bool)].min() > 5

@@ -1,0 +1,284 @@
+"""Layouts: what is written is what users of the real sets have, and the suite's own readers read it."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.base import TestProtocol
+from datamodules.clips import find_clips
+from datamodules.frames import VideoFrames
+from datamodules.world import __main__ as command
+from datamodules.world import avatar, layouts, presets, sheet
+from datamodules.world.avatar import AvatarSpec
+from datamodules.world.card import card
+from datamodules.world.edit_pairs import EditSpec
+from datamodules.world.edits import EditPair
+from datamodules.world.files import to_pixels
+from datamodules.world.layouts import write_layout
+from datamodules.world.portraits import Clip, PortraitSpec, render_frames
+from datamodules.world.sets import open_split
+from datamodules.world.template import template
+from models.tasks import UserError
+
+CLIPS = PortraitSpec(32, 2, 2, 1, 4, cross_pairs=2, frame_pairs=5)
+STILLS = PortraitSpec(32, 2, 2, 1, 3, cross_pairs=2, frame_pairs=4, stills=True, test_images=5)
+AVATAR = AvatarSpec(48, subjects=1, cameras=2, train_frames=2, test_frames=1, headset_size=32, detail="light")
+EDIT = EditSpec(32, 2, 1, 1)
+
+
+def written(spec, layout: str, folder: Path) -> Path:
+    return write_layout(spec, layout, folder / layout, workers=0)
+
+
+def exact(spec: PortraitSpec, clip: Clip, frame: int) -> np.ndarray:
+    return to_pixels(render_frames(spec, clip, [frame], False)[0].image[0])
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return next(written(AVATAR, "multiface", tmp_path_factory.mktemp("avatar")).glob("m--*"))
+
+
+@pytest.mark.parametrize("spec", [CLIPS, STILLS], ids=["clips", "stills"])
+def test_the_suites_own_readers_read_the_voxceleb_layout(tmp_path: Path, spec: PortraitSpec):
+    folder = written(spec, "voxceleb", tmp_path)
+    for task in ("self_reenactment", "cross_reenactment", "depth"):
+        data = VideoFrames(str(folder), 32, num_workers=0, test=TestProtocol(task))
+        data.setup("test")
+        samples = data.test_set
+        batches = [samples[i] for i in range(len(samples))]
+        if task == "depth":
+            clip, frame = batches[1]["video_id"][0], batches[1]["frame"][1]
+            truth = next(s for s in open_split(spec, "test") if (s["video_id"], s["frame"]) == (clip, frame))
+            assert torch.equal(batches[1]["depth"][1], truth["depth"])
+            assert torch.allclose(batches[1]["K"][1], truth["K"])
+        else:
+            assert sum(len(batch["frame"]) for batch in batches) == spec.frame_pairs
+            assert all(batch["target"].shape == batch["driving"].shape for batch in batches)
+    target = open_split(spec, "targets")[1]
+    place = folder / "targets" / f"{target['video_id']}.mp4" / f"{target['frame']:07d}.png"
+    assert np.array_equal(pixels(place), to_pixels(target["image"]))
+    data = VideoFrames(str(folder), 32, num_workers=0)
+    data.setup("fit")
+    assert data.train_set[0]["source"].shape == (3, 32, 32)
+
+
+def test_hdtf_is_a_flat_folder_of_videos(tmp_path: Path):
+    folder = written(CLIPS, "hdtf", tmp_path)
+    clips = find_clips(folder)
+    assert [clip.path.name for clip in clips] == [f"WDA_Person{i:05d}_000.mp4" for i in range(4)]
+    assert (folder / "test.txt").read_text() == "WDA_Person00002_000.mp4\nWDA_Person00003_000.mp4\n"
+    assert [len(clip) for clip in clips] == [4] * 4
+    frame = clips[3].read([2])[0].permute(1, 2, 0).numpy()
+    assert np.abs(frame - exact(CLIPS, Clip("test", 1, 0), 2).astype(float)).mean() < 8
+    with pytest.raises(UserError, match="Stills make no video"):
+        written(STILLS, "hdtf", tmp_path / "other")
+
+
+def test_vfhq_is_a_folder_of_png_frames_a_clip(tmp_path: Path):
+    folder = written(CLIPS, "vfhq", tmp_path)
+    clips = find_clips(folder / "test")
+    assert [clip.path.name for clip in clips] == [f"Clip+world0id{i:05d}+P0+C0+F0-3" for i in (2, 3)]
+    assert sorted(p.name for p in clips[0].path.iterdir()) == [f"{i:08d}.png" for i in range(4)]
+    frame = clips[0].read([3])[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(frame, exact(CLIPS, Clip("test", 0, 0), 3))
+
+
+def test_ffhq_numbers_its_pictures_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert layouts._FFHQ_FOLDER == 1000
+    monkeypatch.setattr(layouts, "_FFHQ_FOLDER", 4)
+    folder = written(STILLS, "ffhq", tmp_path)
+    names = [f"images32x32/{i - i % 4:05d}/{i:05d}.png" for i in range(11)]
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*.png")) == names
+    told = json.loads((folder / "ffhq-dataset-v2.json").read_text())
+    assert [told[str(i)]["image"]["file_path"] for i in range(11)] == names
+    assert [told[str(i)]["category"] for i in range(11)] == ["training"] * 6 + ["validation"] * 5
+    frames, _ = render_frames(STILLS, Clip("test", 0, 0), [1])
+    assert np.array_equal(pixels(folder / names[7]), to_pixels(frames.image[0]))
+    assert np.allclose(told["7"]["image"]["face_landmarks"], frames.landmarks[0], atol=0.006)
+
+
+def krt(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """As Multiface's loaders read it: blocks of a name, K, distortion, [R|t] and a blank line."""
+    lines = path.read_text().split("\n")
+    found = {}
+    for start in range(0, len(lines) - 7, 9):
+        numbers = [np.array(line.split(), float) for line in lines[start + 1 : start + 8]]
+        assert numbers[3].tolist() == [0] * 5
+        found[lines[start]] = np.stack(numbers[:3]), np.stack(numbers[4:])
+    return found
+
+
+def test_multiface_vertices_project_onto_the_pictures(capture: Path):
+    cameras, segment = krt(capture / "KRT"), "EXP_free_face"
+    vertices = np.fromfile(capture / f"tracked_mesh/{segment}/000000.bin", np.float32).reshape(-1, 3)
+    pose = np.loadtxt(capture / f"tracked_mesh/{segment}/000000_transform.txt")
+    world = vertices[template(AVATAR.detail).landmarks] @ pose[:, :3].T + pose[:, 3]
+    for name, camera in AVATAR.dome().items():
+        matrix, extrinsic = cameras[name]
+        seen = (world @ extrinsic[:, :3].T + extrinsic[:, 3]) @ matrix.T
+        frames = avatar.dome_view(AVATAR, "test", 0, 0, camera)
+        assert np.abs(seen[:, :2] / seen[:, 2:] - frames.landmarks[0].numpy()).max() < 0.01
+        assert 500 < seen[:, 2].min() < 1500  # millimetres
+        assert np.array_equal(pixels(capture / "images" / segment / name / "000000.png"), to_pixels(frames.image[0]))
+
+
+def test_multiface_meshes_frames_and_statistics(capture: Path):
+    listed = [line.split() for line in (capture / "frame_list.txt").read_text().splitlines()]
+    train = "E001_peak_expressions"
+    assert listed == [[train, "000000"], [train, "000001"], ["EXP_free_face", "000000"]]
+    mesh = [line.split() for line in (capture / f"tracked_mesh/{train}/000001.obj").read_text().splitlines()]
+    points = np.array([line[1:] for line in mesh if line[0] == "v"], float)
+    stored = [np.fromfile(capture / f"tracked_mesh/{train}/00000{i}.bin", np.float32).reshape(-1, 3) for i in (0, 1)]
+    assert np.abs(points - stored[1]).max() < 1e-3
+    faces = np.array([[int(corner.split("/")[0]) for corner in line[1:]] for line in mesh if line[0] == "f"]) - 1
+    assert np.array_equal(faces, template(AVATAR.detail).faces)
+    assert sum(line[0] == "vt" for line in mesh) == len(points) > faces.max()
+    mean = np.fromfile(capture / "vert_mean.bin", np.float32).reshape(-1, 3)
+    assert np.allclose(mean, (stored[0] + stored[1]) / 2, atol=1e-3)
+    variance = (((stored[0] - mean) ** 2).mean() + ((stored[1] - mean) ** 2).mean()) / 2
+    assert float((capture / "vert_var.txt").read_text()) == pytest.approx(variance, rel=1e-3)
+    average = pixels(capture / f"unwrapped_uv_1024/{train}/average/000000.png").astype(float)
+    views = [pixels(capture / f"unwrapped_uv_1024/{train}/cam0{i}/000000.png").astype(float) for i in (0, 1)]
+    once = (views[0].sum(-1) > 0) ^ (views[1].sum(-1) > 0)
+    assert once.mean() > 0.01
+    assert np.abs(average - views[0] - views[1])[once].max() <= 1  # seen by one camera: its value is the mean
+    assert len(np.loadtxt(capture / f"keypoints/{train}/000000.txt")) == 68
+    assert pixels(capture / f"headset/{train}/mouth/000000.png").shape == (32, 32)
+
+
+@pytest.fixture
+def quick_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs of noise, for the drawing of pairs is tested with the edits."""
+
+    def draw(spec: EditSpec, split: str, index: int) -> EditPair:
+        images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(index))
+        return EditPair(*images, (images[0, :1] > 0.5).float(), "a portrait", f"{split} {index}")
+
+    monkeypatch.setattr("datamodules.world.sets.draw_pair", draw)
+
+
+def test_edit_pairs_are_equally_named_pictures_and_a_list(tmp_path: Path, quick_pairs: None):
+    folder = written(EDIT, "pairs", tmp_path)
+    with (folder / "train" / "pairs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["target"] for row in rows] == ["target/000000.png", "target/000001.png"]
+    sample = open_split(EDIT, "train")[1]
+    for name in ("image", "target", "train_target", "mask"):
+        expected = to_pixels(sample[name].expand(3, -1, -1))
+        stored = pixels(folder / "train" / rows[1][name])
+        assert np.array_equal(stored, expected[..., 0] if name == "mask" else expected)
+    assert (rows[1]["edit"], rows[1]["style"], rows[1]["prompt"]) == ("sheep", "realistic", "train 1")
+    assert {p.parent.parent.name for p in folder.rglob("mask/*.png")} == {"train", "val", "ood"}
+
+
+def test_an_interrupted_layout_goes_on_and_a_finished_one_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, drawn = layouts._write_vfhq_clip, []
+
+    def failing(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(clip)
+        real(spec, folder, clip)
+
+    monkeypatch.setattr(layouts, "_write_vfhq_clip", failing)
+    with pytest.raises(KeyboardInterrupt):
+        written(CLIPS, "vfhq", tmp_path)
+    first = list(drawn)
+    monkeypatch.setattr(layouts, "_write_vfhq_clip", lambda s, f, c: (drawn.append(c), real(s, f, c)))
+    folder = written(CLIPS, "vfhq", tmp_path)
+    assert len(drawn) == len(set(drawn)) == 4
+    assert drawn[:2] == first
+    written(CLIPS, "vfhq", tmp_path)
+    assert len(drawn) == 4
+    with pytest.raises(UserError, match=r"another set .*layout is 'vfhq' there, not 'hdtf'"):
+        write_layout(CLIPS, "hdtf", folder, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "layout", "hint"),
+    [
+        (CLIPS, "celeba", "'celeba' is no layout: name one of voxceleb, hdtf, vfhq, ffhq, multiface, pairs"),
+        (CLIPS, "multiface", "cannot hold this set: name one of voxceleb, hdtf, vfhq, ffhq"),
+        (EDIT, "voxceleb", "cannot hold this set: name one of pairs"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_named(tmp_path: Path, spec, layout: str, hint: str):
+    with pytest.raises(UserError, match=hint):
+        write_layout(spec, layout, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
+    arguments = ["export", "--preset", "reenact", "--workers", "0", "--seed", "3", "--out", str(tmp_path / "set")]
+    command.main([*arguments, "--layout", "vfhq"])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "set")
+    assert json.loads((tmp_path / "set" / "world.json").read_text())["spec"]["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["export", "--preset", "faces"], "'faces' is no preset: name one of"),
+        (["export", "--preset", "reenact", "--layout", "celeba"], "'celeba' is no layout: name one of"),
+        (["export", "--preset", "edit", "--store", "mp4"], "--store is for the layout voxceleb: leave it out."),
+        (["export", "--preset", "reenact", "--store", "gif"], "store is 'frames' or 'mp4'."),
+        (["export", "--preset", "reenact", "--image-size", "8"], "too small for the features of a face: choose 32"),
+        (["sheet", "--image-size", "8"], "too small for the features of a face: choose 32"),
+        (["sheet", "--columns", "0"], "--columns"),
+    ],
+)
+def test_a_request_that_cannot_be_met_ends_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str):
+    with pytest.raises(SystemExit) as ended:
+        command.main([*arguments, "--out", str(tmp_path / "out.png")])
+    assert sentence in str(ended.value)
+    assert "\n" not in str(ended.value)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
+    with pytest.raises(SystemExit, match="name another place with --out"):
+        command.main(["sheet", "--image-size", "32", "--columns", "1", "--out", str(tmp_path / "file" / "sheet.png")])
+
+
+def test_a_sheet_has_every_kind_under_its_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_pairs: None):
+    captions = [label for label, _ in sheet.rows(32, 1, 0) if label]
+    assert captions == [
+        "identities", "expressions", "poses", "lenses, 35 to 135 mm", "lights",
+        "edits", "targets", "imperfect targets", "masks", "dome", "headset", "clip",
+    ]  # fmt: skip
+    grey = [("a", [torch.full((3, 32, 32), 0.5)] * 2), ("", [torch.zeros(3, 32, 32)])]
+    monkeypatch.setattr(sheet, "rows", lambda *_: grey)
+    sheet.write_sheet(tmp_path / "sheet.png", 32, 2)
+    drawn = pixels(tmp_path / "sheet.png")
+    assert drawn.shape == (12 + 32 + 32, 64, 3)
+    assert (drawn[12:44] == 128).all()
+    assert (drawn[44:, :32] == 0).all()
+    assert (drawn[44:, 32:] == 255).all()
+
+
+def test_the_card_tells_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = card("sheet.png")
+    assert "train 424, test 13" in text
+    assert "test 1,264" in text
+    assert "train 139,800, val 100, ood 900" in text
+    assert "Apache-2.0" in text
+    assert "{" not in text
+    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
+    command.main(["card", "--image-size", "32", "--out", str(tmp_path / "card.md")])
+    assert "![Contact sheet](card.png)" in (tmp_path / "card.md").read_text()
+    assert (tmp_path / "card.png").is_file()

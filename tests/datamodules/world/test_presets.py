@@ -1,0 +1,211 @@
+"""Named sets: what they hold, and samples that depend on nothing but the specification and their number."""
+
+from concurrent.futures import ProcessPoolExecutor
+from hashlib import sha256
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import pdist
+from torch.utils.data import DataLoader
+
+from datamodules.world import portraits
+from datamodules.world.avatar import AvatarSpec
+from datamodules.world.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
+from datamodules.world.edits import EDITS
+from datamodules.world.identity import SPECTRUM, draw_code
+from datamodules.world.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
+from datamodules.world.presets import PRESETS, preset
+from datamodules.world.seeds import generators, stream
+from datamodules.world.sets import Cached, open_split, splits
+from datamodules.world.template import template
+from models.tasks import UserError
+
+SMALL = {
+    "clips": PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2),
+    "stills": PortraitSpec(32, 1, 2, 1, 2, cross_pairs=2, stills=True),
+    "avatar": AvatarSpec(32, subjects=1, cameras=2, train_frames=1, test_frames=2, headset_size=32),
+}
+
+
+def digest(spec, split, index):
+    """What a sample is, down to the last bit."""
+    parts = (
+        name.encode() + (value.numpy().tobytes() if isinstance(value, torch.Tensor) else str(value).encode())
+        for name, value in open_split(spec, split)[index].items()
+    )
+    return sha256(b"".join(parts)).hexdigest()
+
+
+def digests():
+    return [digest(spec, "test", index) for spec in SMALL.values() for index in (0, 1)]
+
+
+def drawn_codes(spec, split):
+    """The shape of every person of a split, without painting any."""
+    people = spec.train_people if split == "train" else spec.test_people
+    return np.array([draw_code(generators(stream(spec.seed, SPLITS[split], i, PERSON), 3)[0]) for i in range(people)])
+
+
+def assert_all_differ(codes):
+    """Shapes are 11 mm apart in the median (root mean square over the body); a copy would be at 0."""
+    assert pdist(codes).min() > 1.8e-3
+    assert pdist(codes / SPECTRUM).min() > 3.5  # of deviations, where ten is usual
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_sample_depends_on_its_number_alone(name):
+    samples = open_split(SMALL[name], "test")
+    forwards = [samples[i] for i in range(len(samples))]
+    for cached in (person_of, portraits.setting_of, portraits._motion_of):
+        cached.cache_clear()
+    again = open_split(SMALL[name], "test")
+    for index in reversed(range(len(again))):
+        for key, value in again[index].items():
+            assert torch.equal(value, forwards[index][key]) if torch.is_tensor(value) else value == forwards[index][key]
+    assert len({sample["sample_id"] for sample in forwards}) == len(samples)
+    assert len({sample["image"].numpy().tobytes() for sample in forwards}) == len(samples)
+
+
+def test_a_sample_is_the_same_from_any_worker_and_in_any_batch():
+    samples = open_split(SMALL["clips"], "test")
+    one = torch.cat([batch["image"] for batch in DataLoader(samples, batch_size=1)])
+    many = torch.cat([batch["image"] for batch in DataLoader(samples, batch_size=4, num_workers=2)])
+    assert torch.equal(one, many)
+
+
+def test_a_sample_is_the_same_in_another_process():
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        assert pool.submit(digests).result() == digests()
+
+
+def test_another_seed_gives_other_people():
+    assert digest(SMALL["clips"], "test", 0) != digest(PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2, seed=1), "test", 0)
+    assert preset("reenact", seed=1).hash != preset("reenact").hash
+
+
+def test_a_frame_carries_its_truth():
+    sample = open_split(SMALL["clips"], "targets")[4]
+    clip = clips(SMALL["clips"], "targets")[1]
+    assert sample["frame"] == 1
+    assert sample["video_id"] == portraits.clip_name(SMALL["clips"], clip).removesuffix(".mp4")
+    assert sample["depth"].shape == sample["mask"].shape == (1, 32, 32)
+    assert (sample["depth"][sample["mask"]] > 0).all()
+    assert torch.equal(sample["identity"], torch.from_numpy(person_of(0, "test", clip.person).code).float())
+    with pytest.raises(IndexError, match="6 samples, but sample 6"):
+        open_split(SMALL["clips"], "targets")[6]
+
+
+def test_an_avatars_sample_projects_its_own_vertices():
+    sample = open_split(SMALL["avatar"], "test")[3]
+    landmarks = template().landmarks
+    points = sample["vertices"][torch.from_numpy(landmarks)] @ sample["rotation"].T + sample["translation"]
+    flat = points @ sample["K"].T
+    assert (flat[:, :2] / flat[:, 2:] - sample["landmarks"]).abs().max() < 1e-3
+    assert sample["sample_id"] == "subject0/EXP_free_face/000001/cam01"
+
+
+@pytest.mark.parametrize(("name", "size"), [("reenact", "full"), ("stills", "small"), ("depth", "full")])
+def test_no_two_people_of_a_set_are_near_duplicates(name, size):
+    spec = PRESETS[name][size]
+    codes = np.concatenate([drawn_codes(spec, split) for split in SPLITS])
+    assert np.array_equal(codes[0], person_of(0, "train", 0).code)
+    assert np.array_equal(codes[spec.train_people], person_of(0, "test", 0).code)
+    assert_all_differ(codes)
+
+
+def test_no_two_people_of_the_edit_sets_are_near_duplicates():
+    codes = np.array([shape_code(person_seed(0, split, i)) for split in ("train", "val", "ood") for i in range(300)])
+    assert_all_differ(codes)
+    train, val, far = np.linalg.norm(codes, axis=1).reshape(3, 300).mean(1)  # metres from the mean face
+    assert abs(train - val) < 5e-4
+    assert far - train > 3e-3
+
+
+def test_the_shape_of_an_edited_person_is_the_drawn_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr("datamodules.world.edits.build_person", lambda seed, code, *a: seen.append(code) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        draw_pair(EditSpec(32, 1, 1, 1), "val", 0)
+    assert np.array_equal(seen[0], shape_code(person_seed(0, "val", 0)))
+
+
+def test_the_sizes_of_the_papers():
+    reenact, depth, edit, avatar = (PRESETS[name]["full"] for name in ("reenact", "depth", "edit", "avatar"))
+    assert (reenact.train_people, reenact.test_people) == (424, 13)
+    pairs = portraits.self_frame_pairs(reenact, reenact.frame_pairs)
+    assert len(set(pairs)) == 2083
+    assert len({clip for clip, _, _ in pairs}) <= 100
+    cross = portraits.cross_frame_pairs(reenact, reenact.frame_pairs)
+    assert len(set(cross)) == 2083
+    assert len({target.own for target in clips(reenact, "targets")}) == 436
+    assert all(target.person != target.moving.person for target, _ in cross)
+    assert depth.test_people == 55
+    assert sum(frame_count(depth, clip) for clip in clips(depth, "test")) == len(open_split(depth, "test")) == 1264
+    assert [len(open_split(edit, split)) for split in splits(edit)] == [139_800, 100, 900]
+    assert avatar.subjects == 4
+    stills = PRESETS["stills"]["full"]
+    assert stills.test_people == 5
+    assert len(set(portraits.cross_frame_pairs(stills, stills.frame_pairs))) == 2083
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_three_growing_sizes(name):
+    lengths = [len(open_split(PRESETS[name][size], "train")) for size in ("tiny", "small", "full")]
+    assert lengths == sorted(lengths)
+    assert preset(name, "tiny", image_size=96).image_size == 96
+    assert len({PRESETS[name][size].hash for size in ("tiny", "small", "full")}) == 3
+
+
+def test_edits_take_turns_and_expressions_are_drawn_as_cartoons():
+    assert [edit_of(i)[0] for i in range(9)] == [*EDITS, EDITS[0]]
+    styles = {edit: style for edit, style in map(edit_of, range(8))}
+    assert {edit for edit, style in styles.items() if style == "cartoon"} == {"angry", "shocked", "laughing", "crying"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("faces",), "'faces' is no preset: name one of reenact, stills, depth, edit, avatar"),
+        (("reenact", "huge"), "'huge' is no size: name one of tiny, small, full"),
+        (("depth", "tiny", 0, 24), "24 pixels are too small for the features of a face: choose 32 or more"),
+    ],
+)
+def test_what_there_is_not_is_named(arguments, hint):
+    with pytest.raises(UserError, match=hint):
+        preset(*arguments)
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(UserError, match="'val' is no split of this set: name one of train, test, targets"):
+        open_split(SMALL["clips"], "val")
+
+
+@pytest.mark.parametrize("name", ["clips", "avatar"])
+def test_a_cached_sample_is_read_not_drawn(name, tmp_path, monkeypatch):
+    drawn = open_split(SMALL[name], "test")
+    fresh = Cached(drawn, tmp_path, "test")[1]
+    kept = Cached(drawn, tmp_path, "test")
+    monkeypatch.setattr(type(drawn), "sample", lambda *_: pytest.fail("drawn again"))
+    for key, value in kept[1].items():
+        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
+    monkeypatch.undo()
+    for key, value in drawn[1].items():
+        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
+        assert type(value) is type(fresh[key])
+    assert len(kept) == len(drawn)
+
+
+def test_a_damaged_or_foreign_cache_is_named(tmp_path):
+    samples = open_split(SMALL["clips"], "test")
+    cache = Cached(samples, tmp_path, "test")
+    cache[0]
+    path = next(tmp_path.rglob("0000000.npz"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"0000000.npz' cannot be read .*delete it, and it is drawn again"):
+        cache[0]
+    record = next(tmp_path.rglob("world.json"))
+    record.write_text(record.read_text().replace('"seed": 0', '"seed": 5'))
+    with pytest.raises(UserError, match="seed is 5 there, not 0"):
+        Cached(samples, tmp_path, "test")
