@@ -29,7 +29,7 @@ from datamodules.world.seeds import generator
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
 
-WORLD_VERSION = 11  # raised whenever the same specification would give other files
+WORLD_VERSION = 12  # raised whenever the same specification would give other files
 _SPLITS = {"train": 0, "test": 1}
 _CHUNK = 16
 
@@ -131,7 +131,7 @@ def setting_of(seed: int, split: str, person: int, index: int, size: int) -> Set
 
 
 def render_frames(spec: PortraitSpec, clip: Clip, frames: list[int], truth: bool = True) -> tuple[Frames, np.ndarray]:
-    """The named frames of a clip and their expression codes ``T E + 2`` (the last two are the gaze)."""
+    """The named frames of a clip and their expression codes ``T 29`` (the last four are the gaze)."""
     moving = clip.driver or clip
     seed = np.random.SeedSequence(spec.seed, spawn_key=(_SPLITS[moving.split], moving.person, 2, moving.index))
     motion = Motion(seed, spec.frames_per_clip / spec.fps)
