@@ -40,7 +40,7 @@ def _jaw_weights() -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class _Rig:
-    """``fields`` 25 3N of the head's skin; vertices ``jaw`` J that the jaw moves, their shares of ``drop``, ``swing``."""
+    """``fields`` 25 3N of the head's skin; vertices ``jaw`` J of the jaw, and their shares ``drop`` J, ``swing`` J."""
 
     fields: Array
     jaw: Index

@@ -125,9 +125,10 @@ NAMES = tuple(FIELDS)
 # What lifts the upper lip, and by how much of the skin below the nose.
 _LIFTERS = {
     "upper_lip_raise_right": 0.55, "upper_lip_raise_left": 0.55, "nose_wrinkle": 0.40, "funnel": 0.45,
-    "smile_right": 0.20, "smile_left": 0.20, "pucker": 0.25,
+    "smile_right": 0.20, "smile_left": 0.20, "pucker": 0.35,
 }  # fmt: skip
-_MOST_LIFT = 0.85
+_LIFT = np.array([_LIFTERS.get(name, 0.0) for name in NAMES])
+_MOST_LIFT = 0.64
 SIGNED = ("jaw_side",)  # strengths in [-1, 1], positive to +x; those of all others in [0, 1]
 
 
@@ -163,7 +164,7 @@ def _shared_with_features(raw: Array) -> Array:
     """
     points = head_grid().position
     x, y, z = points.T
-    bare = smoothstep(0, 0.05, z) * (1 - pair(x, y, EYE[0], 0, 0.020, 0.014))
+    bare = smoothstep(0, 0.05, z) * (1 - pair(x, y, EYE[0], 0, 0.020, 0.014)) * (1 - bump(x, y, 0, -0.03, 0.016, 0.022))
     broad = raw_fields(points)[[name in BROAD for name in features.FIELDS]]
     weights = area_weights()[: len(points), None]
     gram = np.tensordot(broad * weights, broad * bare[:, None], ((1, 2), (1, 2)))
@@ -173,9 +174,8 @@ def _shared_with_features(raw: Array) -> Array:
 
 def within_reach(expression: Array) -> Array:
     """Strengths ``... 25`` as the skin can follow them: together, what lifts the upper lip cannot fold it over."""
-    share = np.array([_LIFTERS.get(name, 0.0) for name in NAMES])
-    load = np.maximum(expression, 0) @ share / _MOST_LIFT
-    return expression * np.where(share > 0, (1 + load**4)[..., None] ** -0.25, 1)
+    load = np.maximum(expression, 0) @ _LIFT / _MOST_LIFT
+    return expression * np.where(_LIFT > 0, (1 + load**4)[..., None] ** -0.25, 1)
 
 
 def linear() -> list[bool]:

@@ -57,11 +57,11 @@ FIELDS: dict[str, Field] = {
     "eye_spacing": lambda x, y, z: (_side(x) * 0.0016 * pair(x, y, 0.032, 0.002, 0.019, 0.019) * _front(z), 0, 0),
     "eye_tilt": lambda x, y, z: (0, 0.09 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.014, 0.012) * _front(z), 0),
     "eye_height": lambda x, y, z: (0, 0.0015 * pair(x, y, 0.031, 0.001, 0.020, 0.013) * _front(z), 0),
-    "nose_length": lambda x, y, z: (0, -0.0032 * bump(x, y, 0, -0.044, 0.014, 0.010) * _front(z), 0),
+    "nose_length": lambda x, y, z: (0, -0.0026 * bump(x, y, 0, -0.044, 0.015, 0.011) * _front(z), 0),
     "nose_width": lambda x, y, z: (0.16 * x * bump(x, y, 0, -0.039, 0.020, 0.012) * _front(z), 0, 0),
     "nose_bridge": lambda x, y, z: (0, 0, 0.0026 * bump(x, y, 0, -0.010, 0.008, 0.014) * _front(z)),
-    "nose_tip": lambda x, y, z: (0, 0, 0.0036 * bump(x, y, 0, -0.040, 0.012, 0.010) * _front(z)),
-    "nose_turn": lambda x, y, z: (0, 0.0022 * bump(x, y, 0, -0.041, 0.010, 0.007) * smoothstep(0.085, 0.100, z), 0),
+    "nose_tip": lambda x, y, z: (0, 0, 0.0032 * bump(x, y, 0, -0.040, 0.012, 0.011) * _front(z)),
+    "nose_turn": lambda x, y, z: (0, 0.0017 * bump(x, y, 0, -0.041, 0.010, 0.008) * smoothstep(0.085, 0.100, z), 0),
     "lip_fullness": lambda x, y, z: (
         0,
         0.16 * (y + 0.0685) * bump(x, y, 0, -0.0685, 0.03, 0.010) * _front(z),
@@ -73,7 +73,9 @@ FIELDS: dict[str, Field] = {
     "neck_width": lambda x, y, z: (0.07 * x * smoothstep(-0.10, -0.13, y) * smoothstep(-0.21, -0.17, y), 0, 0),
     "shoulders": lambda x, y, z: (0.05 * x * smoothstep(-0.16, -0.22, y), 0, 0),
     "ears": lambda x, y, z: (
-        np.sign(x) * 0.0030 * smoothstep(0.076, 0.090, np.abs(x)) * smoothstep(-0.10, -0.07, y), 0, 0
+        np.sign(x) * 0.0030 * smoothstep(0.076, 0.090, np.abs(x)) * smoothstep(-0.10, -0.07, y),
+        0,
+        0,
     ),
     "ear_flare": lambda x, y, z: (0, 0, -0.0030 * smoothstep(0.074, 0.090, np.abs(x)) * smoothstep(-0.12, -0.08, y)),
     "temples": lambda x, y, z: (_side(x) * 0.0022 * pair(z, y, 0.030, 0.045, 0.030, 0.022), 0, 0),
@@ -82,7 +84,11 @@ FIELDS: dict[str, Field] = {
     "nostril_flare": lambda x, y, z: _outwards(x, 0.0010 * pair(x, y, 0.0135, -0.042, 0.005, 0.006) * _front(z)),
     "nose_root": lambda x, y, z: (0.10 * x * bump(x, y, 0, 0.002, 0.014, 0.010) * _front(z), 0, 0),
     "chin_height": lambda x, y, z: (0, -0.0022 * bump(x, y, 0, -0.1120, 0.024, 0.014) * _front(z), 0),
-    "lip_balance": lambda x, y, z: (0, 0, 0.0009 * np.tanh((y + 0.0685) / 0.003) * bump(x, y, 0, -0.0685, 0.018, 0.008) * _front(z)),  # noqa: E501
+    "lip_balance": lambda x, y, z: (
+        0,
+        0,
+        0.0009 * np.tanh((y + 0.0685) / 0.003) * bump(x, y, 0, -0.0685, 0.018, 0.008) * _front(z),
+    ),
     "jaw_angle": lambda x, y, z: (0, -0.0035 * pair(x, y, 0.058, -0.092, 0.013, 0.016) * smoothstep(-0.04, 0.0, z), 0),
     "cheek_depth": lambda x, y, z: (0, 0, 0.0018 * pair(x, y, 0.034, -0.032, 0.014, 0.018) * _front(z)),
     "eye_depth": lambda x, y, z: (0, 0, 0.0010 * pair(x, y, 0.032, 0.002, 0.020, 0.017) * _front(z)),
@@ -120,7 +126,7 @@ def area_weights() -> Array:
     a, b, c = (mesh.position[mesh.faces[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6
     weights = np.bincount(mesh.faces.ravel(), np.repeat(area, 3), len(mesh.position))
-    weights[mesh.spans["torso"]] *= _CLOTHED
+    weights[mesh.spans["torso"]] = _CLOTHED * weights[mesh.spans["torso"]]
     for name in set(_WORN) & set(mesh.spans):
         weights[mesh.spans[name]] = 0
     return weights / weights.sum()

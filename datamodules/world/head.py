@@ -19,6 +19,7 @@ from datamodules.world.geometry import (
 )
 
 Index = NDArray[np.int64]
+Rims = dict[int, tuple[tuple[float, float], ...]]
 EYE = np.array([0.0320, 0.0, 0.0688])  # centre of the eyeball at +x
 EYE_RADIUS, EYE_HALF_WIDTH = 0.0147, 0.0163
 MOUTH_HALF_WIDTH = 0.0255
@@ -34,8 +35,8 @@ _LIGHT_LEVELS = (
 )  # fmt: skip
 _LIGHT_COLUMNS = (0, 2, 4, 5, 6, 9, 10, 12, 14, 16, 18, 20, 21, 22, 25, 29)
 # Rims behind the edges of a slit: y, z against the edge, metres. Lids have one layer, lips two.
-_LID_RIMS = {1: ((-0.0006, -0.0030),), -1: ((0.0006, -0.0030),)}
-_LIP_RIMS = {1: ((0.0, -0.0030), (0.0020, -0.0080)), -1: ((0.0, -0.0030), (-0.0020, -0.0080))}
+_LID_RIMS: Rims = {1: ((-0.0006, -0.0030),), -1: ((0.0006, -0.0030),)}
+_LIP_RIMS: Rims = {1: ((0.0, -0.0030), (0.0020, -0.0080)), -1: ((0.0, -0.0030), (-0.0020, -0.0080))}
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,7 @@ class _Builder:
         self.rims: list[Index] = []
         self.lid_rims = 0
 
-    def cut(
-        self, row: int, where: NDArray[np.bool_], offsets: dict[int, tuple[tuple[float, float], ...]]
-    ) -> None:
+    def cut(self, row: int, where: NDArray[np.bool_], offsets: Rims) -> None:
         """Doubles the vertices of a row and puts rims behind both edges."""
         inside = where.nonzero()[0]
         for column in inside:
@@ -242,6 +241,4 @@ class _Builder:
         for rim in self.rims[: self.lid_rims]:
             lid_rim[rim[rim >= 0]] = True
         lid_rim[: self.grid.size] = lid_rim[self.lower[eye_row]] = False
-        return HeadGrid(
-            position, uv, mouth_side, eye_side, lid_rim, self.grid, self.lower, tuple(self.rims), pole
-        )
+        return HeadGrid(position, uv, mouth_side, eye_side, lid_rim, self.grid, self.lower, tuple(self.rims), pole)

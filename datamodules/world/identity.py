@@ -54,9 +54,9 @@ SPECTRUM = _decompose().spectrum  # standard deviation of each coefficient, metr
 def shape_basis(detail: Detail = "full") -> Array:
     """The identity modes ``50 N 3``: orthonormal under `area_weights`, and so to every linear expression.
 
-    A coefficient is thus the root mean square displacement of its mode over the body, in metres. The raw fields of
-    `features.FIELDS`, freed of what expressions do, give them by their singular vectors, so that independent normal coefficients
-    of standard deviation `SPECTRUM` have the distribution of independent standard normal raw fields.
+    A coefficient is thus the root mean square displacement of its mode over the body, in metres. The modes are the
+    singular vectors of `features.FIELDS`, freed of what expressions do, so that independent normal coefficients of
+    standard deviation `SPECTRUM` have the distribution of independent standard normal weights of those fields.
 
     Reference: Blanz and Vetter, A Morphable Model for the Synthesis of 3D Faces, SIGGRAPH 1999, section 3.
     """

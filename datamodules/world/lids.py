@@ -11,7 +11,10 @@ from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.head import EYE, EYE_RADIUS, Index, eye_profile, head_grid
 from datamodules.world.template import Detail, template
 
-_LID = {"full": 0.0011, "light": 0.0015}  # metres from the eyeball to the skin; coarse faces cut deeper between vertices
+_LID = {
+    "full": 0.0011,
+    "light": 0.0015,
+}  # metres from the eyeball to the skin; coarse faces cut deeper between vertices
 _CLOSED = -0.0030  # where the lids meet, metres from the line of the corners
 _HIGHEST = 0.0082  # opening beyond which the fold above the lid would turn over, metres
 

@@ -33,7 +33,7 @@ class Moment:
 
 def _ease(t: Array) -> Array:
     """The minimum-jerk step (Flash and Hogan 1985): its speed and acceleration vanish at both ends."""
-    t = np.clip(t, 0, 1)
+    t = np.minimum(np.maximum(t, 0), 1)  # np.clip costs three times as much on a few numbers
     return t**3 * (10 - 15 * t + 6 * t**2)
 
 

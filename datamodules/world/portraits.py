@@ -19,7 +19,7 @@ from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting, with_moving_background
 from datamodules.world.template import template
 
-WORLD_VERSION = 11  # raised whenever the same specification would give other files
+WORLD_VERSION = 12  # raised whenever the same specification would give other files
 SPLITS = {"train": 0, "test": 1}
 # What is drawn below a person's place in a set; the numbers are part of the set's definition.
 PERSON, SETTING, MOTION = 0, 1, 2

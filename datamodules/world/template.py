@@ -180,10 +180,7 @@ def _jaw() -> list[int]:
     azimuth = np.linspace(-1.42, 1.42, 17)
     rise = np.abs(azimuth) / 1.42
     level = np.interp(rise, [0, 0.25, 0.5, 0.75, 1.0], [10.85, 10.6, 9.8, 8.2, 5.4])
-    return [
-        int(head.grid[row_of(lv), np.abs(columns() - az).argmin()])
-        for lv, az in zip(level, azimuth, strict=True)
-    ]
+    return [int(head.grid[row_of(lv), np.abs(columns() - az).argmin()]) for lv, az in zip(level, azimuth, strict=True)]
 
 
 def _edge(row: int, x: float, upper: bool) -> int:

@@ -18,7 +18,7 @@ EFFECTS = {
     "jaw_open": (8, 1, -15), "smile_right": (48, 1, 4), "smile_left": (54, 0, 4), "frown_right": (48, 1, -3),
     "frown_left": (54, 1, -3), "pucker": (54, 0, -5), "funnel": (62, 1, 2), "lip_roll_upper": (62, 2, -2),
     "lip_roll_lower": (66, 2, -2), "upper_lip_raise_right": (50, 1, 3), "upper_lip_raise_left": (52, 1, 3),
-    "brow_in": (21, 1, 4), "brow_out_right": (18, 1, 4), "brow_out_left": (25, 1, 4), "brow_down_right": (20, 1, -3),
+    "brow_in": (21, 1, 3.5), "brow_out_right": (18, 1, 4), "brow_out_left": (25, 1, 4), "brow_down_right": (20, 1, -3),
     "brow_down_left": (23, 1, -3), "blink_right": (37, 1, -5), "blink_left": (44, 1, -5), "wide_right": (37, 1, 1),
     "wide_left": (44, 1, 1), "squint_right": (41, 1, 1), "squint_left": (46, 1, 1), "jaw_side": (8, 0, 7),
 }  # fmt: skip
@@ -59,7 +59,7 @@ def test_each_expression_moves_its_landmark(name: str, effect: tuple[int, int, f
 def test_cheeks_and_nose_move_where_there_is_no_landmark(name: str):
     motion = moved(**{name: 1.0}) - moved()
     assert np.linalg.norm(motion, axis=1).max() > 0.004
-    assert np.allclose(motion[template().landmarks[30]], 0, atol=0.002)
+    assert np.allclose(motion[template().landmarks[30]], 0, atol=0.0012)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_right")])
@@ -68,7 +68,7 @@ def test_right_and_left_are_mirror_images(name: str):
     skin = slice(0, 71 * 59)
     right, left = (moved(**{side: 1.0})[skin] - moved()[skin] for side in (name, name.replace("right", "left")))
     mirror = np.arange(71 * 59).reshape(71, 59)[:, ::-1].ravel()
-    assert np.allclose(right * [-1, 1, 1], left[mirror], atol=1e-9)
+    assert np.allclose(right * [-1, 1, 1], left[mirror], atol=2e-5)  # the diagonals of faces run one way
     heavier = np.abs(right).sum(1)
     assert heavier[mesh.position[skin, 0] < -0.005].sum() > 2 * heavier[mesh.position[skin, 0] > 0.005].sum()
 
@@ -131,8 +131,9 @@ def test_each_eye_has_its_own_gaze():
 
 
 def test_lifters_of_the_upper_lip_share_its_skin():
-    alone, together = strengths(nose_wrinkle=0.5), strengths(
-        nose_wrinkle=1, funnel=1, upper_lip_raise_right=1, upper_lip_raise_left=1, jaw_open=1
+    alone, together = (
+        strengths(nose_wrinkle=0.5),
+        strengths(nose_wrinkle=1, funnel=1, upper_lip_raise_right=1, upper_lip_raise_left=1, jaw_open=1),
     )
     assert np.allclose(within_reach(alone), alone, rtol=0.01)
     reached = within_reach(together)

@@ -88,7 +88,7 @@ def test_a_displacement_at_points_is_that_of_the_modes():
     for name in ("head", "torso", "ear_left", "hair"):
         assert np.allclose(at_points[mesh.spans[name]], by_modes[mesh.spans[name]], atol=1e-12)
     light = np.tensordot(code, shape_basis("light"), 1)
-    assert np.array_equal(light, by_modes[template("light").origin])
+    assert np.allclose(light, by_modes[template("light").origin], atol=1e-15)
 
 
 def test_eyeballs_stay_balls():
@@ -103,7 +103,7 @@ def test_heads_are_of_human_height(people):
     _, rest = people
     mesh = template("light")
     height = rest[:, mesh.spans["head"].stop - 1, 1] - rest[:, mesh.landmarks[8], 1]
-    assert 0.20 < height.min()
+    assert height.min() > 0.20
     assert height.max() < 0.28
     assert 0.005 < height.std() < 0.015
 
