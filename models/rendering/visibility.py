@@ -11,7 +11,7 @@ Backend = Literal["torch", "numba", "auto"]
 EDGE_TOLERANCE = 1e-5  # neighbours overlap by this share of a face rather than leave a crack
 NEAR = 1e-6  # metres
 _FAR = torch.iinfo(torch.int64).max
-_PIXELS = 1 << 17  # of the faces' boxes that are drawn at once: they stay in the cache, and memory is bounded
+_PIXELS = 1 << 18  # of the faces' boxes that are drawn at once: they stay in the cache, and memory is bounded
 _SLACK = 0.01  # pixels
 
 
