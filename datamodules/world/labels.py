@@ -36,6 +36,8 @@ _NOSE = np.array(
         (0.006, 0),
     ]
 )
+# Where the neck begins, from the nape to under the chin: z and height, metres.
+_NECK = np.array([(-0.059, -0.112), (-0.012, -0.097), (0.046, -0.119), (0.060, -0.121)])
 
 
 def class_of(name: str) -> int:
@@ -117,7 +119,7 @@ def _regions(x: Array, y: Array, z: Array, bearded: bool) -> dict[str, NDArray[n
     beard = bearded & (z > -0.005) & (y > -0.145) & ((y < edge) & (z > 0.003) | moustache & front)
     nose = (across < np.interp(y, _NOSE[:, 0], _NOSE[:, 1], left=0, right=0)) & (z > 0.05)
     return {
-        "neck": (y < -0.121) & ~((z > 0.04) & (y > -0.125)), "beard": beard, "nose": nose,
+        "neck": y < np.interp(z, _NECK[:, 0], _NECK[:, 1]), "beard": beard, "nose": nose,
         "right_brow": brow & (x < 0), "left_brow": brow & (x > 0),
         "top_lip": lips & (above > 0), "bottom_lip": lips & (above <= 0),
     }  # fmt: skip
