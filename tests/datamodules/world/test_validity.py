@@ -1,0 +1,160 @@
+"""The world tells good from bad: every metric ranks the ways of being wrong, and no shortcut gives a person away."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from datamodules.world.motion import Motion
+from datamodules.world.person import Person, make_person
+from datamodules.world.scene import Frames, render
+from datamodules.world.setting import Setting, make_setting
+from datamodules.world.template import template
+from metrics.depth import abs_rel, affine_align, normal_error, rmse
+from metrics.image import as_saved, l1, psnr, ssim
+
+SIZE, PEOPLE, TIMES = 64, 12, np.arange(5) * 0.7
+OUTPUTS = ("image", "depth", "skin")
+Scores = dict[str, np.ndarray]  # by candidate, one value a person: a person is one sample
+
+
+def seed(*key: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(77, spawn_key=key)
+
+
+def person(number: int) -> Person:
+    return make_person(seed(number, 0), "light")
+
+
+def setting(number: int, who: Person, clip: int = 0) -> Setting:
+    face = float(np.ptp(who.rest[template(who.detail).landmarks, 1]))
+    return make_setting(seed(number, 1, clip), SIZE, face)
+
+
+def clip(number: int) -> dict[str, Frames]:
+    """A person's true frames, and what is drawn with one thing wrong."""
+    who, other = person(number), person((number + 1) % PEOPLE)
+    place = setting(number, who)
+    own, foreign = (Motion(seed(n, 2), 5.0) for n in (number, (number + 5) % PEOPLE))
+    moments, others = [own(t) for t in TIMES], [foreign(t) for t in TIMES]
+    frown = [replace(a, expression=b.expression, gaze=b.gaze) for a, b in zip(moments, others, strict=True)]
+    turned = [replace(a, angles=b.angles, shift=b.shift) for a, b in zip(moments, others, strict=True)]
+    drawn = {
+        "oracle": (who, moments),
+        "lag": (who, [own(t - 0.04) for t in TIMES]),
+        "expression": (who, frown),
+        "pose": (who, turned),
+        "identity": (other, moments),
+        "copy": (who, [own(2.5)] * len(TIMES)),
+    }
+    return {name: render(someone, place, which, SIZE, OUTPUTS) for name, (someone, which) in drawn.items()}
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[dict[str, Frames]]:
+    return [clip(number) for number in range(PEOPLE)]
+
+
+def degraded(maps: Tensor, unit: float, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Maps ``T C H W`` under three strengths of blur, noise and quantisation; ``unit`` is a tenth of their range."""
+    noise = torch.from_numpy(rng.standard_normal(maps.shape)).float()
+    blurred = {f"blur {s}": torch.from_numpy(gaussian_filter(maps.numpy(), (0, 0, s, s))) for s in (0.7, 1.5, 3)}
+    noisy = {f"noise {s}": maps + s * unit * noise for s in (0.2, 0.6, 1.8)}
+    coarse = {f"steps {s}": (maps / (s * unit)).round() * s * unit for s in (0.4, 1.2, 2.8)}
+    return blurred | noisy | coarse
+
+
+def candidates(frames: dict[str, Frames], mean: Tensor, read: Callable[[Frames], Tensor], unit: float) -> Scores:
+    rng = np.random.default_rng(0)
+    maps = {name: read(frame) for name, frame in frames.items()}
+    maps |= degraded(maps["oracle"], unit, rng) | {"mean": mean.expand_as(maps["oracle"])}
+    uniform = torch.from_numpy(rng.random(maps["oracle"].shape)).float()
+    low, high = maps["oracle"].amin(), maps["oracle"].amax()
+    return maps | {"random": low + uniform * (high - low)}
+
+
+def image_scores(clips: list[dict[str, Frames]], metric: Callable[[Tensor, Tensor], Tensor]) -> Scores:
+    mean = torch.stack([clip["oracle"].image.mean(0) for clip in clips]).mean(0)
+    rows = []
+    for frames in clips:
+        made = candidates(frames, mean, lambda frame: frame.image, 0.1)
+        rows.append({k: metric(as_saved(v.clamp(0, 1)), as_saved(made["oracle"])).mean() for k, v in made.items()})
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def filled(frame: Frames) -> Tensor:
+    """Depth with the background put where the person's farthest point is, so that any part of it can be asked for."""
+    far = frame.depth.amax((1, 2, 3), keepdim=True)
+    return torch.where(frame.depth > 0, frame.depth, far)
+
+
+def depth_scores(clips: list[dict[str, Frames]], metric: Callable[..., Tensor], *more: Callable) -> Scores:
+    relative = [filled(clip["oracle"]) for clip in clips]
+    mean = torch.stack([(d - d.mean()).mean(0) for d in relative]).mean(0) + 1
+    rows = []
+    for frames in clips:
+        truth, skin = frames["oracle"].depth, frames["oracle"].skin
+        extra = [frames["oracle"].intrinsics.expand(len(truth), 3, 3)] * bool(more)
+        made = candidates(frames, mean, filled, 0.01)
+        aligned = {name: affine_align(maps, "depth", truth, skin).depth for name, maps in made.items()}
+        rows.append({name: metric(maps, truth, skin, *extra).mean() for name, maps in aligned.items()})
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+METRICS: dict[str, Callable[[list[dict[str, Frames]]], Scores]] = {
+    "L1": lambda clips: image_scores(clips, l1),
+    "PSNR": lambda clips: {k: -v for k, v in image_scores(clips, lambda a, b: psnr(a, b).clamp(max=80)).items()},
+    "SSIM": lambda clips: {k: -v for k, v in image_scores(clips, ssim).items()},
+    "AbsRel": lambda clips: depth_scores(clips, abs_rel),
+    "RMSE": lambda clips: depth_scores(clips, rmse),
+    "NormalError": lambda clips: depth_scores(clips, normal_error, len),
+}
+# Each chain runs from better to worse.
+CHAINS = [
+    ("oracle", "blur 0.7", "blur 1.5", "blur 3"),
+    ("oracle", "noise 0.2", "noise 0.6", "noise 1.8"),
+    ("oracle", "steps 0.4", "steps 1.2", "steps 2.8"),
+    ("oracle", "lag", "pose", "random"),
+    ("oracle", "lag", "copy", "random"),
+    ("oracle", "expression", "pose"),
+]
+PICTURES = [("oracle", "expression", "identity", "mean"), ("pose", "mean", "random"), ("noise 1.8", "random")]
+# Aligned by scale and shift, a map of pure chance ends as a constant one, whose normals are no worse than noisy ones.
+SURFACES = [("oracle", "identity", "random"), ("oracle", "mean", "random")]
+
+
+def distance(scores: Scores, better: str, worse: str) -> float:
+    """How many standard errors of the paired difference one is better than the other."""
+    difference = scores[worse] - scores[better]
+    return float(difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference)) + 1e-12))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str, Frames]]):
+    scores = METRICS[name](clips)
+    chains = CHAINS + (PICTURES if name in ("L1", "PSNR", "SSIM") else SURFACES)
+    wrong = [
+        (better, worse)
+        for chain in chains
+        for better, worse in pairwise(chain)
+        if distance(scores, better, worse) < 2
+    ]
+    assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
+    assert distance(scores, "oracle", "copy") > 5  # no metric is saturated
+
+
+def test_the_mean_colour_of_a_picture_does_not_tell_who_it_shows():
+    people = [person(number) for number in range(100, 130)]
+    pictures = [
+        render(who, setting(number, who, place), [Motion(seed(number, 2), 5.0)(2.0 * place)], SIZE).image.mean((2, 3))
+        for place in range(2)
+        for number, who in enumerate(people, 100)
+    ]
+    first, second = torch.cat(pictures).chunk(2)
+    found = torch.cdist(first, second).argmin(1) == torch.arange(len(people))
+    assert found.float().mean() < 0.2
