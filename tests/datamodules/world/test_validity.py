@@ -139,10 +139,7 @@ def test_a_metric_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str,
     scores = METRICS[name](clips)
     chains = CHAINS + (PICTURES if name in ("L1", "PSNR", "SSIM") else SURFACES)
     wrong = [
-        (better, worse)
-        for chain in chains
-        for better, worse in pairwise(chain)
-        if distance(scores, better, worse) < 2
+        (better, worse) for chain in chains for better, worse in pairwise(chain) if distance(scores, better, worse) < 2
     ]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
     assert distance(scores, "oracle", "copy") > 5  # no metric is saturated
