@@ -47,7 +47,9 @@ def _decompose() -> _Decomposition:
     return _Decomposition(np.tensordot(mixing, every, 1), spectrum, mixing)
 
 
-SPECTRUM = _decompose().spectrum  # standard deviation of each coefficient, metres, falling
+def spectrum() -> Array:
+    """Standard deviation of each coefficient ``50``, metres, falling."""
+    return _decompose().spectrum
 
 
 @cache
@@ -56,7 +58,7 @@ def shape_basis(detail: Detail = "full") -> Array:
 
     A coefficient is thus the root mean square displacement of its mode over the body, in metres. The modes are the
     singular vectors of `features.FIELDS`, freed of what expressions do, so that independent normal coefficients of
-    standard deviation `SPECTRUM` have the distribution of independent standard normal weights of those fields.
+    standard deviation `spectrum` have the distribution of independent standard normal weights of those fields.
 
     Reference: Blanz and Vetter, A Morphable Model for the Synthesis of 3D Faces, SIGGRAPH 1999, section 3.
     """
@@ -69,5 +71,6 @@ def displacement(points: Array, code: Array) -> Array:
 
 
 def draw_code(rng: np.random.Generator) -> Array:
-    """Identity coefficients ``50`` in metres: normal with deviations `SPECTRUM`, within 2.2 of them."""
-    return SPECTRUM * np.clip(rng.standard_normal(len(SPECTRUM)), -CLIP, CLIP)
+    """Identity coefficients ``50`` in metres: normal with deviations `spectrum`, within 2.2 of them."""
+    deviations = spectrum()
+    return deviations * np.clip(rng.standard_normal(len(deviations)), -CLIP, CLIP)

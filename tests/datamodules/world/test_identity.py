@@ -5,7 +5,7 @@ import pytest
 
 from datamodules.world import features
 from datamodules.world.expression import NAMES, basis, linear
-from datamodules.world.identity import CLIP, SPECTRUM, displacement, draw_code, shape_basis
+from datamodules.world.identity import CLIP, displacement, draw_code, shape_basis, spectrum
 from datamodules.world.person import make_person, shaped
 from datamodules.world.template import template
 
@@ -31,11 +31,11 @@ def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_fifty_modes_are_orthonormal_and_their_spectrum_falls():
-    assert len(features.FIELDS) == len(SPECTRUM) == len(shape_basis()) == 50
+    assert len(features.FIELDS) == len(spectrum()) == len(shape_basis()) == 50
     assert np.allclose(inner(shape_basis(), shape_basis()), np.eye(50), atol=1e-9)
-    assert (np.diff(SPECTRUM) < 0).all()
-    assert 0.003 < SPECTRUM[0] < 0.010  # metres
-    assert 5e-6 < SPECTRUM[-1] < SPECTRUM[0] / 50
+    assert (np.diff(spectrum()) < 0).all()
+    assert 0.003 < spectrum()[0] < 0.010  # metres
+    assert 5e-6 < spectrum()[-1] < spectrum()[0] / 50
 
 
 def test_areas_are_those_of_the_body():
@@ -74,7 +74,7 @@ def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
 
 def test_codes_have_the_spectrum_and_its_clip():
     rng = np.random.default_rng(1)
-    codes = np.stack([draw_code(rng) for _ in range(4000)]) / SPECTRUM
+    codes = np.stack([draw_code(rng) for _ in range(4000)]) / spectrum()
     assert np.abs(codes).max() <= CLIP
     assert np.abs(codes.mean(0)).max() < 0.06
     assert np.abs(codes.std(0) - 0.97).max() < 0.05
@@ -110,5 +110,5 @@ def test_heads_are_of_human_height(people):
 
 def test_no_two_people_have_nearly_one_shape():
     codes = [make_person(np.random.SeedSequence(0, spawn_key=(0, i)), "light").code for i in range(6)]
-    distance = np.linalg.norm((np.array(codes)[:, None] - np.array(codes)) / SPECTRUM, axis=-1)
+    distance = np.linalg.norm((np.array(codes)[:, None] - np.array(codes)) / spectrum(), axis=-1)
     assert distance[~np.eye(6, dtype=bool)].min() > 5

@@ -14,7 +14,7 @@ from datamodules.world import portraits
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
 from datamodules.world.edits import EDITS
-from datamodules.world.identity import SPECTRUM, draw_code
+from datamodules.world.identity import draw_code, spectrum
 from datamodules.world.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
 from datamodules.world.presets import PRESETS, preset
 from datamodules.world.seeds import generators, stream
@@ -51,7 +51,7 @@ def drawn_codes(spec, split):
 def assert_all_differ(codes):
     """Shapes are 11 mm apart in the median (root mean square over the body); a copy would be at 0."""
     assert pdist(codes).min() > 1.8e-3
-    assert pdist(codes / SPECTRUM).min() > 3.5  # of deviations, where ten is usual
+    assert pdist(codes / spectrum()).min() > 3.5  # of deviations, where ten is usual
 
 
 @pytest.mark.parametrize("name", SMALL)

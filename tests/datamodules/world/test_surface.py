@@ -9,7 +9,7 @@ from datamodules.world.deformation import deform
 from datamodules.world.expression import NAMES, SIGNED
 from datamodules.world.geometry import MOUTH_LEVEL, turn_x, turn_y
 from datamodules.world.head import EYE, EYE_RADIUS, head_grid, row_of
-from datamodules.world.identity import CLIP, SPECTRUM, displacement, shape_basis
+from datamodules.world.identity import CLIP, displacement, shape_basis, spectrum
 from datamodules.world.template import template
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
@@ -31,7 +31,7 @@ class Crowd:
 def crowd(count: int, detail: str, kind: str) -> Crowd:
     rng = np.random.default_rng(7)
     mesh, head = template(detail), head_grid()
-    codes = SPECTRUM * np.clip(rng.standard_normal((count, 50)), -CLIP, CLIP)
+    codes = spectrum() * np.clip(rng.standard_normal((count, 50)), -CLIP, CLIP)
     rest = mesh.position + np.tensordot(codes, shape_basis(detail), 1)
     eyes = CENTRES + displacement_of_eyes(codes)
     expression, gaze = drawn(rng, count, kind)
