@@ -9,8 +9,10 @@ from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.headwear import paint_costume
 from datamodules.world.looks import Looks
+from datamodules.world.textures import blend
 
 SIZE = (192, 320)
+_SOFT = 0.0025  # half the width of edges, metres: about a texel
 
 
 @cache
@@ -29,15 +31,15 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     """Fabric with its weave and folds, skin inside the neckline; ``H W 5`` like every painter."""
     x, y, z = _map()
     main, other = looks.garment_colours
-    weave = gaussian_filter(rng.standard_normal(SIZE), 0.6)
+    weave = gaussian_filter(rng.standard_normal(SIZE), 1.0)
     folds = gaussian_filter(rng.standard_normal(SIZE), (14, 7), mode="wrap")
     cloth = np.broadcast_to(main, (*SIZE, 3)).copy()
     cloth = _pattern(cloth, other, x, y, z, looks.garment)
     if looks.garment in ("petals", "fleece", "coat", "robe"):
         cloth = paint_costume(looks.garment, cloth, x, y, z, rng)
-    cloth *= (1 + 0.10 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
+    cloth *= (1 + 0.08 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
     depth = _neckline(x, y, z, looks.garment)
-    skin = smoothstep(-0.001, 0.001, depth)[..., None]
+    skin = _within(depth)[..., None]
     seam = np.exp(-0.5 * ((depth + 0.005) / 0.0022) ** 2)[..., None] * (z > -0.2)[..., None]
     shaded = 0.30 * smoothstep(-0.175, -0.135, y) + 0.20 * np.exp(-0.5 * (depth / 0.008) ** 2)  # as the head's neck is
     neck = looks.skin * (1 - shaded)[..., None]
@@ -61,25 +63,34 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
 
 
 def _pattern(cloth: Array, other: Array, x: Array, y: Array, z: Array, garment: str) -> Array:
-    ax, front = np.abs(x), z > 0
+    ax, front = np.abs(x), _within(z)
     match garment:
         case "stripes":
-            cloth[np.sin(y * 260) > 0.1] = other
+            blend(cloth, other, smoothstep(-260 * _SOFT, 260 * _SOFT, np.sin(y * 260) - 0.1))
         case "shirt":
-            collar = (y + 0.184 - 1.5 * ax > -0.030) & (y > -0.200)
-            cloth[collar & front] *= 1.25
-            cloth[front & (ax < 0.0012)] *= 0.6
-            buttons = front & (np.hypot(x - 0.004, (y % 0.05) - 0.025) < 0.0035)
-            cloth[buttons] = 0.7
+            collar = _within((y + 0.214 - 1.5 * ax) / 1.8) * _within(y + 0.200)
+            cloth *= 1 + 0.25 * (collar * front)[..., None]
+            cloth *= 1 - 0.4 * (front * _line(ax, 0.0012))[..., None]
+            blend(cloth, np.full(3, 0.7), front * _within(0.0035 - np.hypot(x - 0.004, (y % 0.05) - 0.025)))
         case "suit":
-            opening = (y + 0.345 - 2.1 * ax > 0) & front
-            cloth[:] = cloth * 0.35
-            cloth[opening] = (0.72, 0.72, 0.74)
-            lapel = np.abs(y + 0.345 - 2.1 * ax) < 0.006
-            cloth[lapel & front] *= 0.4
-            cloth[front & (ax < 0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2)) & (y < -0.181)] = other
+            opening = (y + 0.345 - 2.1 * ax) / 2.33
+            cloth *= 0.35
+            blend(cloth, np.array([0.72, 0.72, 0.74]), front * _within(opening))
+            cloth *= 1 - 0.6 * (front * _within(0.0026 - np.abs(opening)))[..., None]
+            tie = _within(0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2) - ax) * _within(-0.181 - y)
+            blend(cloth, other, front * tie)
         case "hoodie":
-            cloth[(y > -0.180)] *= 0.75
-            cords = front & (np.abs(ax - 0.028) < 0.002) & (y < -0.165) & (y > -0.275)
-            cloth[cords] = 0.75
+            cloth *= 1 - 0.25 * _within(y + 0.180)[..., None]
+            cords = _line(ax - 0.028, 0.002) * _within(-0.165 - y) * _within(y + 0.275)
+            blend(cloth, np.full(3, 0.75), front * cords)
     return cloth
+
+
+def _within(distance: Array) -> Array:
+    """Share inside an edge, by the distance from it in metres; as soft as texels can show."""
+    return smoothstep(-_SOFT, _SOFT, distance)
+
+
+def _line(distance: Array, half_width: float) -> Array:
+    """Share of a line that texels can show, as much in all as one of sharp edges."""
+    return half_width / _SOFT * np.exp(-0.785 * (distance / _SOFT) ** 2)

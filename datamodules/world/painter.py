@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datamodules.world.appearance import wrinkles
+from datamodules.world.footprint import filtered, filtered_region, octave
 from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
@@ -52,7 +53,8 @@ class Painter:
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
         self.uv = torch.from_numpy(mesh.uv).float()
-        self.atlas, self.lines = _paint(person, max(shape) <= 128)
+        pixel = float(np.linalg.norm(translation)) / float(matrix[0, 0])
+        self.atlas, self.lines = _paint(person, octave(pixel), 2 if max(shape) <= 128 else 1)
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
         self.light = torch.from_numpy(rotation @ setting.key_direction).float()
         self.key = torch.from_numpy(setting.key_colour).float()[:, None]
@@ -161,12 +163,12 @@ class Painter:
 
 
 @lru_cache(maxsize=4)
-def _paint(person: Person, half: bool) -> tuple[Tensor, Tensor]:
-    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person, at half the resolution for small pictures."""
+def _paint(person: Person, size: int, step: int) -> tuple[Tensor, Tensor]:
+    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person for pixels of a size, in steps of texels."""
     x, y, width, height = REGIONS["head"]
-    atlas = torch.from_numpy(person.atlas).float()
-    lines = torch.from_numpy(wrinkles(person.looks)[:, y : y + height, x : x + width]).float()
-    return (functional.avg_pool2d(atlas, 2), functional.avg_pool2d(lines, 2)) if half else (atlas, lines)
+    lines = wrinkles(person.looks)[:, y : y + height, x : x + width]
+    atlas = filtered(person.atlas.astype(np.float32), size, step)
+    return torch.from_numpy(atlas), torch.from_numpy(filtered_region(lines, "head", size, step))
 
 
 def _sampled(paints: list[Tensor], uv: Tensor, image: Tensor) -> Tensor:
