@@ -12,7 +12,6 @@ from datamodules.world.looks import Looks
 from datamodules.world.textures import blend
 
 SIZE = (192, 320)
-_SOFT = 0.0025  # half the width of edges, metres: about a texel
 
 
 @cache
@@ -66,31 +65,33 @@ def _pattern(cloth: Array, other: Array, x: Array, y: Array, z: Array, garment: 
     ax, front = np.abs(x), _within(z)
     match garment:
         case "stripes":
-            blend(cloth, other, smoothstep(-260 * _SOFT, 260 * _SOFT, np.sin(y * 260) - 0.1))
+            blend(cloth, other, _within(np.sin(y * 260) - 0.1))
         case "shirt":
-            collar = _within((y + 0.214 - 1.5 * ax) / 1.8) * _within(y + 0.200)
+            collar = _within(y + 0.214 - 1.5 * ax) * _within(y + 0.200)
             cloth *= 1 + 0.25 * (collar * front)[..., None]
-            cloth *= 1 - 0.4 * (front * _line(ax, 0.0012))[..., None]
+            cloth *= 1 - 0.4 * (front * _band(x, 0.0012))[..., None]
             blend(cloth, np.full(3, 0.7), front * _within(0.0035 - np.hypot(x - 0.004, (y % 0.05) - 0.025)))
         case "suit":
-            opening = (y + 0.345 - 2.1 * ax) / 2.33
+            opening = y + 0.345 - 2.1 * ax
             cloth *= 0.35
             blend(cloth, np.array([0.72, 0.72, 0.74]), front * _within(opening))
-            cloth *= 1 - 0.6 * (front * _within(0.0026 - np.abs(opening)))[..., None]
+            cloth *= 1 - 0.6 * (front * _band(opening, 0.006))[..., None]
             tie = _within(0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2) - ax) * _within(-0.181 - y)
             blend(cloth, other, front * tie)
         case "hoodie":
             cloth *= 1 - 0.25 * _within(y + 0.180)[..., None]
-            cords = _line(ax - 0.028, 0.002) * _within(-0.165 - y) * _within(y + 0.275)
+            cords = _band(ax - 0.028, 0.002) * _within(-0.165 - y) * _within(y + 0.275)
             blend(cloth, np.full(3, 0.75), front * cords)
     return cloth
 
 
 def _within(distance: Array) -> Array:
-    """Share inside an edge, by the distance from it in metres; as soft as texels can show."""
-    return smoothstep(-_SOFT, _SOFT, distance)
+    """Share of the texels inside an edge, by a distance from it; as soft as texels can show it."""
+    down, across = np.gradient(distance)
+    soft = 0.75 * (np.abs(down) + np.abs(across)) + 1e-9
+    return smoothstep(-soft, soft, distance)
 
 
-def _line(distance: Array, half_width: float) -> Array:
-    """Share of a line that texels can show, as much in all as one of sharp edges."""
-    return half_width / _SOFT * np.exp(-0.785 * (distance / _SOFT) ** 2)
+def _band(distance: Array, half_width: float) -> Array:
+    """Share of the texels inside a line."""
+    return _within(half_width - distance) * _within(half_width + distance)
