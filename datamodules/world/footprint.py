@@ -61,7 +61,7 @@ def filtered_region(piece: Texels, name: str, size: int, step: int) -> Texels:
 def _filters(name: str, size: int, step: int) -> tuple[csr_array, csr_array]:
     """What blurs and thins the columns and the rows of a region."""
     pixel = 2 ** (size / 2)
-    return _gaussians(pixel / _texels(name)[0], step), _gaussians(pixel / _texels(name)[1], step)
+    return _gaussians(pixel / texel_sizes(name)[0], step), _gaussians(pixel / texel_sizes(name)[1], step)
 
 
 def _gaussians(reach: Array, step: int) -> csr_array:
@@ -75,8 +75,8 @@ def _gaussians(reach: Array, step: int) -> csr_array:
 
 
 @cache
-def _texels(name: str) -> tuple[Array, Array]:
-    """Metres that the texels of a region's columns and rows cover, as a rule, on the neutral mesh."""
+def texel_sizes(name: str) -> tuple[Array, Array]:
+    """Metres that the texels of a region's columns ``W`` and rows ``H`` cover, as a rule, on the neutral mesh."""
     x, y, width, height = REGIONS[name]
     if name not in _SHOWN_BY:
         return np.full(width, np.inf), np.full(height, np.inf)

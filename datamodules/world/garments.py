@@ -39,7 +39,7 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     cloth *= (1 + 0.08 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
     depth = _neckline(x, y, z, looks.garment)
     skin = _within(depth)[..., None]
-    seam = np.exp(-0.5 * ((depth + 0.005) / 0.0022) ** 2)[..., None] * (z > -0.2)[..., None]
+    seam = np.exp(-0.5 * ((depth + 0.005) / 0.003) ** 2)[..., None] * (z > -0.2)[..., None]
     shaded = 0.30 * smoothstep(-0.175, -0.135, y) + 0.20 * np.exp(-0.5 * (depth / 0.008) ** 2)  # as the head's neck is
     neck = looks.skin * (1 - shaded)[..., None]
     colour = skin * neck + (1 - skin) * cloth * (1 - 0.35 * seam)
