@@ -70,7 +70,7 @@ def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
     """Strands from the crown down."""
     shape = _size("hair")
     curly = looks.hair_style == "curly"
-    strands = noise(shape, (2.0, 1.6) if curly else (22, 0.7), rng) + 0.8 * noise(
+    strands = noise(shape, (2.0, 1.6) if curly else (22, 0.9), rng) + 0.8 * noise(
         shape, (3, 3) if curly else (40, 2.2), rng
     )
     bright = np.clip(1 + (0.18 if curly else 0.30) * strands, 0.25, 2.2)

@@ -9,6 +9,7 @@ from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.headwear import paint_costume
 from datamodules.world.looks import Looks
+from datamodules.world.textures import blend
 
 SIZE = (192, 320)
 
@@ -29,16 +30,16 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     """Fabric with its weave and folds, skin inside the neckline; ``H W 5`` like every painter."""
     x, y, z = _map()
     main, other = looks.garment_colours
-    weave = gaussian_filter(rng.standard_normal(SIZE), 0.6)
+    weave = gaussian_filter(rng.standard_normal(SIZE), 1.0)
     folds = gaussian_filter(rng.standard_normal(SIZE), (14, 7), mode="wrap")
     cloth = np.broadcast_to(main, (*SIZE, 3)).copy()
     cloth = _pattern(cloth, other, x, y, z, looks.garment)
     if looks.garment in ("petals", "fleece", "coat", "robe"):
         cloth = paint_costume(looks.garment, cloth, x, y, z, rng)
-    cloth *= (1 + 0.10 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
+    cloth *= (1 + 0.08 * weave / weave.std() + 0.10 * folds / folds.std())[..., None]
     depth = _neckline(x, y, z, looks.garment)
-    skin = smoothstep(-0.001, 0.001, depth)[..., None]
-    seam = np.exp(-0.5 * ((depth + 0.005) / 0.0022) ** 2)[..., None] * (z > -0.2)[..., None]
+    skin = _within(depth)[..., None]
+    seam = np.exp(-0.5 * ((depth + 0.005) / 0.003) ** 2)[..., None] * (z > -0.2)[..., None]
     shaded = 0.30 * smoothstep(-0.175, -0.135, y) + 0.20 * np.exp(-0.5 * (depth / 0.008) ** 2)  # as the head's neck is
     neck = looks.skin * (1 - shaded)[..., None]
     colour = skin * neck + (1 - skin) * cloth * (1 - 0.35 * seam)
@@ -61,25 +62,36 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
 
 
 def _pattern(cloth: Array, other: Array, x: Array, y: Array, z: Array, garment: str) -> Array:
-    ax, front = np.abs(x), z > 0
+    ax, front = np.abs(x), _within(z)
     match garment:
         case "stripes":
-            cloth[np.sin(y * 260) > 0.1] = other
+            blend(cloth, other, _within(np.sin(y * 260) - 0.1))
         case "shirt":
-            collar = (y + 0.184 - 1.5 * ax > -0.030) & (y > -0.200)
-            cloth[collar & front] *= 1.25
-            cloth[front & (ax < 0.0012)] *= 0.6
-            buttons = front & (np.hypot(x - 0.004, (y % 0.05) - 0.025) < 0.0035)
-            cloth[buttons] = 0.7
+            collar = _within(y + 0.214 - 1.5 * ax) * _within(y + 0.200)
+            cloth *= 1 + 0.25 * (collar * front)[..., None]
+            cloth *= 1 - 0.4 * (front * _band(x, 0.0012))[..., None]
+            blend(cloth, np.full(3, 0.7), front * _within(0.0035 - np.hypot(x - 0.004, (y % 0.05) - 0.025)))
         case "suit":
-            opening = (y + 0.345 - 2.1 * ax > 0) & front
-            cloth[:] = cloth * 0.35
-            cloth[opening] = (0.72, 0.72, 0.74)
-            lapel = np.abs(y + 0.345 - 2.1 * ax) < 0.006
-            cloth[lapel & front] *= 0.4
-            cloth[front & (ax < 0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2)) & (y < -0.181)] = other
+            opening = y + 0.345 - 2.1 * ax
+            cloth *= 0.35
+            blend(cloth, np.array([0.72, 0.72, 0.74]), front * _within(opening))
+            cloth *= 1 - 0.6 * (front * _band(opening, 0.006))[..., None]
+            tie = _within(0.012 + 0.06 * np.clip(-0.196 - y, 0, 0.2) - ax) * _within(-0.181 - y)
+            blend(cloth, other, front * tie)
         case "hoodie":
-            cloth[(y > -0.180)] *= 0.75
-            cords = front & (np.abs(ax - 0.028) < 0.002) & (y < -0.165) & (y > -0.275)
-            cloth[cords] = 0.75
+            cloth *= 1 - 0.25 * _within(y + 0.180)[..., None]
+            cords = _band(ax - 0.028, 0.002) * _within(-0.165 - y) * _within(y + 0.275)
+            blend(cloth, np.full(3, 0.75), front * cords)
     return cloth
+
+
+def _within(distance: Array) -> Array:
+    """Share of the texels inside an edge, by a distance from it; as soft as texels can show it."""
+    down, across = np.gradient(distance)
+    soft = 0.75 * (np.abs(down) + np.abs(across)) + 1e-9
+    return smoothstep(-soft, soft, distance)
+
+
+def _band(distance: Array, half_width: float) -> Array:
+    """Share of the texels inside a line."""
+    return _within(half_width - distance) * _within(half_width + distance)

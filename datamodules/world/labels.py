@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.world.geometry import Array
+from datamodules.world.skin import MOUTH_LINE, beard_edge, brow_line, lip_edges
 from datamodules.world.template import ATLAS, REGIONS, Template, template
 from models.rendering import rasteriser
 
@@ -106,20 +107,15 @@ def classify(face_class: Tensor, painted: Tensor, skin: Tensor) -> Tensor:
 def _regions(x: Array, y: Array, z: Array, bearded: bool) -> dict[str, NDArray[np.bool_]]:
     """Texels of the features by neutral position, metres; later ones lie over earlier ones. They follow the paint."""
     across, front = np.abs(x), z > 0.02
-    along = (across - 0.0125) / 0.0385
-    middle = 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
+    along, middle = brow_line(x)
     brow = (np.abs(y - middle) < 0.0042 - 0.0022 * np.clip(along, 0, 1)) & (along > 0.02) & (along < 0.97) & front
-    span = np.clip(1 - (across / 0.0278) ** 2, 0, None)
-    bow = 0.0080 + 0.0013 * np.exp(-0.5 * ((across - 0.006) / 0.004) ** 2)
-    bow -= 0.0012 * np.exp(-0.5 * (across / 0.003) ** 2)
-    above = y + 0.0685
-    lips = (above < bow * span**0.75) & (above > -0.0112 * span**0.6) & (span > 0) & front
-    edge = -0.0605 + 0.40 * np.clip(across - 0.030, 0, None) ** 0.8
+    upper, lower = lip_edges(x)
+    lips = (y < upper) & (y > lower) & front
     moustache = (np.abs(y + 0.0555) < 0.004) & (across < 0.024)
-    beard = bearded & (z > -0.005) & (y > -0.145) & ((y < edge) & (z > 0.003) | moustache & front)
+    beard = bearded & (z > -0.005) & (y > -0.145) & ((y < beard_edge(x)) & (z > 0.003) | moustache & front)
     nose = (across < np.interp(y, _NOSE[:, 0], _NOSE[:, 1], left=0, right=0)) & (z > 0.05)
     return {
         "neck": y < np.interp(z, _NECK[:, 0], _NECK[:, 1]), "beard": beard, "nose": nose,
         "right_brow": brow & (x < 0), "left_brow": brow & (x > 0),
-        "top_lip": lips & (above > 0), "bottom_lip": lips & (above <= 0),
+        "top_lip": lips & (y > MOUTH_LINE), "bottom_lip": lips & (y <= MOUTH_LINE),
     }  # fmt: skip

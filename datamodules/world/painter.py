@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datamodules.world.appearance import wrinkles
+from datamodules.world.footprint import filtered, filtered_region, octave
 from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
+from datamodules.world.skin import wrinkle_maps
 from datamodules.world.template import ATLAS, REGIONS, template
 from models.rendering import camera, shading
 from models.rendering.fragments import Fragments, fragments
@@ -52,7 +53,7 @@ class Painter:
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
         self.uv = torch.from_numpy(mesh.uv).float()
-        self.atlas, self.lines = _paint(person, max(shape) <= 128)
+        self.pixel = float(np.linalg.norm(translation)) / float(matrix[0, 0])  # metres, at the head
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
         self.light = torch.from_numpy(rotation @ setting.key_direction).float()
         self.key = torch.from_numpy(setting.key_colour).float()[:, None]
@@ -69,8 +70,9 @@ class Painter:
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
-        normals, paints = shading.vertex_normals(vertices, self.faces), self._paints(creases)
-        found = self._maps(vertices, normals, paints) if set(MAPS) & set(outputs) else {}
+        normals, paints = shading.vertex_normals(vertices, self.faces), self._paints(creases, _FINE)
+        broad = self._paints(creases, 1) if "albedo" in outputs else paints
+        found = self._maps(vertices, normals, paints, broad) if set(MAPS) & set(outputs) else {}
         if "image" in outputs:
             found["image"] = self._pictures(vertices, normals, paints, number)
         return {name: found[name] for name in outputs if name in found}
@@ -93,19 +95,18 @@ class Painter:
         behind = self.background[number] if len(self.background) > 1 else self.background
         return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
 
-    def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor]) -> dict[str, Tensor]:
-        """All of `MAPS` at the exact pixel centres, from one visibility pass."""
+    def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], broad: list[Tensor]) -> dict[str, Tensor]:
+        """All of `MAPS` at the exact pixel centres, from one visibility pass; the albedo shows the ``broad`` paint."""
         seen = self._visible(vertices, 1)
         normals, uv = self._surface(normals, seen)
-        texels = _sampled(paints, uv, seen.image)
-        skin = texels[4] > 0.5
+        skin, albedo = _sampled(paints, uv, seen.image)[4] > 0.5, _sampled(broad, uv, seen.image)[:3]
         parts = classify(self.face_class.index_select(0, seen.face), self._painted_class(uv), skin)
-        values = seen.dense(torch.cat([seen.depth[None], normals, uv, texels[:3]]))
-        depth, normal_map, uv_map, albedo = values.split((1, 3, 2, 3), 1)
+        values = seen.dense(torch.cat([seen.depth[None], normals, uv, albedo]))
+        depth, normal_map, uv_map, albedo_map = values.split((1, 3, 2, 3), 1)
         masks = seen.dense(torch.stack([skin.to(torch.uint8), parts]))
         return {
             "depth": depth, "valid": depth > 0, "skin": masks[:, :1] > 0, "parts": masks[:, 1:],
-            "normals": normal_map, "uv": uv_map, "albedo": albedo,
+            "normals": normal_map, "uv": uv_map, "albedo": albedo_map,
         }  # fmt: skip
 
     def _visible(self, vertices: Tensor, factor: int) -> Fragments:
@@ -128,16 +129,20 @@ class Painter:
         y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
         return torch.stack([x, y, seen.depth])
 
-    def _paints(self, creases: Tensor) -> list[Tensor]:
-        """The atlas ``5 S S`` of every frame, its head darkened by the wrinkles of the frame's expression."""
-        step = ATLAS // self.atlas.shape[-1]
+    def _paints(self, creases: Tensor, factor: int) -> list[Tensor]:
+        """The atlas ``5 S S`` of every frame, its head darkened by the wrinkles of the frame's expression.
+
+        It is as fine as samples at ``factor`` times the resolution hold: what is averaged later may be finer.
+        """
+        step = 2 if max(self.shape) <= 128 else 1
+        atlas, lines = _paint(self.person, octave(self.pixel / factor), step)
         x, y, width, height = (edge // step for edge in REGIONS["head"])
         paints = []
         for strengths in creases:
-            shade = torch.ones_like(self.lines[0])
-            for strength, line in zip(strengths, self.lines, strict=True):
+            shade = torch.ones_like(lines[0])
+            for strength, line in zip(strengths, lines, strict=True):
                 shade -= strength * line
-            paint = self.atlas.clone()
+            paint = atlas.clone()
             paint[:3, y : y + height, x : x + width] *= shade
             paints.append(paint)
         return paints
@@ -160,13 +165,12 @@ class Painter:
         return paint * (ambient + diffuse) + shine * self.key + rim * ambient
 
 
-@lru_cache(maxsize=4)
-def _paint(person: Person, half: bool) -> tuple[Tensor, Tensor]:
-    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person, at half the resolution for small pictures."""
-    x, y, width, height = REGIONS["head"]
-    atlas = torch.from_numpy(person.atlas).float()
-    lines = torch.from_numpy(wrinkles(person.looks)[:, y : y + height, x : x + width]).float()
-    return (functional.avg_pool2d(atlas, 2), functional.avg_pool2d(lines, 2)) if half else (atlas, lines)
+@lru_cache(maxsize=8)
+def _paint(person: Person, size: int, step: int) -> tuple[Tensor, Tensor]:
+    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person for pixels of a size, in steps of texels."""
+    lines = wrinkle_maps(person.looks).astype(np.float32)
+    atlas = filtered(person.atlas.astype(np.float32), size, step)
+    return torch.from_numpy(atlas), torch.from_numpy(filtered_region(lines, "head", size, step))
 
 
 def _sampled(paints: list[Tensor], uv: Tensor, image: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from datamodules.world.seeds import generator
 from datamodules.world.textures import blend, noise, texel_grid
 
 SIZE = (320, 320)
+MOUTH_LINE = -0.0685  # where the lips meet, metres
 WRINKLES = (
     "forehead", "glabella", "crow_right", "crow_left", "fold_right", "fold_left", "nose", "chin",
 )  # fmt: skip
@@ -160,13 +161,18 @@ def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
 def _lip_shape() -> tuple[Array, Array, Array]:
     """Where the lips are, how bright each is, and the line between them."""
     x, y = head_map()[:2]
-    line, ax = -0.0685, np.abs(x)
+    upper, lower = lip_edges(x)
+    share = smoothstep(-0.0006, 0.0008, upper - y) * smoothstep(-0.0006, 0.0010, y - lower) * (upper > lower)
+    seam = np.exp(-0.5 * ((y - MOUTH_LINE) / 0.0011) ** 2) * (np.abs(x) < 0.0285)
+    return share * _front(), np.where(y > MOUTH_LINE, 0.86, 1.0), seam * _front()
+
+
+def lip_edges(x: Array) -> tuple[Array, Array]:
+    """Heights of the upper lip's upper and the lower lip's lower edge, metres; both `MOUTH_LINE` beyond the corners."""
+    ax = np.abs(x)
     span = np.clip(1 - (ax / 0.0278) ** 2, 0, None)
     bow = 0.0080 + 0.0013 * np.exp(-0.5 * ((ax - 0.006) / 0.004) ** 2) - 0.0012 * np.exp(-0.5 * (ax / 0.003) ** 2)
-    upper, lower = line + bow * span**0.75, line - 0.0112 * span**0.6
-    share = smoothstep(-0.0006, 0.0008, upper - y) * smoothstep(-0.0006, 0.0010, y - lower) * (span > 0)
-    seam = np.exp(-0.5 * ((y - line) / 0.0011) ** 2) * (ax < 0.0285)
-    return share * _front(), np.where(y > line, 0.86, 1.0), seam * _front()
+    return MOUTH_LINE + bow * span**0.75, MOUTH_LINE - 0.0112 * span**0.6
 
 
 def _paint_lids(canvas: Array, looks: Looks) -> None:
@@ -193,14 +199,19 @@ def _lid_shape() -> tuple[Array, Array, Array, Array]:
 def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
     thickness = looks.share("brow_thickness")
-    along = (np.abs(x) - 0.0125) / 0.0385
-    middle = 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
+    along, middle = brow_line(x)
     width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.75 + 0.55 * thickness)
     hairs = 0.92 + 0.12 * noise(SIZE, (0.8, 1.0), rng)
     share = (
         np.exp(-(np.abs((y - middle) / width) ** 3)) * smoothstep(-0.06, 0.10, along) * smoothstep(1.04, 0.85, along)
     )
     blend(canvas, looks.brows, share * hairs * _front() * (0.75 + 0.20 * thickness))
+
+
+def brow_line(x: Array) -> tuple[Array, Array]:
+    """How far along a brow a point is, 0 at its inner and 1 at its outer end, and the height of its middle, metres."""
+    along = (np.abs(x) - 0.0125) / 0.0385
+    return along, 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
 
 
 def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
@@ -213,10 +224,14 @@ def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
 @cache
 def _beard_shape() -> Array:
     x, y, z = head_map()[:3]
-    edge = -0.060 + 0.40 * np.clip(np.abs(x) - 0.030, 0, None) ** 0.8
-    cheeks = smoothstep(0.009, -0.008, y - edge) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
+    cheeks = smoothstep(0.009, -0.008, y - beard_edge(x)) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
     lip = pair(x, y, 0.012, -0.0555, 0.013, 0.0038) * 1.2
     return np.clip(np.maximum(cheeks * (1 - 0.4 * bump(x, y, 0, -0.060, 0.010, 0.018)), lip) * (z > -0.005), 0, 1)
+
+
+def beard_edge(x: Array) -> Array:
+    """Height of the beard's upper edge on the cheeks, metres."""
+    return -0.060 + 0.40 * np.clip(np.abs(x) - 0.030, 0, None) ** 0.8
 
 
 def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:

@@ -11,12 +11,13 @@ from torch import Tensor
 from datamodules.world.appearance import wrinkle_weights, wrinkles
 from datamodules.world.correspondence import mean_texture, optical_flow, unwrap
 from datamodules.world.expression import NAMES
+from datamodules.world.footprint import filtered, octave, texel_sizes
 from datamodules.world.labels import CLASSES, chart
-from datamodules.world.motion import Moment
+from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
 from datamodules.world.scene import OUTPUTS, Camera, Frames, render
 from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import template
+from datamodules.world.template import ATLAS, REGIONS, Detail, template
 from models.rendering import camera as pinhole
 from models.rendering.shading import sample_image
 
@@ -110,7 +111,9 @@ def test_normals_are_unit_and_those_of_the_depth(frames: Frames):
 
 
 def test_the_albedo_is_the_paint_at_the_uv_darkened_by_the_wrinkles_of_the_expression(person: Person, frames: Frames):
-    atlas, lines = torch.from_numpy(person.atlas[:3]).float(), torch.from_numpy(wrinkles(person.looks))
+    pixel = octave(0.9 / (2.2 * SIZE))  # as fine as pixels can show it
+    atlas = torch.from_numpy(filtered(person.atlas[:3].astype(np.float32), pixel, 1))
+    lines = torch.from_numpy(filtered(wrinkles(person.looks), pixel, 1))
     strengths = torch.from_numpy(np.stack([wrinkle_weights(m.expression) for m in MOMENTS])).float()
     shade = 1 - torch.einsum("bw,whv->bhv", strengths, lines)[:, None]
     assert torch.allclose(frames.albedo, sample_image(atlas * shade, frames.uv) * frames.valid, atol=1e-5)
@@ -119,22 +122,65 @@ def test_the_albedo_is_the_paint_at_the_uv_darkened_by_the_wrinkles_of_the_expre
     assert not darkened[0].any()
 
 
-@pytest.mark.parametrize("paint", ["smooth", "own"])
-def test_albedo_warped_by_the_flow_is_that_of_the_other_frame(person: Person, setting: Setting, paint: str):
-    """The own paint is finer than pixels: sampled from a picture four times as dense it loses nothing either."""
+def still(moments: list[Moment]) -> list[Moment]:
+    """The same poses with the last one's expression: wrinkles are no matter of motion."""
+    return [replace(m, expression=moments[-1].expression) for m in moments]
+
+
+def warped_albedo(person: Person, setting: Setting, moments: list[Moment], camera: Camera | None, dense: int) -> float:
+    """PSNR of the last moment's albedo, drawn ``dense`` times as large, warped to the others', where both are seen."""
+    count = len(moments) - 1
+    b = render(person, setting, moments[:-1], SIZE, ("albedo", "vertices"), camera)
+    a = render(person, setting, moments[-1:] * count, SIZE, ("vertices",), camera)
+    source = render(person, setting, moments[-1:] * count, SIZE * dense, ("albedo",), camera)
+    flow, visible = optical_flow(b, a)
+    assert visible.float().mean() > 0.2
+    assert flow.abs().amax() > 10
+    grid = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy"))
+    warped = sample_image(source.albedo, (grid + flow + 0.5) / SIZE)
+    return min(psnr(warped[[n]], b.albedo[[n]], visible[[n]]) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("number", "detail"), [(1, "light"), (2, "light"), (3, "full"), (6, "light"), (8, "light"), (11, "light")]
+)
+def test_albedo_warped_by_the_flow_is_that_of_the_other_frame(number: int, detail: Detail, setting: Setting):
+    """People in suits, of long fair and of curly hair; in plain moments, and in those of clips by the clips' camera."""
+    who = make_person(np.random.SeedSequence(number), detail)
+    assert warped_albedo(who, setting, still(MOMENTS), AHEAD, 1) > 40
+    face = float(np.ptp(who.rest[template(detail).landmarks, 1]))
+    place = make_setting(np.random.SeedSequence(100 + number), SIZE, face)
+    motion = Motion(np.random.SeedSequence(200 + number), 5.0)
+    assert warped_albedo(who, place, [motion(0.3), motion(1.7), motion(4.1)], None, 1) > 40
+
+
+@pytest.mark.parametrize("paint", ["smooth", "dense"])
+def test_what_the_warped_albedo_lacks_is_between_the_pixels(person: Person, setting: Setting, paint: str):
+    """Of smooth paint, or sampled from a picture four times as dense, hardly anything is lost."""
     if paint == "smooth":
         blurred = torch.nn.functional.avg_pool2d(torch.from_numpy(person.atlas), 9, 1, 4, count_include_pad=False)
         person = replace(person, atlas=blurred.numpy())
-    still = [replace(m, expression=MOMENTS[2].expression) for m in MOMENTS]  # wrinkles are no matter of motion
-    b = render(person, setting, still[:2], SIZE, ("albedo", "vertices"), AHEAD)
-    a = render(person, setting, [MOMENTS[2]] * 2, SIZE, ("vertices",), AHEAD)
-    source = render(person, setting, [MOMENTS[2]] * 2, SIZE * (1 if paint == "smooth" else 4), ("albedo",), AHEAD)
-    flow, visible = optical_flow(b, a)
-    assert visible.float().mean() > 0.2
-    assert flow.abs().amax() > 15
-    grid = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy"))
-    warped = sample_image(source.albedo, (grid + flow + 0.5) / SIZE)
-    assert psnr(warped, b.albedo, visible) > 40
+    assert warped_albedo(person, setting, still(MOMENTS), AHEAD, 4 if paint == "dense" else 1) > 44
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_paint_keeps_what_pixels_hold_and_loses_what_they_do_not(axis: int):
+    """Waves on the torso pass by the Gaussian's own transfer function; what is even stays as it is."""
+    x, y, width, height = REGIONS["torso"]
+    even = np.random.default_rng(0).random((2, 1, 1)).astype(np.float32) * np.ones((2, ATLAS, ATLAS), np.float32)
+    assert np.allclose(filtered(even, octave(0.005), 1), even, atol=1e-5)
+    wave = np.zeros((1, ATLAS, ATLAS), np.float32)
+    texels = np.arange(width if axis == 2 else height)
+    line = np.cos(2 * np.pi * texels / 6)
+    wave[:, y : y + height, x : x + width] = line if axis == 2 else line[:, None]
+    sizes = texel_sizes("torso")[axis == 1]
+    for number in (-18, -16, -14):
+        passed = filtered(wave, number, 1)[0, y : y + height, x : x + width]
+        passed = passed[height // 2] if axis == 2 else passed[:, width // 2]
+        variance = np.clip((0.6 * 2 ** (number / 2) / sizes) ** 2 - 0.25, 0.01, None)
+        expected = line * np.exp(-2 * (np.pi / 6) ** 2 * variance)
+        inner = slice(len(line) // 4, -len(line) // 4)
+        assert np.abs(passed - expected)[inner].max() < 0.06  # taps of a narrow Gaussian are few
 
 
 def test_flow_there_and_back_is_none(frames: Frames):
