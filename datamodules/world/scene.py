@@ -132,7 +132,7 @@ def render(
         mesh,
         shape,
         **_drawn(painter, vertices, creases, outputs),
-        **_pointed(vertices, matrix, mesh, shape, outputs),
+        **_pointed(vertices, matrix, mesh, shape, outputs, backend),
     )
 
 
@@ -153,7 +153,7 @@ def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequenc
 
 
 def _pointed(
-    vertices: Tensor, matrix: Tensor, mesh: Template, shape: tuple[int, int], outputs: Sequence[str]
+    vertices: Tensor, matrix: Tensor, mesh: Template, shape: tuple[int, int], outputs: Sequence[str], backend: Backend
 ) -> dict[str, Tensor]:
     """The outputs that belong to vertices rather than to pixels."""
     flat = pinhole.project(vertices, matrix[None])
@@ -161,5 +161,5 @@ def _pointed(
     if "contour" in outputs:
         found["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
     if "visible" in outputs:
-        found["visible"] = landmarks_seen(flat, mesh, shape)
+        found["visible"] = landmarks_seen(flat, mesh, shape, backend)
     return found

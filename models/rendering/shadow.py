@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.rendering.shading import turned
-from models.rendering.visibility import Backend, z_buffer
+from models.rendering.visibility import Backend, use_numba, z_buffer
 
 _FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
 _TAPS = (-1.5, 0.0, 1.5)
@@ -35,7 +35,7 @@ def shadow_share(
         centre: ``3`` middle of the region that is covered; outside of it nothing is shaded.
         radius: Half the side of that region in metres.
         resolution: Texels along its side.
-        backend: Of the depth map's visibility.
+        backend: "torch", "numba" (CPU tensors only) or "auto"; they give the same result.
 
     Returns:
         ``N``.
@@ -46,8 +46,18 @@ def shadow_share(
     batch, count = vertices.shape[:2]
     casters = _to_light(vertices.reshape(-1, 3).T, axes, centre, scale, resolution).T.reshape(batch, count, 3)
     _, depth = z_buffer(casters, faces, resolution, resolution, cull=True, backend=backend)
+    seen = _to_light(points, axes, centre, scale, resolution)
+    if use_numba(backend, points.device):
+        from models.rendering import compiled
+
+        return compiled.shadow_taps(depth, image, seen, _TAPS)
+    return _shadow_taps(depth, image, seen)
+
+
+def _shadow_taps(depth: Tensor, image: Tensor, points: Tensor) -> Tensor:
+    """The share ``N`` of the texels around points ``3 N`` (x texels, y texels, metres) that are nearer than they."""
+    resolution, (x, y, z) = depth.shape[-1], points
     depth = functional.pad(depth, (_MARGIN,) * 4, value=torch.inf).reshape(-1)
-    x, y, z = _to_light(points, axes, centre, scale, resolution)
     side = resolution + 2 * _MARGIN
     columns = [(x + tap).round().clamp(-_MARGIN, resolution + _MARGIN - 1).long() for tap in _TAPS]
     start = image * (side * side) + _MARGIN * (side + 1)
