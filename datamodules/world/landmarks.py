@@ -1,5 +1,7 @@
 """What a picture shows of the 68 landmarks: which are seen, and where the jaw's visible contour runs."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -50,6 +52,7 @@ def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
     return torch.cat([torch.stack(jaw, 1), landmarks[:, JAW:]], 1)
 
 
+@lru_cache(maxsize=2)
 def _rows(mesh: Template) -> list[np.ndarray]:
     """For each landmark of the jaw the vertices of its row of the head from it to the middle of the face."""
     head = np.arange(len(mesh.position))[mesh.spans["head"]]

@@ -35,7 +35,7 @@ class Painter:
         rotation: World to camera, ``3 3``.
         translation: World to camera, ``3`` metres.
         shape: Height and width of the pictures in pixels.
-        backend: Of the visibility.
+        backend: What draws: "torch", "numba" or "auto".
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Painter:
             shade = torch.ones_like(self.lines[0])
             for strength, line in zip(strengths.tolist(), self.lines, strict=True):
                 if strength:
-                    shade -= strength * line
+                    shade.sub_(line, alpha=strength)
             paint = self.atlas.clone()
             paint[:3, y : y + height, x : x + width] *= shade
             paints.append(paint)

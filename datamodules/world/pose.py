@@ -22,6 +22,12 @@ def head_pose(moment: Moment) -> tuple[Array, Array]:
     return rotation, _PIVOT - rotation @ _PIVOT + moment.shift
 
 
+def head_poses(moments: Sequence[Moment]) -> tuple[Array, Array]:
+    """Rotations ``T 3 3`` and translations ``T 3`` of the head frame in the world, metres."""
+    rotation = _turns(np.stack([moment.angles for moment in moments]))
+    return rotation, _PIVOT - rotation @ _PIVOT + np.stack([moment.shift for moment in moments])
+
+
 def _turns(angles: Array) -> Array:
     return turn_y(-angles[..., 0]) @ turn_x(-angles[..., 1]) @ turn_z(angles[..., 2])
 

@@ -45,26 +45,26 @@ class Fragments:
         """
         table = attributes.reshape(-1, attributes.shape[-1])
         if use_numba(self.backend, table.device):
-            from models.rendering import compiled
+            from models.rendering import fragments_numba
 
-            return compiled.blend(table, self.corners, self.weights)
+            return fragments_numba.blend(table, self.corners, self.weights)
         return blend(table, self.corners, self.weights)
 
     def towards_eye(self, vectors: Tensor, front: int) -> Tensor:
         """Vectors ``3 N`` of unit length, turned over on the faces from number ``front`` on: those seen from within."""
         if use_numba(self.backend, vectors.device):
-            from models.rendering import compiled
+            from models.rendering import fragments_numba
 
-            return compiled.visible_normals(vectors, self.face, front)
+            return fragments_numba.visible_normals(vectors, self.face, front)
         vectors = unit(vectors)
         return torch.where(self.face >= front, -vectors, vectors)
 
     def dense(self, values: Tensor, empty: float = 0.0) -> Tensor:
         """Lays values ``C N`` out as images ``B C H W``; uncovered pixels hold ``empty``."""
         if use_numba(self.backend, values.device):
-            from models.rendering import compiled
+            from models.rendering import fragments_numba
 
-            return compiled.scatter_image(values, self.pixel, self.shape, empty)
+            return fragments_numba.scatter_image(values, self.pixel, self.shape, empty)
         return scatter_image(values, self.pixel, self.shape, empty)
 
 
@@ -81,9 +81,9 @@ def fragments(vertices: Tensor, faces: Tensor, index: Tensor, backend: Backend =
     """
     batch, height, width = index.shape
     if use_numba(backend, vertices.device):
-        from models.rendering import compiled
+        from models.rendering import fragments_numba
 
-        return Fragments(*compiled.resolve(vertices, faces, index), (batch, height, width), backend)
+        return Fragments(*fragments_numba.resolve(vertices, faces, index), (batch, height, width), backend)
     pixel = covered(index)
     face = index.reshape(-1).index_select(0, pixel).long()
     line = pixel.div(width, rounding_mode="floor")

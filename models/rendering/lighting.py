@@ -47,9 +47,9 @@ def lit(
     Reference: Ramamoorthi and Hanrahan (2001) for the light around, Green (2004) and Blinn (1977) for the distant one.
     """
     if use_numba(backend, normals.device):
-        from models.rendering import compiled
+        from models.rendering import lighting_numba
 
-        return compiled.lit(light, normals, points, texels, shadow)
+        return lighting_numba.lit(light, normals, points, texels, shadow)
     paint, gloss = texels[:3], texels[3].clamp(0, 1)
     view, direction, key = shading.unit(-points), light.direction[:, None], light.colour[:, None]
     visible = 1 - 0.9 * shadow
@@ -77,9 +77,9 @@ def averaged(
     Reference: Porter and Duff, Compositing Digital Images, SIGGRAPH 1984 (over).
     """
     if use_numba(backend, colours.device):
-        from models.rendering import compiled
+        from models.rendering import lighting_numba
 
-        return compiled.averaged(colours, pixel, shape, behind)
+        return lighting_numba.averaged(colours, pixel, shape, behind)
     covered = scatter_image(torch.cat([colours, torch.ones_like(colours[:1])]), pixel, shape)
     upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
     mean = (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4

@@ -27,9 +27,9 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float, backe
     Reference: Möller and Trumbore, Fast, Minimum Storage Ray/Triangle Intersection, 1997 (here on the screen).
     """
     if use_numba(backend, vertices.device):
-        from models.rendering import compiled
+        from models.rendering import occlusion_numba
 
-        return compiled.hidden(points, vertices, faces, margin)
+        return occlusion_numba.hidden(points, vertices, faces, margin)
     corners = corner_planes(vertices, faces)  # 3 3 F B
     x, y, z = corners
     low, high = torch.stack([x.amin(0), y.amin(0)]), torch.stack([x.amax(0), y.amax(0)])

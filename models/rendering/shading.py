@@ -40,9 +40,9 @@ def vertex_normals(vertices: Tensor, faces: Tensor, backend: Backend = "torch") 
     Reference: Gouraud, Continuous Shading of Curved Surfaces, IEEE ToC 1971.
     """
     if use_numba(backend, vertices.device):
-        from models.rendering import compiled
+        from models.rendering import fragments_numba
 
-        return compiled.vertex_normals(vertices, faces)
+        return fragments_numba.vertex_normals(vertices, faces)
     batch, count = vertices.shape[:2]
     (x0, x1, x2), (y0, y1, y2), (z0, z1, z2) = corner_planes(vertices, faces)
     x1, x2, y1, y2, z1, z2 = x1 - x0, x2 - x0, y1 - y0, y2 - y0, z1 - z0, z2 - z0

@@ -7,7 +7,7 @@ from torch.nn import functional
 from models.rendering.shading import turned
 from models.rendering.visibility import Backend, use_numba, z_buffer
 
-_FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
+FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
 _TAPS = (-1.5, 0.0, 1.5)
 _MARGIN = 4  # texels around the map that nothing shades
 
@@ -46,12 +46,11 @@ def shadow_share(
     batch, count = vertices.shape[:2]
     casters = _to_light(vertices.reshape(-1, 3).T, axes, centre, scale, resolution).T.reshape(batch, count, 3)
     _, depth = z_buffer(casters, faces, resolution, resolution, cull=True, backend=backend)
-    seen = _to_light(points, axes, centre, scale, resolution)
     if use_numba(backend, points.device):
-        from models.rendering import compiled
+        from models.rendering import occlusion_numba
 
-        return compiled.shadow_taps(depth, image, seen, _TAPS)
-    return _shadow_taps(depth, image, seen)
+        return occlusion_numba.shadow_taps(depth, image, points, axes, centre, scale, _TAPS)
+    return _shadow_taps(depth, image, _to_light(points, axes, centre, scale, resolution))
 
 
 def _shadow_taps(depth: Tensor, image: Tensor, points: Tensor) -> Tensor:
@@ -81,4 +80,4 @@ def _to_light(points: Tensor, axes: Tensor, centre: Tensor, scale: float, resolu
     """Points ``3 N`` as (x texels, y texels, metres along the rays)."""
     x, y, z = turned(points - centre[:, None], axes)
     middle = (resolution - 1) / 2
-    return torch.stack([x * scale + middle, y * scale + middle, z + _FAR_AWAY])
+    return torch.stack([x * scale + middle, y * scale + middle, z + FAR_AWAY])
