@@ -127,7 +127,7 @@ def render(
         pinhole.project(points, matrix[None])[..., :2],
         points,
         torch.from_numpy(turn @ rotations),
-        torch.from_numpy(shifts @ turn.T + eye.translation),
+        torch.from_numpy((turn @ shifts[..., None])[..., 0] + eye.translation),
         matrix,
         mesh,
         shape,
