@@ -83,7 +83,8 @@ def fragments(vertices: Tensor, faces: Tensor, index: Tensor, backend: Backend =
     if use_numba(backend, vertices.device):
         from models.rendering import fragments_numba
 
-        return Fragments(*fragments_numba.resolve(vertices, faces, index), (batch, height, width), backend)
+        pixel, image, x, y, face, corners, weights, depth = fragments_numba.resolve(vertices, faces, index)
+        return Fragments(pixel, image, x, y, face, corners, weights, depth, (batch, height, width), backend)
     pixel = covered(index)
     face = index.reshape(-1).index_select(0, pixel).long()
     line = pixel.div(width, rounding_mode="floor")

@@ -23,19 +23,19 @@ _BASIS = np.array([1.023326, 0.858086, 0.743125, 0.247708, 0.429043], np.float32
 
 def lit(light: Light, normals: Tensor, points: Tensor, texels: Tensor, shadow: Tensor) -> Tensor:
     """`lighting.lit`."""
-    fields = [field.contiguous().numpy() for field in (normals, points, texels, shadow)]
+    n, p, t, s = (field.contiguous().numpy() for field in (normals, points, texels, shadow))
     direction, colour, around, turn, wrap = (
         field.contiguous().numpy()
         for field in (light.direction, light.colour, light.around, light.to_world, light.wrap)
     )
     power, exponent = torch.empty(len(shadow)), torch.empty(len(shadow))
-    _highlight(*fields[:3], direction, power.numpy(), exponent.numpy())
+    _highlight(n, p, t, direction, power.numpy(), exponent.numpy())
     power.log_().mul_(exponent).exp_()
     linear, curve = torch.empty(3, len(shadow)), torch.empty(3, len(shadow))
     spread, shine = (1 + light.wrap) * (1 + light.wrap), np.float32(light.shine)
     basis = (_BASIS, (0.886227 * light.around[0]).numpy(), around)
     _light(
-        *fields, direction, colour, basis, turn, wrap, spread.numpy(), shine, power.numpy(), exponent.numpy(),
+        n, p, t, s, direction, colour, basis, turn, wrap, spread.numpy(), shine, power.numpy(), exponent.numpy(),
         linear.numpy(), curve.numpy(),
     )  # fmt: skip
     curve.log_().div_(2.4).exp_()
@@ -107,8 +107,7 @@ def averaged(colours: Tensor, pixel: Tensor, shape: tuple[int, int, int], behind
     samples = np.zeros((height, width, 4), np.float32)
     image = np.empty((batch, 3, height // 2, width // 2), np.float32)
     starts = np.searchsorted(pixel.numpy(), np.arange(batch + 1) * height * width)
-    fields = colours.contiguous().numpy(), pixel.numpy(), behind.contiguous().numpy()
-    _averaged(*fields, starts, samples, image)
+    _averaged(colours.contiguous().numpy(), pixel.numpy(), behind.contiguous().numpy(), starts, samples, image)
     return torch.from_numpy(image)
 
 
