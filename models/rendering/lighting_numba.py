@@ -61,7 +61,7 @@ def _highlight(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _light(
     normals: Array, points: Array, texels: Array, shadow: Array, direction: Array, colour: Array,
-    basis: tuple[Array, Array, Array], turn: Array, wrap: Array, spread: Array, shine: float, power: Array,
+    basis: tuple[Array, Array, Array], turn: Array, wrap: Array, spread: Array, shine: np.float32, power: Array,
     exponent: Array, linear: Array, curve: Array,
 ) -> None:  # fmt: skip
     factors, constant, around = basis
