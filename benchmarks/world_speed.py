@@ -35,7 +35,7 @@ STAGES = {
     "visibility": ("z_buffer",),
     "weights and normals": ("fragments", "vertex_normals", "_surface"),
     "paint": ("_paints", "_sampled"),
-    "light": ("_shade", "to_srgb"),
+    "light": ("lit", "averaged"),
     "shadow, with its visibility": ("shadow_share",),
     "landmarks": ("_pointed",),
 }
@@ -80,9 +80,9 @@ def stages(size: int, detail: Detail) -> dict[str, float]:
     """The share of the time of a sample with all outputs that each of `STAGES` takes, without numba."""
     torch.set_num_threads(1)
     person, setting, moments = scene(size, detail)
-    render(person, setting, moments, size, OUTPUTS)
+    render(person, setting, moments, size, OUTPUTS, backend="torch")
     with cProfile.Profile() as profile:
-        render(person, setting, moments, size, OUTPUTS)
+        render(person, setting, moments, size, OUTPUTS, backend="torch")
     timed = pstats.Stats(profile).get_stats_profile()
     spent = {name: timed.func_profiles[name].cumtime for names in STAGES.values() for name in names}
     return {stage: sum(spent[name] for name in names) / timed.total_tt for stage, names in STAGES.items()}

@@ -1,28 +1,32 @@
 """What a picture shows of the 68 landmarks: which are seen, and where the jaw's visible contour runs."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from datamodules.world.template import Template
 from models.rendering.occlusion import hidden
+from models.rendering.visibility import Backend
 
 JAW = 17
 _HIDES = 0.002  # metres: lips and lids that touch do not hide each other
 
 
-def landmarks_seen(flat: Tensor, mesh: Template, shape: tuple[int, int]) -> Tensor:
+def landmarks_seen(flat: Tensor, mesh: Template, shape: tuple[int, int], backend: Backend = "torch") -> Tensor:
     """Which landmarks ``B 68`` lie in the picture with nothing in front of them.
 
     Args:
         flat: ``B N 3`` vertices as (x pixels, y pixels, camera z in metres).
         mesh: Their topology.
         shape: Height and width of the picture in pixels.
+        backend: "torch", "numba" or "auto"; they give the same result.
     """
     points = flat[:, torch.from_numpy(mesh.landmarks)]
     x, y, z = points.unbind(-1)
     inside = (z > 0) & (x > -0.5) & (y > -0.5) & (x < shape[1] - 0.5) & (y < shape[0] - 0.5)
-    return inside & ~hidden(points, flat, torch.from_numpy(mesh.drawn), _HIDES)
+    return inside & ~hidden(points, flat, torch.from_numpy(mesh.drawn), _HIDES, backend)
 
 
 def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
@@ -48,6 +52,7 @@ def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
     return torch.cat([torch.stack(jaw, 1), landmarks[:, JAW:]], 1)
 
 
+@lru_cache(maxsize=2)
 def _rows(mesh: Template) -> list[np.ndarray]:
     """For each landmark of the jaw the vertices of its row of the head from it to the middle of the face."""
     head = np.arange(len(mesh.position))[mesh.spans["head"]]

@@ -16,6 +16,7 @@ from datamodules.world.skin import wrinkle_maps
 from datamodules.world.template import ATLAS, REGIONS, template
 from models.rendering import camera, shading
 from models.rendering.fragments import Fragments, fragments
+from models.rendering.lighting import Light, averaged, lit
 from models.rendering.shadow import shadow_share
 from models.rendering.visibility import Backend, z_buffer
 
@@ -35,7 +36,7 @@ class Painter:
         rotation: World to camera, ``3 3``.
         translation: World to camera, ``3`` metres.
         shape: Height and width of the pictures in pixels.
-        backend: Of the visibility.
+        backend: What draws: "torch", "numba" or "auto".
     """
 
     def __init__(
@@ -55,10 +56,14 @@ class Painter:
         self.uv = torch.from_numpy(mesh.uv).float()
         self.pixel = float(np.linalg.norm(translation)) / float(matrix[0, 0])  # metres, at the head
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
-        self.light = torch.from_numpy(rotation @ setting.key_direction).float()
-        self.key = torch.from_numpy(setting.key_colour).float()[:, None]
-        self.ambient = torch.from_numpy(setting.ambient).float()
-        self.to_world = torch.from_numpy(np.ascontiguousarray(rotation.T)).float()
+        self.light = Light(
+            torch.from_numpy(rotation @ setting.key_direction).float(),
+            torch.from_numpy(setting.key_colour).float(),
+            torch.from_numpy(setting.ambient).float(),
+            torch.from_numpy(np.ascontiguousarray(rotation.T)).float(),
+            _WRAP,
+            0.28 * person.looks.shine,
+        )
         self.centre = torch.from_numpy(translation).float()  # the head is never far from the world's origin
 
     def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Sequence[str]) -> dict[str, Tensor]:
@@ -70,7 +75,8 @@ class Painter:
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
-        normals, paints = shading.vertex_normals(vertices, self.faces), self._paints(creases, _FINE)
+        normals = shading.vertex_normals(vertices, self.faces, self.backend)
+        paints = self._paints(creases, _FINE)
         broad = self._paints(creases, 1) if "albedo" in outputs else paints
         found = self._maps(vertices, normals, paints, broad) if set(MAPS) & set(outputs) else {}
         if "image" in outputs:
@@ -82,18 +88,15 @@ class Painter:
         seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
         where = self._positions(seen, _FINE)
-        lifted = where + 0.0025 * normals + 0.004 * self.light[:, None]  # off the surface, or it shades itself
+        direction = self.light.direction
+        lifted = where + 0.0025 * normals + 0.004 * direction[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            lifted, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
+            lifted, seen.image, vertices, self.drawn, direction, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        texels = _sampled(paints, uv, seen.image)
-        colour = shading.to_srgb(self._shade(normals, shading.unit(-where), texels, shadow))
-        covered = seen.dense(torch.cat([colour, torch.ones_like(colour[:1])]))
-        upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
-        fine = (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4
+        colours = lit(self.light, normals, where, _sampled(paints, uv, seen.image), shadow, self.backend)
         behind = self.background[number] if len(self.background) > 1 else self.background
-        return (fine[:, :3] + (1 - fine[:, 3:]) * behind).clamp(0, 1)
+        return averaged(colours, seen.pixel, seen.shape, behind, self.backend)
 
     def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], broad: list[Tensor]) -> dict[str, Tensor]:
         """All of `MAPS` at the exact pixel centres, from one visibility pass; the albedo shows the ``broad`` paint."""
@@ -113,14 +116,13 @@ class Painter:
         points = camera.project(vertices, camera.rescaled(self.matrix, factor))
         height, width = (factor * side for side in self.shape)
         index, _ = z_buffer(points, self.drawn, height, width, cull=True, backend=self.backend)
-        return fragments(points, self.drawn, index)
+        return fragments(points, self.drawn, index, self.backend)
 
     def _surface(self, normals: Tensor, seen: Fragments) -> tuple[Tensor, Tensor]:
         """Unit normals ``3 N`` on the visible side and atlas coordinates ``2 N``, from normals ``B V 3``."""
         table = torch.cat([normals, self.uv.expand(len(normals), -1, -1)], 2)
         values = seen.interpolate(table)
-        normals = shading.unit(values[:3])
-        return torch.where(seen.face >= len(self.faces), -normals, normals), values[3:]
+        return seen.towards_eye(values[:3], len(self.faces)), values[3:]
 
     def _positions(self, seen: Fragments, factor: int) -> Tensor:
         """Camera-space points ``3 N`` in metres."""
@@ -140,8 +142,9 @@ class Painter:
         paints = []
         for strengths in creases:
             shade = torch.ones_like(lines[0])
-            for strength, line in zip(strengths, lines, strict=True):
-                shade -= strength * line
+            for strength, line in zip(strengths.tolist(), lines, strict=True):
+                if strength:
+                    shade.sub_(line, alpha=strength)
             paint = atlas.clone()
             paint[:3, y : y + height, x : x + width] *= shade
             paints.append(paint)
@@ -151,18 +154,6 @@ class Painter:
         classes = painted_classes(self.person.looks.beard > 0)
         column, row = (uv * ATLAS).long().clamp(0, ATLAS - 1)
         return classes.reshape(-1).index_select(0, row * ATLAS + column)
-
-    def _shade(self, normals: Tensor, view: Tensor, texels: Tensor, shadow: Tensor) -> Tensor:
-        """Linear light ``3 N`` from paint, gloss and the setting's light."""
-        paint, gloss = texels[:3], texels[3].clamp(0, 1)
-        light, lit = self.light[:, None], 1 - 0.9 * shadow
-        ambient = shading.harmonic_irradiance(shading.turned(normals, self.to_world), self.ambient)
-        diffuse = shading.wrapped_diffuse(shading.dot(normals, light), _WRAP) * self.key * lit
-        shine = shading.specular(normals, light, view, 10 + 190 * gloss * gloss * gloss)
-        shine = shine * (gloss * gloss) * (0.28 * self.person.looks.shine) * lit
-        grazing = 1 - shading.dot(normals, view).clamp(0, 1)
-        rim = 0.10 * (grazing * grazing) * (grazing * grazing) * gloss
-        return paint * (ambient + diffuse) + shine * self.key + rim * ambient
 
 
 @lru_cache(maxsize=8)

@@ -26,6 +26,7 @@ PERSON, SETTING, MOTION = 0, 1, 2
 _BACKGROUND = 3
 _PAIRS, _SELF_FRAMES, _CROSS_FRAMES = 9, 10, 11
 _STILL_SECONDS = 30.0  # a still is a moment of a motion as long as this
+_SMALL = 96  # pixels: up to this side frames show the light mesh, whose landmarks lie a fraction of a pixel off
 
 
 def content_hash(spec: dict[str, Any]) -> str:
@@ -201,6 +202,12 @@ def person_of(seed: int, split: str, person: int) -> Person:
 
 
 @lru_cache(maxsize=8)
+def _light(person: Person) -> Person:
+    """The same person on the light mesh; `make_person` would paint him once more."""
+    return replace(person, rest=person.rest[template("light").origin], detail="light")
+
+
+@lru_cache(maxsize=8)
 def setting_of(seed: int, split: str, person: int, index: int, size: int, still: int | None = None) -> Setting:
     """A clip's setting (or that of one still of it), kept for its frames."""
     face = np.ptp(person_of(seed, split, person).rest[template().landmarks, 1])
@@ -251,6 +258,7 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: 
     seen_by = frames[0] if spec.stills else None
     view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size, seen_by).rotation
     person = person_of(spec.seed, clip.split, clip.person)
+    person = _light(person) if spec.image_size <= _SMALL else person
     outputs = ("image", "depth", "skin") if truth else ("image",)
     codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
     return render(person, setting, moments, spec.image_size, outputs, view=view), codes

@@ -18,8 +18,14 @@ _FOLLOW = np.array([0.16, 0.06, 0.15])  # share of yaw, pitch, roll that the sho
 
 def head_pose(moment: Moment) -> tuple[Array, Array]:
     """Rotation ``3 3`` and translation ``3`` of the head frame in the world, metres."""
-    rotation = _turns(moment.angles)
-    return rotation, _PIVOT - rotation @ _PIVOT + moment.shift
+    rotations, shifts = head_poses([moment])
+    return rotations[0], shifts[0]
+
+
+def head_poses(moments: Sequence[Moment]) -> tuple[Array, Array]:
+    """Rotations ``T 3 3`` and translations ``T 3`` of the head frame in the world, metres."""
+    rotation = _turns(np.stack([moment.angles for moment in moments]))
+    return rotation, _PIVOT - rotation @ _PIVOT + np.stack([moment.shift for moment in moments])
 
 
 def _turns(angles: Array) -> Array:

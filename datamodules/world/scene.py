@@ -13,7 +13,7 @@ from datamodules.world.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.motion import Moment
 from datamodules.world.painter import MAPS, Painter
 from datamodules.world.person import Person
-from datamodules.world.pose import head_pose, pose_vertices
+from datamodules.world.pose import head_poses, pose_vertices
 from datamodules.world.setting import Setting
 from datamodules.world.template import Template, template
 from models.rendering import camera as pinhole
@@ -92,7 +92,7 @@ def render(
     outputs: Sequence[str] = ("image",),
     camera: Camera | None = None,
     view: Array | None = None,
-    backend: Backend = "torch",
+    backend: Backend = "auto",
 ) -> Frames:
     """Draws a person at several moments of one setting; no frame depends on the others.
 
@@ -105,7 +105,7 @@ def render(
         camera: Another camera; the setting's own if None.
         view: Rotation of the camera that the motion was seen by; the setting's own if None. Pose is what a camera sees
             (that is what pose estimators measure), so another's motion is shown from the other's side.
-        backend: Of the visibility: "torch", "numba" or "auto"; they give the same pictures.
+        backend: "torch", "numba", or "auto" (numba where it is installed); they give the same pictures to the bit.
 
     Raises:
         ValueError: An output is unknown.
@@ -120,19 +120,19 @@ def render(
     matrix = pinhole.intrinsics(torch.tensor([eye.focal]), *shape)[0]
     painter = Painter(person, setting, matrix, eye.rotation, eye.translation, shape, backend)
     creases = torch.from_numpy(np.stack([wrinkle_weights(moment.expression) for moment in moments])).float()
-    poses = [head_pose(moment) for moment in moments]
+    rotations, shifts = head_poses(moments)
     mesh = template(person.detail)
     points = vertices[:, torch.from_numpy(mesh.landmarks)]
     return Frames(
         pinhole.project(points, matrix[None])[..., :2],
         points,
-        torch.from_numpy(np.stack([turn @ rotation for rotation, _ in poses])),
-        torch.from_numpy(np.stack([turn @ shift + eye.translation for _, shift in poses])),
+        torch.from_numpy(turn @ rotations),
+        torch.from_numpy((turn @ shifts[..., None])[..., 0] + eye.translation),
         matrix,
         mesh,
         shape,
         **_drawn(painter, vertices, creases, outputs),
-        **_pointed(vertices, matrix, mesh, shape, outputs),
+        **_pointed(vertices, matrix, mesh, shape, outputs, backend),
     )
 
 
@@ -153,7 +153,7 @@ def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequenc
 
 
 def _pointed(
-    vertices: Tensor, matrix: Tensor, mesh: Template, shape: tuple[int, int], outputs: Sequence[str]
+    vertices: Tensor, matrix: Tensor, mesh: Template, shape: tuple[int, int], outputs: Sequence[str], backend: Backend
 ) -> dict[str, Tensor]:
     """The outputs that belong to vertices rather than to pixels."""
     flat = pinhole.project(vertices, matrix[None])
@@ -161,5 +161,5 @@ def _pointed(
     if "contour" in outputs:
         found["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
     if "visible" in outputs:
-        found["visible"] = landmarks_seen(flat, mesh, shape)
+        found["visible"] = landmarks_seen(flat, mesh, shape, backend)
     return found

@@ -55,7 +55,7 @@ _LIGHT_LINES: dict[str, tuple[parts.Lines, parts.Lines]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is: arrays are neither
 class Template:
     """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice.
 

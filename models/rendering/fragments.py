@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.rendering.shading import unit
+from models.rendering.visibility import Backend, use_numba
+
 
 @dataclass
 class Fragments:
@@ -21,6 +24,7 @@ class Fragments:
         weights: Perspective-correct barycentric weights, ``3 N``, summing to one.
         depth: Camera z in metres, ``N``.
         shape: (B, H, W).
+        backend: What interpolates and lays out; only "torch" is differentiable.
     """
 
     pixel: Tensor
@@ -32,30 +36,55 @@ class Fragments:
     weights: Tensor
     depth: Tensor
     shape: tuple[int, int, int]
+    backend: Backend = "torch"
 
     def interpolate(self, attributes: Tensor) -> Tensor:
         """Values ``C N`` of vertex attributes ``B V C``; differentiable in both the attributes and the weights.
 
         Reference: Heckbert and Moreton, Interpolation for Polygon Texture Mapping and Shading, 1991.
         """
-        return blend(attributes.reshape(-1, attributes.shape[-1]), self.corners, self.weights)
+        table = attributes.reshape(-1, attributes.shape[-1])
+        if use_numba(self.backend, table.device):
+            from models.rendering import fragments_numba
+
+            return fragments_numba.blend(table, self.corners, self.weights)
+        return blend(table, self.corners, self.weights)
+
+    def towards_eye(self, vectors: Tensor, front: int) -> Tensor:
+        """Vectors ``3 N`` of unit length, turned over on the faces from number ``front`` on: those seen from within."""
+        if use_numba(self.backend, vectors.device):
+            from models.rendering import fragments_numba
+
+            return fragments_numba.visible_normals(vectors, self.face, front)
+        vectors = unit(vectors)
+        return torch.where(self.face >= front, -vectors, vectors)
 
     def dense(self, values: Tensor, empty: float = 0.0) -> Tensor:
         """Lays values ``C N`` out as images ``B C H W``; uncovered pixels hold ``empty``."""
+        if use_numba(self.backend, values.device):
+            from models.rendering import fragments_numba
+
+            return fragments_numba.scatter_image(values, self.pixel, self.shape, empty)
         return scatter_image(values, self.pixel, self.shape, empty)
 
 
-def fragments(vertices: Tensor, faces: Tensor, index: Tensor) -> Fragments:
+def fragments(vertices: Tensor, faces: Tensor, index: Tensor, backend: Backend = "torch") -> Fragments:
     """Perspective-correct weights and depth of the covered pixels, differentiable in the vertices.
 
     Args:
         vertices: ``B V 3`` as (x pixels, y pixels, camera z in metres).
         faces: ``F 3`` integer vertex indices.
         index: ``B H W`` visible faces, -1 where none.
+        backend: "torch", or "numba" (CPU tensors only, not differentiable), or "auto"; they give the same bits.
 
     Reference: Heckbert and Moreton, Interpolation for Polygon Texture Mapping and Shading, 1991.
     """
     batch, height, width = index.shape
+    if use_numba(backend, vertices.device):
+        from models.rendering import fragments_numba
+
+        pixel, image, x, y, face, corners, weights, depth = fragments_numba.resolve(vertices, faces, index)
+        return Fragments(pixel, image, x, y, face, corners, weights, depth, (batch, height, width), backend)
     pixel = covered(index)
     face = index.reshape(-1).index_select(0, pixel).long()
     line = pixel.div(width, rounding_mode="floor")

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from models.rendering.visibility import NEAR, corner_planes, twice_area
+from models.rendering.visibility import NEAR, Backend, corner_planes, twice_area, use_numba
 
 _CELLS = 64
 _STEEPEST = 3.0  # metres of depth over a metre across
-_INSIDE = 1e-4  # share of a face: its rim does not hide a point that lies on it
+INSIDE = 1e-4  # share of a face: its rim does not hide a point that lies on it
 
 
 @torch.no_grad()
-def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Tensor:
+def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float, backend: Backend = "torch") -> Tensor:
     """Which points have a face turned to the camera in front of them.
 
     Args:
@@ -19,12 +19,17 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
         vertices: ``B V 3`` of the mesh, likewise.
         faces: ``F 3``; those whose corners run anticlockwise on the screen (y down) hide nothing.
         margin: How far in front a face must lie, metres.
+        backend: "torch", "numba" (CPU tensors only) or "auto"; they give the same result.
 
     Returns:
         ``B M`` bool.
 
     Reference: Möller and Trumbore, Fast, Minimum Storage Ray/Triangle Intersection, 1997 (here on the screen).
     """
+    if use_numba(backend, vertices.device):
+        from models.rendering import occlusion_numba
+
+        return occlusion_numba.hidden(points, vertices, faces, margin)
     corners = corner_planes(vertices, faces)  # 3 3 F B
     x, y, z = corners
     low, high = torch.stack([x.amin(0), y.amin(0)]), torch.stack([x.amax(0), y.amax(0)])
@@ -38,8 +43,8 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
     x, y, z = corners.reshape(3, 3, -1)[:, :, at[candidate]]
     px, py, pz = points[image, point].T
     weights = _weights(x - px, y - py)
-    depth = 1 / (weights / z).sum(0)
-    blocks = (weights.amin(0) > _INSIDE) & (depth < pz - margin)
+    depth = 1 / _total(weights / z)
+    blocks = (weights.amin(0) > INSIDE) & (depth < pz - margin)
     result = torch.zeros(points.shape[:2], dtype=torch.bool, device=points.device)
     result[image[blocks], point[blocks]] = True
     return result
@@ -105,4 +110,9 @@ def _near_points(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _weights(x: Tensor, y: Tensor) -> Tensor:
     """Barycentric weights ``3 K`` of the origin in triangles with corners ``3 K`` on the screen."""
     parts = x.roll(-1, 0) * y.roll(-2, 0) - x.roll(-2, 0) * y.roll(-1, 0)
-    return parts / parts.sum(0)
+    return parts / _total(parts)
+
+
+def _total(parts: Tensor) -> Tensor:
+    """Sums of three, in the order of the compiled loops."""
+    return parts[0] + parts[1] + parts[2]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.rendering.visibility import corner_planes
+from models.rendering.visibility import Backend, corner_planes, use_numba
 
 
 def dot(first: Tensor, second: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def dot(first: Tensor, second: Tensor) -> Tensor:
 
 def unit(vectors: Tensor) -> Tensor:
     """Vectors ``3 N`` of length one; zeros stay zeros."""
-    return vectors / dot(vectors, vectors).sqrt().clamp(min=1e-12)
+    return vectors * dot(vectors, vectors).clamp(min=1e-24).rsqrt()  # unlike sqrt, rounded alike on every machine
 
 
 def turned(vectors: Tensor, rotation: Tensor) -> Tensor:
@@ -26,14 +26,23 @@ def turned(vectors: Tensor, rotation: Tensor) -> Tensor:
     return torch.stack([dot(row[:, None], vectors) for row in rotation])
 
 
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+def vertex_normals(vertices: Tensor, faces: Tensor, backend: Backend = "torch") -> Tensor:
     """Area-weighted unit normals ``B V 3`` of meshes ``B V 3`` with shared faces ``F 3``.
 
     They point to the side from which the corners run clockwise in axes with y down and z forward. A vertex without
     a face of positive area gets zeros.
 
+    Args:
+        vertices: Positions.
+        faces: Of integers.
+        backend: "torch", or "numba" (CPU tensors only, not differentiable), or "auto"; they give the same bits.
+
     Reference: Gouraud, Continuous Shading of Curved Surfaces, IEEE ToC 1971.
     """
+    if use_numba(backend, vertices.device):
+        from models.rendering import fragments_numba
+
+        return fragments_numba.vertex_normals(vertices, faces)
     batch, count = vertices.shape[:2]
     (x0, x1, x2), (y0, y1, y2), (z0, z1, z2) = corner_planes(vertices, faces)
     x1, x2, y1, y2, z1, z2 = x1 - x0, x2 - x0, y1 - y0, y2 - y0, z1 - z0, z2 - z0

@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.rendering.shading import turned
-from models.rendering.visibility import Backend, z_buffer
+from models.rendering.visibility import Backend, use_numba, z_buffer
 
-_FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
+FAR_AWAY = 100.0  # metres: the light's rays are as good as parallel
 _TAPS = (-1.5, 0.0, 1.5)
 _MARGIN = 4  # texels around the map that nothing shades
 
@@ -35,7 +35,7 @@ def shadow_share(
         centre: ``3`` middle of the region that is covered; outside of it nothing is shaded.
         radius: Half the side of that region in metres.
         resolution: Texels along its side.
-        backend: Of the depth map's visibility.
+        backend: "torch", "numba" (CPU tensors only) or "auto"; they give the same result.
 
     Returns:
         ``N``.
@@ -46,8 +46,17 @@ def shadow_share(
     batch, count = vertices.shape[:2]
     casters = _to_light(vertices.reshape(-1, 3).T, axes, centre, scale, resolution).T.reshape(batch, count, 3)
     _, depth = z_buffer(casters, faces, resolution, resolution, cull=True, backend=backend)
+    if use_numba(backend, points.device):
+        from models.rendering import occlusion_numba
+
+        return occlusion_numba.shadow_taps(depth, image, points, axes, centre, scale, _TAPS)
+    return _shadow_taps(depth, image, _to_light(points, axes, centre, scale, resolution))
+
+
+def _shadow_taps(depth: Tensor, image: Tensor, points: Tensor) -> Tensor:
+    """The share ``N`` of the texels around points ``3 N`` (x texels, y texels, metres) that are nearer than they."""
+    resolution, (x, y, z) = depth.shape[-1], points
     depth = functional.pad(depth, (_MARGIN,) * 4, value=torch.inf).reshape(-1)
-    x, y, z = _to_light(points, axes, centre, scale, resolution)
     side = resolution + 2 * _MARGIN
     columns = [(x + tap).round().clamp(-_MARGIN, resolution + _MARGIN - 1).long() for tap in _TAPS]
     start = image * (side * side) + _MARGIN * (side + 1)
@@ -71,4 +80,4 @@ def _to_light(points: Tensor, axes: Tensor, centre: Tensor, scale: float, resolu
     """Points ``3 N`` as (x texels, y texels, metres along the rays)."""
     x, y, z = turned(points - centre[:, None], axes)
     middle = (resolution - 1) / 2
-    return torch.stack([x * scale + middle, y * scale + middle, z + _FAR_AWAY])
+    return torch.stack([x * scale + middle, y * scale + middle, z + FAR_AWAY])

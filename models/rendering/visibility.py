@@ -41,7 +41,7 @@ def z_buffer(
 
     Reference: Pineda, A Parallel Algorithm for Polygon Rasterization, SIGGRAPH 1988.
     """
-    if _use_numba(backend, vertices.device):
+    if use_numba(backend, vertices.device):
         from models.rendering import visibility_numba
 
         return visibility_numba.z_buffer(vertices.detach(), faces, height, width, cull)
@@ -55,7 +55,13 @@ def z_buffer(
     return index.reshape(shape), depth.reshape(shape)
 
 
-def _use_numba(backend: Backend, device: torch.device) -> bool:
+def use_numba(backend: Backend, device: torch.device) -> bool:
+    """Whether compiled loops do the work.
+
+    Raises:
+        ImportError: numba is asked for and not installed.
+        ValueError: numba is asked for and the tensors are not on a CPU.
+    """
     if backend == "torch":
         return False
     installed = find_spec("numba") is not None

@@ -196,6 +196,20 @@ def test_backends_agree(dtype: torch.dtype, cull: bool):
     assert torch.equal(expected[1], result[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_backends_agree_on_weights_and_what_they_weigh(dtype: torch.dtype):
+    pytest.importorskip("numba")
+    points, faces = soup(dtype)
+    index = visibility.z_buffer(points, faces, 64, 72)[0]
+    expected, result = fragments(points, faces, index), fragments(points, faces, index, "numba")
+    for name in ("pixel", "image", "x", "y", "face", "corners", "weights", "depth"):
+        assert torch.equal(getattr(result, name), getattr(expected, name)), name
+    table = torch.rand(2, 1200, 5, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    values = expected.interpolate(table)
+    assert torch.equal(result.interpolate(table), values)
+    assert torch.equal(result.dense(values, -1.0), expected.dense(values, -1.0))
+
+
 def test_a_backend_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
     points, faces = soup()
     monkeypatch.setattr(visibility, "find_spec", lambda name: None)

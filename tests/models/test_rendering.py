@@ -7,6 +7,7 @@ from scipy.integrate import dblquad
 from torch import Tensor
 
 from models.rendering import camera, shading
+from models.rendering.lighting import Light, averaged, lit
 from models.rendering.occlusion import hidden, on_surface
 from models.rendering.shadow import shadow_share
 
@@ -135,3 +136,45 @@ def test_a_point_is_on_the_surface_that_the_depth_map_shows():
     assert result.tolist() == [True, False, False, False, False, True, False, False]
     other = on_surface(points.T, torch.zeros(8, dtype=torch.long), 1 - part, depth, parts, 100.0)
     assert not other.any()
+
+
+def test_backends_give_the_same_normals_shadows_and_hidden_points():
+    pytest.importorskip("numba")
+    points, faces = sphere(0.1, rows=24)
+    bodies = torch.stack([points, points * torch.tensor([1.0, 0.5, 1.2])])
+    assert torch.equal(shading.vertex_normals(bodies, faces, "numba"), shading.vertex_normals(bodies, faces))
+    rng = torch.Generator().manual_seed(0)
+    where, image = 0.12 * torch.randn(3, 500, generator=rng), torch.arange(500) // 250
+    light = torch.nn.functional.normalize(torch.tensor([0.6, -0.8, 0.2]), dim=0)
+    given = (where, image, bodies, faces, light, torch.zeros(3), 0.2, 64)
+    expected = shadow_share(*given)
+    assert 0.02 < expected.mean() < 0.5
+    assert torch.equal(shadow_share(*given, "numba"), expected)
+    flat = camera.project(bodies + torch.tensor([0.0, 0, 1]), matrix(64))
+    marks = torch.cat([flat[:, ::5], flat[:, :1] + torch.randn(2, 50, 3, generator=rng)], 1)
+    unseen = hidden(marks, flat, faces, 0.002)
+    assert 0.02 < unseen.float().mean() < 0.8
+    assert torch.equal(hidden(marks, flat, faces, 0.002, "numba"), unseen)
+
+
+def test_backends_give_the_same_light_and_the_same_mean():
+    pytest.importorskip("numba")
+    rng = torch.Generator().manual_seed(0)
+    pixel = (torch.rand(2 * 16 * 12, generator=rng) < 0.6).nonzero().squeeze(1)
+    normals, points = (shading.unit(torch.randn(3, len(pixel), generator=rng)) for _ in range(2))
+    texels, shadow = torch.rand(5, len(pixel), generator=rng), torch.rand(len(pixel), generator=rng)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=rng))[0]
+    light = Light(turn[0], torch.rand(3), torch.randn(9, 3, generator=rng), turn, torch.tensor([0.4, 0.2, 0.1]), 0.3)
+    colours = lit(light, normals, points, texels, shadow)
+    assert 0.2 < colours.mean() < 0.8
+    assert torch.equal(lit(light, normals, points, texels, shadow, "numba"), colours)
+    for behind in (torch.rand(2, 3, 8, 6, generator=rng), torch.rand(1, 3, 8, 6, generator=rng)):
+        expected = averaged(colours, pixel, (2, 16, 12), behind)
+        assert torch.equal(averaged(colours, pixel, (2, 16, 12), behind, "numba"), expected)
+
+
+def test_a_picture_is_the_mean_of_four_samples_over_what_is_behind():
+    colours = torch.tensor([[0.2, 0.6, 1.0]] * 3)
+    behind = torch.tensor([0.4, 0.8]).expand(1, 3, 1, 2)
+    picture = averaged(colours, torch.tensor([0, 5, 6]), (1, 2, 4), behind)  # two of the first pixel's, one of the next
+    assert torch.allclose(picture[0, 0, 0], torch.tensor([(0.2 + 0.6 + 2 * 0.4) / 4, (1.0 + 3 * 0.8) / 4]))

@@ -70,7 +70,7 @@ def test_memory_is_bounded_by_pieces_that_leave_no_trace(
 
 def test_backends_draw_the_same_pictures(person: Person, setting: Setting, moments: list[Moment]):
     pytest.importorskip("numba")
-    by_torch = render(person, setting, moments[:2], SIZE, OUTPUTS)
+    by_torch = render(person, setting, moments[:2], SIZE, OUTPUTS, backend="torch")
     assert_equal(render(person, setting, moments[:2], SIZE, OUTPUTS, backend="numba"), by_torch, [0, 1])
 
 
