@@ -1,5 +1,7 @@
 """The paint: every part's texture as a function of a person's looks, in the coordinates of the neutral face."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,17 +31,26 @@ _DRAWN_BY: dict[str, dict[str, float]] = {
 }
 
 
-def paint(looks: Looks) -> NDArray[np.float64]:
-    """The atlas ``5 S S`` of a person: linear RGB, gloss, and whether the texel is skin."""
+def paint(
+    looks: Looks, regions: Collection[str] = tuple(REGIONS), over: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """The atlas ``5 S S`` of a person: linear RGB, gloss, and whether the texel is skin.
+
+    Args:
+        looks: Of the person.
+        regions: Those to be painted, the same whatever else is.
+        over: The atlas that has all others; zeros if None.
+    """
     rng = generator(looks.texture_seed)
-    atlas = np.zeros((CHANNELS, ATLAS, ATLAS))
+    atlas = np.zeros((CHANNELS, ATLAS, ATLAS)) if over is None else over.copy()
     painters = {
         "head": paint_head, "torso": paint_torso, "hair": paint_hair, "eyes": paint_eye, "teeth": paint_teeth,
         "ears": paint_ear, "mouth": paint_mouth, "hat": paint_hat, "glasses": paint_glasses,
     }  # fmt: skip
     for (name, painter), child in zip(painters.items(), rng.spawn(len(painters)), strict=True):
         x, y, width, height = REGIONS[name]
-        atlas[:, y : y + height, x : x + width] = painter(looks, child).transpose(2, 0, 1)
+        if name in regions:
+            atlas[:, y : y + height, x : x + width] = painter(looks, child).transpose(2, 0, 1)
     return atlas
 
 

@@ -85,7 +85,8 @@ def _raise_cheek(sign: int) -> Field:
 
 def _puff(x: Array, y: Array, side: Index | None) -> tuple[Array, float, Array]:
     outwards = np.sign(x) * 0.016 * pair(x, y, 0.044, -0.062, 0.014, 0.017)
-    return outwards, 0, 0.013 * pair(x, y, 0.040, -0.062, 0.014, 0.017)
+    chin = 0.0035 * bump(x, y, 0, -0.086, 0.022, 0.012)  # or the inside of the mouth would show through it
+    return outwards, 0, 0.013 * pair(x, y, 0.040, -0.062, 0.014, 0.017) + chin
 
 
 def _wrinkle(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:

@@ -51,6 +51,8 @@ class Painter:
         self.person, self.matrix, self.shape, self.backend = person, matrix[None], shape, backend
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
+        thin = mesh.spans["glasses"]  # frames are thinner than the shadow's texels, and would throw stripes
+        self.casters = self.drawn[torch.from_numpy((mesh.drawn[:, 0] < thin.start) | (mesh.drawn[:, 0] >= thin.stop))]
         self.uv = torch.from_numpy(mesh.uv).float()
         self.atlas, self.lines = _paint(person, max(shape) <= 128)
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
@@ -82,7 +84,7 @@ class Painter:
         where = self._positions(seen, _FINE)
         lifted = where + 0.0025 * normals + 0.004 * self.light[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            lifted, seen.image, vertices, self.drawn, self.light, self.centre, _HEAD_RADIUS,
+            lifted, seen.image, vertices, self.casters, self.light, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
         texels = _sampled(paints, uv, seen.image)

@@ -223,7 +223,7 @@ def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     """Roots that fade out at the hairline, so that the shell's edge is not a cut; a bald head keeps stubble."""
     _, _, _, level, azimuth = head_map()
     bald = looks.hair_style == "bald"
-    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.05 * noise(SIZE, (1.5, 1.6), rng)
+    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.03 * noise(SIZE, (1.5, 1.6), rng)
     fade = 0.9 if bald else 0.30
     share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (0.32 if bald else 0.96)
     strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng), 0.2, 1.6)
