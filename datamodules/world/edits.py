@@ -41,12 +41,12 @@ _HEADROOM, _RAISED = 1.16, 0.022  # the picture is wider than a bare head's and 
 # Strengths of the named expressions; both sides where a name has two.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "angry": {
-        "brow_down": 1.0, "squint": 0.5, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
+        "brow_down": 1.0, "squint": 0.4, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
         "jaw_open": 0.18,
     },
     "shocked": {"jaw_open": 0.9, "brow_in": 1.0, "brow_out": 1.0, "wide": 1.0, "funnel": 0.35},
-    "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.6, "upper_lip_raise": 0.5, "brow_out": 0.3},
-    "crying": {"brow_in": 1.0, "brow_down": 0.25, "frown": 1.0, "squint": 0.6, "blink": 0.2, "lip_roll_lower": 0.3},
+    "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.35, "upper_lip_raise": 0.5, "brow_out": 0.3},
+    "crying": {"brow_in": 1.0, "brow_down": 0.25, "frown": 1.0, "squint": 0.4, "blink": 0.2, "lip_roll_lower": 0.3},
 }  # fmt: skip
 _WORDS = {
     "flower": "wearing a flower garland", "sheep": "in a sheep costume", "santa": "in a Santa Claus costume",
@@ -174,7 +174,7 @@ def _drifted(scene: _Scene, person: Person, severity: float) -> tuple[_Scene, Pe
     code = scene.code + severity * 0.4 * draw_code(rng)
     atlas = person.atlas.copy()
     for regions in _TINTED:
-        tint = 1 + severity * (rng.normal(0, 0.08) + rng.normal(0, 0.05, (3, 1, 1)))
+        tint = 1 + severity * (rng.normal(0, 0.06) + rng.normal(0, 0.03, (3, 1, 1)))
         for x, y, width, height in (REGIONS[name] for name in regions):
             atlas[:3, y : y + height, x : x + width] *= np.clip(tint, 0.3, 2)
     moved = replace(scene, code=code, moment=replace(scene.moment, angles=angles, shift=shift))
