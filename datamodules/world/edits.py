@@ -110,7 +110,7 @@ def edit_pair(
         raise ValueError(f"edit_pair: no edit {edit!r} in style {style!r}; choose of {', '.join(EDITS)}, {styles}.")
     if severity < 0 or size < 16:
         raise ValueError(f"edit_pair: severity {severity} and size {size} must be at least 0 and 16.")
-    plain = _draw_scene(seed, size)
+    plain = _draw_scene(seed, size, edit in COSTUMES)
     edited = _edited(plain, edit)
     person = _painted(plain, style)
     other = _repainted(edited, edit, style, person)
@@ -139,7 +139,8 @@ def _prompts(edit: str, style: Style) -> tuple[str, str]:
     return f"{kind} {before}", f"{kind} {_WORDS[edit]}"
 
 
-def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
+def _draw_scene(seed: np.random.SeedSequence, size: int, hatted: bool = False) -> _Scene:
+    """The scene before an edit, with room above the head for a hat if there will be one."""
     shape, looks, _, pose = generators(seed, 4)  # the third is the hair's, as for any person
     child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
     code, drawn = draw_code(shape), replace(draw_looks(looks), hat="none")
@@ -148,8 +149,9 @@ def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
     face = np.ptp(shaped(code)[0][template().landmarks, 1])
     angles = np.radians(pose.uniform((-30, -10, -8), (30, 10, 8)))
     moment = Moment(angles, pose.uniform(-0.006, 0.006, 3), np.zeros(len(NAMES)), np.zeros(4))
-    setting = make_setting(child, _FINE * size, _HEADROOM * float(face))
-    setting = replace(setting, translation=setting.translation + setting.rotation @ [0.0, _RAISED, 0.0])
+    setting = make_setting(child, _FINE * size, (_HEADROOM if hatted else 1.0) * float(face))
+    if hatted:
+        setting = replace(setting, translation=setting.translation + setting.rotation @ [0.0, _RAISED, 0.0])
     return _Scene(seed, code, drawn, setting, moment)
 
 

@@ -80,7 +80,7 @@ def test_the_mask_does_not_look_at_the_pictures():
 
 
 def test_a_costume_covers_head_and_shoulders_and_spares_the_face():
-    plain = edits._draw_scene(seed(EDITS.index("santa")), SIZE)
+    plain = edits._draw_scene(seed(EDITS.index("santa")), SIZE, hatted=True)
     frames = drawing(edits._edited(plain, "santa")).frames
     parts = torch.nn.functional.max_pool2d(frames.parts.float(), 2)[0, 0]
     mask = pair("santa").mask[0]
