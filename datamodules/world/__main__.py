@@ -11,7 +11,7 @@ from datamodules.world.card import write_card
 from datamodules.world.layouts import LAYOUTS, write_layout
 from datamodules.world.portraits import PortraitSpec
 from datamodules.world.presets import PRESETS, preset
-from datamodules.world.sheet import write_sheet
+from datamodules.world.sheet import KINDS, write_sheet
 from models.tasks import UserError
 
 
@@ -46,8 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--store", help="frames or mp4, of the layout voxceleb")
     export.add_argument("--workers", type=int, help="processes; as many as there are cores by default, 0 for none")
     sheet = commands.add_parser("sheet", help="draw a contact sheet")
-    sheet.set_defaults(run=lambda chosen: write_sheet(chosen.out, chosen.image_size, chosen.columns, chosen.seed))
+    sheet.set_defaults(run=_sheet)
     sheet.add_argument("--columns", type=int, default=8)
+    sheet.add_argument("--kinds", nargs="+", default=KINDS, metavar="KIND", help=f"some of {', '.join(KINDS)}")
     card = commands.add_parser("card", help="write the data card and its contact sheet")
     card.set_defaults(run=lambda chosen: write_card(chosen.out, chosen.image_size, chosen.seed))
     for command, size in ((export, None), (sheet, 128), (card, 128)):
@@ -55,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--image-size", type=int, default=size, help="side of the pictures in pixels")
         command.add_argument("--seed", type=int, default=0, help="other seeds, other people")
     return parser
+
+
+def _sheet(chosen: argparse.Namespace) -> None:
+    write_sheet(chosen.out, chosen.image_size, chosen.columns, chosen.seed, chosen.kinds)
 
 
 def _export(chosen: argparse.Namespace) -> None:

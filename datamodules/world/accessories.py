@@ -11,7 +11,7 @@ from datamodules.world.parts import Grid, as_grid, thinned
 
 HIDDEN = np.array([0.0, 0.03, -0.02])  # where absent parts lie
 _HIDDEN_SIZE = 0.05  # and how small they are, so that no face of theirs is degenerate
-_CROWN, _BALL = (13, 33), (5, 9)  # rows and columns
+_CROWN, _BALL = (13, 33), (9, 17)  # rows and columns
 _AROUND = 17  # points around a lens
 
 # Outline of the lenses: half width, half height, squareness, drop of the outer lower corner; and the frame's thickness.
@@ -43,10 +43,10 @@ _MERIDIANS = {
         (1, 0.001, 0.26, 0), (1, 0.009, 0.24, 0), (1, 0.013, 0.08, 0), (1, 0.009, -0.10, 0), (1, 0, -0.10, 0),
     ],
     "crown": [
-        (1, 0.000, 0.0, 0), (1, 0.001, 0.15, 0), (1, 0.004, 0.30, 0.02), (1, 0.006, 0.30, 0.05), (1, 0.008, 0.30, 0.05),
-        (1, 0.008, 0.30, 0.02), (1, 0.007, 0.15, 0), (1, 0.007, 0.02, 0), (1, 0.004, -0.02, 0),
+        (1, -0.006, 0, 0), (1, -0.005, 0.15, 0), (1, -0.002, 0.30, 0.02), (1, 0.002, 0.3, 0.05), (1, 0.004, 0.3, 0.05),
+        (1, 0.002, 0.30, 0.02), (1, 0.000, 0.15, 0), (1, 0.000, 0.02, 0), (1, -0.004, -0.02, 0),
     ],
-    "garland": [(1, -0.008 + 0.013 * np.cos(a), 0.16, 0.013 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)],
+    "garland": [(1, -0.015 + 0.013 * np.cos(a), 0.16, 0.013 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)],
 }  # fmt: skip
 
 
@@ -65,9 +65,13 @@ def worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
 def light_faces(part: str) -> NDArray[np.int64]:
     """Faces of "glasses" or "hat" between every other row and column, in the part's own numbering."""
     pieces = _glasses_pieces("none") if part == "glasses" else _hat_pieces("none", HairStyle())
-    rows = slice(None) if part == "glasses" else slice(None, None, 2)
     starts = np.cumsum([0] + [len(points) for points, _, _ in pieces[:-1]])
-    thin = [thinned(piece, rows, slice(None, None, 2)) + start for piece, start in zip(pieces, starts, strict=True)]
+    # A hat's balls have a grid fine enough for large pictures, and are thinned more.
+    steps = [(1, 2)] * len(pieces) if part == "glasses" else [(2, 2), (4, 4), (4, 4), (4, 4)]
+    thin = [
+        thinned(piece, slice(None, None, down), slice(None, None, along)) + start
+        for piece, (down, along), start in zip(pieces, steps, starts, strict=True)
+    ]
     return np.concatenate(thin)
 
 
@@ -151,7 +155,7 @@ def hat(style: str, cut: HairStyle) -> Grid:
 def _hat_pieces(style: str, cut: HairStyle) -> list[Grid]:
     hair = max(cut.thickness, 0.0)
     if style == "hood":
-        wool = HairStyle(thickness=0.020, hang=0.085, fringe=0.3, lumps=0.0022)
+        wool = HairStyle(thickness=0.020, hang=0.085, fringe=1.2, lumps=0.0022)
         points, uv, faces = shell(wool, np.random.default_rng(0), _CROWN)
     else:
         points, uv, faces = _crown(style if style != "none" else "beanie", hair)

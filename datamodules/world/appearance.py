@@ -1,5 +1,7 @@
 """The paint: every part's texture as a function of a person's looks, in the coordinates of the neutral face."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,17 +31,26 @@ _DRAWN_BY: dict[str, dict[str, float]] = {
 }
 
 
-def paint(looks: Looks) -> NDArray[np.float64]:
-    """The atlas ``5 S S`` of a person: linear RGB, gloss, and whether the texel is skin."""
+def paint(
+    looks: Looks, regions: Collection[str] = tuple(REGIONS), over: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """The atlas ``5 S S`` of a person: linear RGB, gloss, and whether the texel is skin.
+
+    Args:
+        looks: Of the person.
+        regions: Those to be painted, the same whatever else is.
+        over: The atlas that has all others; zeros if None.
+    """
     rng = generator(looks.texture_seed)
-    atlas = np.zeros((CHANNELS, ATLAS, ATLAS))
+    atlas = np.zeros((CHANNELS, ATLAS, ATLAS)) if over is None else over.copy()
     painters = {
         "head": paint_head, "torso": paint_torso, "hair": paint_hair, "eyes": paint_eye, "teeth": paint_teeth,
         "ears": paint_ear, "mouth": paint_mouth, "hat": paint_hat, "glasses": paint_glasses,
     }  # fmt: skip
     for (name, painter), child in zip(painters.items(), rng.spawn(len(painters)), strict=True):
         x, y, width, height = REGIONS[name]
-        atlas[:, y : y + height, x : x + width] = painter(looks, child).transpose(2, 0, 1)
+        if name in regions:
+            atlas[:, y : y + height, x : x + width] = painter(looks, child).transpose(2, 0, 1)
     return atlas
 
 
@@ -85,8 +96,8 @@ def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     angle = np.degrees(parts.EYE_RINGS[-1]) * (np.hypot(u - 0.5, v - 0.5) * 2) ** 2
     turn = np.arctan2(v - 0.5, u - 0.5)
     canvas = np.zeros((*u.shape, CHANNELS))
-    veil = np.array([0.20, 0.27, 0.34]) * looks.share("melanin")  # its own melanin yellows the white of dark eyes
-    white = np.array([0.60, 0.57, 0.55]) * (1 - veil) * (1 - 0.06 * looks.share("wrinkles"))
+    veil = np.array([0.30, 0.36, 0.42]) * looks.share("melanin")  # its own melanin yellows the white of dark eyes
+    white = np.array([0.52, 0.49, 0.47]) * (1 - veil) * (1 - 0.06 * looks.share("wrinkles"))
     canvas[..., :3] = white * (1 - 0.50 * smoothstep(28, 62, angle)[..., None] * [0.7, 1, 1])
     fibres = sum(
         a * np.sin(k * turn + p) for k, a, p in zip((9, 17, 29), (0.12, 0.12, 0.1), rng.uniform(0, 6, 3), strict=True)
@@ -95,6 +106,7 @@ def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     blend(canvas, iris, smoothstep(26.5, 24.5, angle))
     canvas[..., :3] *= 1 - (0.65 * np.exp(-0.5 * ((angle - 25.2) / 1.7) ** 2))[..., None]
     blend(canvas, np.full(3, 0.004), smoothstep(11.2, 9.4, angle))
+    canvas[..., :3] *= 1 - 0.55 * smoothstep(0.46, 0.30, v)[..., None]  # the shade of the upper lid and its lashes
     canvas[..., 3] = 1.0
     return canvas
 

@@ -1,5 +1,7 @@
 """Backgrounds out of focus, still or moving, and the noise of a sensor."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom
@@ -75,19 +77,21 @@ def _window(background: Array, size: int, down: float, right: float) -> Array:
     return (1 - fx) * rows[..., :-1] + fx * rows[..., 1:]
 
 
-def sensor_noise(images: Tensor, seed: int, frames: list[int], read: float = 0.004, shot: float = 0.012) -> Tensor:
+def sensor_noise(
+    images: Tensor, seed: np.random.SeedSequence, frames: Sequence[int], read: float, shot: float
+) -> Tensor:
     """Images ``B 3 H W`` in [0, 1] with a sensor's noise, a pure function of the seed and each frame's number.
 
     Args:
         images: sRGB.
-        seed: Of the camera.
+        seed: Of the clip.
         frames: Number of each image in its clip.
         read: Standard deviation in the dark.
         shot: Standard deviation that light adds at full brightness, growing with its root.
 
     Reference: Foi et al., Practical Poissonian-Gaussian Noise Modeling and Fitting for Single-Image Raw-Data, 2008.
     """
-    streams = [generator(np.random.SeedSequence(seed, spawn_key=(frame,))) for frame in frames]
+    streams = [generator(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, n))) for n in frames]
     grain = np.stack([rng.standard_normal(images.shape[1:], dtype=np.float32) for rng in streams])
     deviation = (read**2 + shot**2 * images.clamp(0, 1)).sqrt()
     return (images + deviation * torch.from_numpy(grain).to(images)).clamp(0, 1)

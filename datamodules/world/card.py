@@ -24,7 +24,7 @@ _TEXT = """# The portrait world: data card
 ![Contact sheet]({sheet})
 
 *Identities, expressions, poses, lenses, lights, edits, the dome, the headset and a clip, as drawn by
-`python -m datamodules.world sheet`. Nobody in these pictures exists.*
+`python -m datamodules.world sheet`; README links larger ones. Nobody in these pictures exists.*
 
 ## What it is
 
@@ -49,6 +49,9 @@ A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit
 - `depth` has the counts of the joint appearance and depth paper (55 people, 1,264 images for the test at full size),
   `edit` those of MCDM (100 pairs drawn like the ones to learn from, 900 of new people whose faces are far
   from the mean); costumes are put on photographs and expressions on cartoons, as there).
+- A setting has a camera with a sensor's noise: 1 to 2 grey levels of 255, drawn anew for every frame, in the pictures
+  alone; depth, masks and all other maps stay exact. Cross-identity targets carry noise of their own; source and target
+  of an edit pair share theirs; cartoons and the pictures of the dome have none.
 - Skin tones, ages, hair and beards are drawn independently of shape, but for dark hair and eyes with dark skin.
 
 ## Licence and intended use

@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datamodules.world.appearance import paint
+from datamodules.world.background import sensor_noise
 from datamodules.world.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, line_width, to_linear
 from datamodules.world.expression import NAMES
 from datamodules.world.geometry import Array
 from datamodules.world.identity import draw_code
-from datamodules.world.looks import ALBEDO, COSTUMES, Looks, draw_looks, dressed
+from datamodules.world.looks import COSTUMES, Looks, draw_looks, dressed
 from datamodules.world.motion import Moment
 from datamodules.world.person import Person, build_person, shaped
 from datamodules.world.scene import Frames, render
 from datamodules.world.seeds import generators
 from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import template
+from datamodules.world.template import REGIONS, template
 
 Style = Literal["realistic", "cartoon"]
 _FINE = 2  # samples along a pixel's side; the pictures and masks are their means
@@ -31,16 +33,20 @@ _GREY = 0.2  # reflectance of the matte that shows the light alone, dark enough 
 _SAME = {"depth": 2e-4, "valid": 0.0, "parts": 0.0, "uv": 2e-4, "normals": 0.01, "albedo": 2e-3}
 _SURFACE = tuple(_SAME)
 _SAME_LIGHT = 1.5 / 255
+_REPAINTED = {"costume": ("torso", "hat"), "crying": ("head",)}  # regions of the atlas that an edit paints anew
+# Regions whose colour drifts together: skin, hair, clothes, and what is worn on the head.
+_TINTED = (("head", "ears"), ("hair",), ("torso",), ("hat", "glasses"))
+_HEADROOM, _RAISED = 1.16, 0.022  # the picture is wider than a bare head's and aims higher, in metres, for hats
 
 # Strengths of the named expressions; both sides where a name has two.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "angry": {
-        "brow_down": 1.0, "squint": 0.5, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
+        "brow_down": 1.0, "squint": 0.4, "nose_wrinkle": 0.9, "frown": 0.8, "upper_lip_raise": 0.6,
         "jaw_open": 0.18,
     },
     "shocked": {"jaw_open": 0.9, "brow_in": 1.0, "brow_out": 1.0, "wide": 1.0, "funnel": 0.35},
-    "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.6, "upper_lip_raise": 0.5, "brow_out": 0.3},
-    "crying": {"brow_in": 1.0, "brow_down": 0.25, "frown": 1.0, "squint": 0.6, "blink": 0.2, "lip_roll_lower": 0.3},
+    "laughing": {"jaw_open": 0.5, "smile": 1.0, "squint": 0.35, "upper_lip_raise": 0.5, "brow_out": 0.3},
+    "crying": {"brow_in": 1.0, "brow_down": 0.25, "frown": 1.0, "squint": 0.4, "blink": 0.2, "lip_roll_lower": 0.3},
 }  # fmt: skip
 _WORDS = {
     "flower": "wearing a flower garland", "sheep": "in a sheep costume", "santa": "in a Santa Claus costume",
@@ -104,15 +110,27 @@ def edit_pair(
         raise ValueError(f"edit_pair: no edit {edit!r} in style {style!r}; choose of {', '.join(EDITS)}, {styles}.")
     if severity < 0 or size < 16:
         raise ValueError(f"edit_pair: severity {severity} and size {size} must be at least 0 and 16.")
-    plain = _draw_scene(seed, size)
+    plain = _draw_scene(seed, size, edit in COSTUMES)
     edited = _edited(plain, edit)
-    before = _Drawing(plain, style, size)
-    after = _Drawing(edited, style, size, before.person if edited.looks is plain.looks else None)
+    person = _painted(plain, style)
+    other = _repainted(edited, edit, style, person)
+    before, after = _Drawing(plain, style, size, person), _Drawing(edited, style, size, other)
     mask = before.mask_against(after)
-    source = before.picture()
-    target = torch.where(mask > 0, after.picture(), source)
-    drifted = _Drawing(_drifted(edited, severity), style, size).picture() if severity else target
+    source = _noisy(before.picture(), plain, style, 0)
+    target = torch.where(mask > 0, _noisy(after.picture(), plain, style, 0), source)
+    drifted = target
+    if severity:
+        moved, tinted = _drifted(edited, other, severity)
+        drifted = _noisy(_Drawing(moved, style, size, tinted).picture(), plain, style, 1)
     return EditPair(source, target, drifted, mask, *_prompts(edit, style))
+
+
+def _noisy(picture: Tensor, scene: _Scene, style: Style, shot: int) -> Tensor:
+    """A photograph with its sensor's noise, that of source and target the same; a cartoon as it is."""
+    if style == "cartoon":
+        return picture
+    grain = np.random.SeedSequence(scene.seed.entropy, spawn_key=(*scene.seed.spawn_key, 6))
+    return sensor_noise(picture[None], grain, [shot], *scene.setting.noise)[0]
 
 
 def _prompts(edit: str, style: Style) -> tuple[str, str]:
@@ -121,7 +139,8 @@ def _prompts(edit: str, style: Style) -> tuple[str, str]:
     return f"{kind} {before}", f"{kind} {_WORDS[edit]}"
 
 
-def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
+def _draw_scene(seed: np.random.SeedSequence, size: int, hatted: bool = False) -> _Scene:
+    """The scene before an edit, with room above the head for a hat if there will be one."""
     shape, looks, _, pose = generators(seed, 4)  # the third is the hair's, as for any person
     child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 4))
     code, drawn = draw_code(shape), replace(draw_looks(looks), hat="none")
@@ -130,7 +149,10 @@ def _draw_scene(seed: np.random.SeedSequence, size: int) -> _Scene:
     face = np.ptp(shaped(code)[0][template().landmarks, 1])
     angles = np.radians(pose.uniform((-30, -10, -8), (30, 10, 8)))
     moment = Moment(angles, pose.uniform(-0.006, 0.006, 3), np.zeros(len(NAMES)), np.zeros(4))
-    return _Scene(seed, code, drawn, make_setting(child, _FINE * size, float(face)), moment)
+    setting = make_setting(child, _FINE * size, (_HEADROOM if hatted else 1.0) * float(face))
+    if hatted:
+        setting = replace(setting, translation=setting.translation + setting.rotation @ [0.0, _RAISED, 0.0])
+    return _Scene(seed, code, drawn, setting, moment)
 
 
 def _edited(scene: _Scene, edit: str) -> _Scene:
@@ -146,34 +168,36 @@ def expression_code(edit: str) -> Array:
     return np.array([strengths.get(name.removesuffix("_right").removesuffix("_left"), 0.0) for name in NAMES])
 
 
-def _drifted(scene: _Scene, severity: float) -> _Scene:
-    """The scene of another picture of nearly the same face: pose, shape and colours a little off."""
+def _drifted(scene: _Scene, person: Person, severity: float) -> tuple[_Scene, Person]:
+    """The scene and the person of another picture of nearly the same face: pose, shape and colours a little off."""
     rng = generators(scene.seed, 6)[5]
-    looks, moment = scene.looks, scene.moment
-    pigments = looks.albedo + severity * rng.normal(0, 0.08, len(ALBEDO)) * ["seed" not in name for name in ALBEDO]
-    tints = [1 + severity * rng.normal(0, 0.10, 3) for _ in range(3)]
-    looks = replace(
-        looks,
-        albedo=np.where(looks.albedo > 0, pigments.clip(0, 1), 0),  # no beard or freckles where there were none
-        hair_colour=looks.hair_colour * tints[0],
-        garment_colours=(looks.garment_colours * tints[1]).clip(0, 1),
-        accessory_colours=(looks.accessory_colours * tints[2]).clip(0, 1),
-    )
-    angles = moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
-    shift = moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
+    angles = scene.moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
+    shift = scene.moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
     code = scene.code + severity * 0.4 * draw_code(rng)
-    return replace(scene, code=code, looks=looks, moment=replace(moment, angles=angles, shift=shift))
+    atlas = person.atlas.copy()
+    for regions in _TINTED:
+        tint = 1 + severity * (rng.normal(0, 0.06) + rng.normal(0, 0.03, (3, 1, 1)))
+        for x, y, width, height in (REGIONS[name] for name in regions):
+            atlas[:3, y : y + height, x : x + width] *= np.clip(tint, 0.3, 2)
+    moved = replace(scene, code=code, moment=replace(scene.moment, angles=angles, shift=shift))
+    return moved, build_person(scene.seed, code, scene.looks, atlas=atlas)
 
 
 class _Drawing:
     """A scene's samples: the surface that each shows, the light on it, and the picture in a style."""
 
-    def __init__(self, scene: _Scene, style: Style, size: int, person: Person | None = None) -> None:
-        self.scene, self.style, self.side = scene, style, _FINE * size
-        self.person = person or _painted(scene, style)
-        outputs = (*_SURFACE, "image") if style == "realistic" else _SURFACE
-        self.frames = render(self.person, scene.setting, [scene.moment], self.side, outputs)
-        self.eyes = _eyes_seen(self.person, self.frames)
+    def __init__(self, scene: _Scene, style: Style, size: int, person: Person) -> None:
+        self.scene, self.style, self.side, self.person = scene, style, _FINE * size, person
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The surface that every sample shows."""
+        return render(self.person, self.scene.setting, [self.scene.moment], self.side, _SURFACE)
+
+    @cached_property
+    def eyes(self) -> tuple[Tensor, float]:
+        """Where the eyes are seen, and how far about them a cartoon is magnified."""
+        return _eyes_seen(self.person, self.frames)
 
     @cached_property
     def light(self) -> Tensor:
@@ -186,7 +210,8 @@ class _Drawing:
     def picture(self) -> Tensor:
         """``3 S S`` sRGB in [0, 1]."""
         if self.style == "realistic":
-            return functional.avg_pool2d(_image(self.frames), _FINE)[0]
+            shown = render(self.person, self.scene.setting, [self.scene.moment], self.side)
+            return functional.avg_pool2d(_image(shown), _FINE)[0]
         background = torch.from_numpy(self.scene.setting.background).float()
         fine = cartoon(self.frames, to_linear(self.light) / _GREY, background)
         return functional.avg_pool2d(enlarge_eyes(fine, *self.eyes), _FINE)[0]
@@ -206,6 +231,19 @@ class _Drawing:
 def _painted(scene: _Scene, style: Style) -> Person:
     person = build_person(scene.seed, scene.code, scene.looks)
     return person if style == "realistic" else replace(person, atlas=flat_atlas(person.atlas))
+
+
+def _repainted(scene: _Scene, edit: str, style: Style, person: Person) -> Person:
+    """The person after an edit: what it does not change is neither built nor painted anew."""
+    regions = _REPAINTED.get("costume" if edit in COSTUMES else edit, ())
+    if not regions:
+        return person
+    atlas = paint(scene.looks, regions, over=person.atlas)
+    if style == "cartoon":
+        atlas = flat_atlas(atlas, regions)
+    if edit in EXPRESSIONS:
+        return replace(person, looks=scene.looks, atlas=atlas)
+    return build_person(scene.seed, scene.code, scene.looks, atlas=atlas)
 
 
 def _image(frames: Frames) -> Tensor:

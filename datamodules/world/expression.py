@@ -78,14 +78,15 @@ def _lower_brow(sign: int) -> Field:
 def _raise_cheek(sign: int) -> Field:
     def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
         cheek = bump(x, y, sign * 0.036, -0.021, 0.014, 0.009)
-        return 0, 0.0030 * cheek, 0.0016 * cheek
+        return 0, 0.0040 * cheek, 0.0026 * cheek
 
     return field
 
 
 def _puff(x: Array, y: Array, side: Index | None) -> tuple[Array, float, Array]:
-    outwards = np.sign(x) * 0.012 * pair(x, y, 0.044, -0.064, 0.013, 0.015)
-    return outwards, 0, 0.010 * pair(x, y, 0.040, -0.064, 0.013, 0.015)
+    outwards = np.sign(x) * 0.016 * pair(x, y, 0.044, -0.062, 0.014, 0.017)
+    chin = 0.0035 * bump(x, y, 0, -0.086, 0.022, 0.012)  # or the inside of the mouth would show through it
+    return outwards, 0, 0.013 * pair(x, y, 0.040, -0.062, 0.014, 0.017) + chin
 
 
 def _wrinkle(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:

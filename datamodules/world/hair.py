@@ -42,7 +42,7 @@ def under_hat(cut: HairStyle, hat: str) -> HairStyle:
         case "none":
             return cut
         case "hood":
-            return replace(cut, thickness=min(cut.thickness, 0.004), hang=0.0, lumps=0.0, parting=0.0, bun=0.0)
+            return HairStyle(thickness=-0.012)
         case "garland" | "crown":
             return replace(cut, thickness=min(cut.thickness, 0.016), lumps=min(cut.lumps, 0.001), bun=0.0)
         case _:

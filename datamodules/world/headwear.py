@@ -14,9 +14,9 @@ LEAF = np.array([0.05, 0.20, 0.04])
 
 
 def fluff(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 2.2) -> Array:
-    """Brightness ``H W`` of wool and fur: soft tufts with dark between them."""
-    tufts = 1 - np.exp(-1.2 * np.abs(noise(shape, sigma, rng)))
-    return np.clip(0.62 + 0.55 * tufts + 0.05 * noise(shape, 0.6, rng), 0.4, 1.25)
+    """Brightness ``H W`` of wool and fur: soft tufts, darker between them."""
+    tufts = np.tanh(noise(shape, sigma, rng) + 0.4)
+    return np.clip(0.92 + 0.16 * tufts + 0.05 * noise(shape, 0.6, rng), 0.4, 1.25)
 
 
 def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -26,8 +26,8 @@ def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Arra
     radius, angle = np.hypot(x, y), np.arctan2(y, x) + column * 1.7
     kinds = rng.integers(0, len(PETALS), 64)
     colour = PETALS[kinds[(column * 7 + row * 13) % 64]] * (1.1 - 0.9 * radius)[..., None]
-    colour = np.where((radius < 0.11)[..., None], np.array([0.75, 0.50, 0.05]), colour)
-    return colour, smoothstep(0.44, 0.36, radius / (0.80 + 0.20 * np.cos(5 * angle)))
+    colour = colour + smoothstep(0.17, 0.09, radius)[..., None] * (np.array([0.75, 0.50, 0.05]) - colour)
+    return colour, smoothstep(0.48, 0.34, radius / (0.80 + 0.20 * np.cos(5 * angle)))
 
 
 def paint_costume(garment: str, cloth: Array, x: Array, y: Array, z: Array, rng: np.random.Generator) -> Array:
@@ -93,9 +93,9 @@ def paint_hat(looks: Looks, rng: np.random.Generator) -> Array:
 def _paint_crown(canvas: Array, u: Array, t: Array, v: Array) -> None:
     """Gold with jewels in turn red, green and blue, and a ruby in front."""
     canvas[..., :3], canvas[..., 3] = GOLD, 0.75
-    jewel = np.hypot(((u * 20) % 1 - 0.5), 2.2 * (t - 0.76)) < 0.18
+    jewel = smoothstep(0.26, 0.14, np.hypot(((u * 20) % 1 - 0.5), 3.0 * (t - 0.76)))
     colours = np.array([(0.50, 0.01, 0.03), (0.02, 0.30, 0.10), (0.02, 0.08, 0.45)])
-    blend(canvas, colours[(u * 20).astype(int) % 3], jewel * 1.0)
+    blend(canvas, colours[(u * 20).astype(int) % 3], jewel)
     blend(canvas, np.array([0.50, 0.01, 0.03]), (v > 0.79) * 1.0)
 
 

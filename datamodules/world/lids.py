@@ -63,10 +63,10 @@ def openings(eye_open: Array | float, expression: Array, gaze: Array) -> tuple[A
     blink, wide = _pair(expression, "blink"), _pair(expression, "wide")
     squint = 1 - (1 - _pair(expression, "squint")) * (1 - 0.45 * _pair(expression, "smile"))
     pitch = np.clip(gaze[..., 1::2], -0.5, 0.35)
-    natural = 0.0054 * np.asarray(eye_open)[..., None]
+    natural = 0.0048 * np.asarray(eye_open)[..., None]
     frowning = 1 - 0.35 * _pair(expression, "brow_down")  # the brow's weight
-    upper = natural * (1 - 0.28 * squint + 0.32 * wide) * frowning + 0.0055 * pitch
-    lower = -0.0041 * (1 - 0.45 * squint + 0.16 * wide) + 0.0015 * pitch
+    upper = natural * (1 - 0.42 * squint + 0.40 * wide) * frowning + 0.0055 * pitch
+    lower = -0.0041 * (1 - 0.78 * squint + 0.16 * wide) + 0.0015 * pitch
     upper = np.clip(upper, lower, _HIGHEST)
     return upper + (_CLOSED - upper) * blink, lower + (_CLOSED - lower) * blink
 

@@ -10,7 +10,7 @@ from datamodules.world.geometry import MOUTH_LEVEL, Array, smoothstep
 from datamodules.world.head import Index, head_grid, mouth_profile, row_of
 from datamodules.world.template import Detail, template
 
-_ROLL = 0.74  # radians at full strength
+_ROLL = 1.05  # radians at full strength
 _SOFT = 0.0001  # metres of gap that lips keep where they touch
 _REACH = 0.009  # metres over which the skin about a lip follows it
 
@@ -64,7 +64,7 @@ def roll_lips(skin: Array, expression: Array, detail: Detail) -> None:
         angle = turn * _ROLL * strength * lips.roll[lip]
         cosine, sine = np.cos(angle) - 1, np.sin(angle)
         dy, dz = lips.arm[lip].T
-        press = turn * 0.0010 * strength * lips.roll[lip]
+        press = turn * 0.0018 * strength * lips.roll[lip]
         skin[..., lips.index, 1] += cosine * dy - sine * dz - press
         skin[..., lips.index, 2] += cosine * dz + sine * dy
 

@@ -53,6 +53,8 @@ class Painter:
         self.person, self.matrix, self.shape, self.backend = person, matrix[None], shape, backend
         self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
         self.face_class = face_classes(mesh)
+        thin = mesh.spans["glasses"]  # frames are thinner than the shadow's texels, and would throw stripes
+        self.casters = self.drawn[torch.from_numpy((mesh.drawn[:, 0] < thin.start) | (mesh.drawn[:, 0] >= thin.stop))]
         self.uv = torch.from_numpy(mesh.uv).float()
         self.pixel = float(np.linalg.norm(translation)) / float(matrix[0, 0])  # metres, at the head
         self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
@@ -91,7 +93,7 @@ class Painter:
         direction = self.light.direction
         lifted = where + 0.0025 * normals + 0.004 * direction[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            lifted, seen.image, vertices, self.drawn, direction, self.centre, _HEAD_RADIUS,
+            lifted, seen.image, vertices, self.casters, direction, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
         colours = lit(self.light, normals, where, _sampled(paints, uv, seen.image), shadow, self.backend)

@@ -35,10 +35,12 @@ def make_person(seed: np.random.SeedSequence, detail: Detail = "full") -> Person
     return build_person(seed, draw_code(shape), draw_looks(looks), detail)
 
 
-def build_person(seed: np.random.SeedSequence, code: Array, looks: Looks, detail: Detail = "full") -> Person:
-    """A person of a given shape and looks; the seed tells how his hair falls."""
+def build_person(
+    seed: np.random.SeedSequence, code: Array, looks: Looks, detail: Detail = "full", atlas: Array | None = None
+) -> Person:
+    """A person of a given shape and looks; the seed tells how his hair falls, and the atlas is painted if None."""
     rest, eyes = shaped(code, _worn(looks, generators(seed, 3)[2]))
-    return Person(code, looks, rest[template(detail).origin], eyes, paint(looks), detail)
+    return Person(code, looks, rest[template(detail).origin], eyes, paint(looks) if atlas is None else atlas, detail)
 
 
 def shaped(code: Array, worn: dict[str, Array] | None = None) -> tuple[Array, Array]:

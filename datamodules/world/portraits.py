@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.world.background import sensor_noise
 from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
@@ -19,11 +20,11 @@ from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting, with_moving_background
 from datamodules.world.template import template
 
-WORLD_VERSION = 12  # raised whenever the same specification would give other files
+WORLD_VERSION = 13  # raised whenever the same specification would give other files
 SPLITS = {"train": 0, "test": 1}
 # What is drawn below a person's place in a set; the numbers are part of the set's definition.
 PERSON, SETTING, MOTION = 0, 1, 2
-_BACKGROUND = 3
+_BACKGROUND, _GRAIN = 3, 4
 _PAIRS, _SELF_FRAMES, _CROSS_FRAMES = 9, 10, 11
 _STILL_SECONDS = 30.0  # a still is a moment of a motion as long as this
 _SMALL = 96  # pixels: up to this side frames show the light mesh, whose landmarks lie a fraction of a pixel off
@@ -261,7 +262,19 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: 
     person = _light(person) if spec.image_size <= _SMALL else person
     outputs = ("image", "depth", "skin") if truth else ("image",)
     codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
-    return render(person, setting, moments, spec.image_size, outputs, view=view), codes
+    drawn = render(person, setting, moments, spec.image_size, outputs, view=view)
+    return replace(drawn, image=sensor_noise(images_of(drawn), _grain(spec, clip), frames, *setting.noise)), codes
+
+
+def _grain(spec: PortraitSpec, clip: Clip) -> np.random.SeedSequence:
+    """The seed of a clip's noise.
+
+    A target carries noise like any frame of its camera, so that errors mean the same against targets and against the
+    frames of self-reenactment; the noise is its own, so that copied frames do not share it. The oracle stays a
+    ceiling, for it is the target.
+    """
+    driver = () if clip.moving == clip.own else (clip.moving.person, clip.moving.index)
+    return stream(spec.seed, SPLITS[clip.split], clip.person, _GRAIN, clip.index, *driver)
 
 
 def batches(spec: PortraitSpec, clip: Clip, size: int = 16) -> Iterator[list[int]]:

@@ -24,6 +24,8 @@ class Setting:
         key_direction: Unit vector to the key light in world axes, ``3``.
         key_colour: ``3``, linear.
         background: ``3 S S`` in sRGB, or ``T 3 S S``, one a frame, where it moves.
+        noise: Of the camera's sensor, as `background.sensor_noise` has it: standard deviations in the dark, and added
+            at full brightness; 1 to 2 grey levels of 255 together. What is rendered carries none until it is added.
     """
 
     focal: float
@@ -33,6 +35,7 @@ class Setting:
     key_direction: Array
     key_colour: Array
     background: Array
+    noise: tuple[float, float] = (0.0, 0.0)
 
 
 def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Setting:
@@ -43,7 +46,7 @@ def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Settin
         size: Image side in pixels.
         face: Height of the face's landmarks in metres; the picture is cut to it, as VoxCeleb's crops follow a face box.
     """
-    lens, light, behind = generators(seed, 3)
+    lens, light, behind, sensor = generators(seed, 4)
     focal = np.exp(lens.uniform(*np.log(FOCAL_MM))) / 24
     distance = focal * lens.uniform(FRAMING * 0.97, FRAMING * 1.03) * face
     yaw, pitch, roll = np.radians(lens.uniform((-12, -6, -2), (12, 6, 2)))
@@ -52,7 +55,7 @@ def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Settin
     key, colour, ambient = draw_light(light)
     return Setting(
         float(focal), rotation, np.array([0, 0, distance]) - rotation @ aim, ambient, key, colour,
-        paint_background(behind, size),
+        paint_background(behind, size), (sensor.uniform(0.0025, 0.004), sensor.uniform(0.003, 0.006)),
     )  # fmt: skip
 
 

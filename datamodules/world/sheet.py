@@ -28,10 +28,13 @@ from models.tasks import UserError
 _FAMILY = 6  # people of the sheets, beside those of the sets
 _CAPTION = 12  # pixels
 _CLOSE_UP = 1.6  # magnification of the faces that show expressions
+KINDS = ("identities", "expressions", "poses", "lights", "edits", "views", "strip")
 Row = tuple[str, list[Tensor]]
 
 
-def write_sheet(path: Path, image_size: int = 128, columns: int = 8, seed: int = 0) -> None:
+def write_sheet(
+    path: Path, image_size: int = 128, columns: int = 8, seed: int = 0, kinds: Sequence[str] = KINDS
+) -> None:
     """Draws identities, expressions, poses, lights, edits, a dome, headset views and a clip into one picture.
 
     Args:
@@ -39,20 +42,24 @@ def write_sheet(path: Path, image_size: int = 128, columns: int = 8, seed: int =
         image_size: Side of each picture in pixels.
         columns: Pictures a row.
         seed: Other seeds, other people.
+        kinds: Those of `KINDS` that are wanted.
 
     Raises:
-        UserError: If the pictures are too small for a face, or there is no column.
+        UserError: If the pictures are too small for a face, there is no column, or a kind is unknown.
     """
     check_size(image_size)
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown or not kinds:
+        raise UserError(f"A sheet of {', '.join(unknown) or 'nothing'}: give --kinds some of {', '.join(KINDS)}.")
     if columns < 1:
         raise UserError(f"A sheet of {columns} columns: give --columns 1 or more.")
-    write_picture(path, _laid_out(rows(image_size, columns, seed), image_size, columns))
+    write_picture(path, _laid_out(rows(image_size, columns, seed, kinds), image_size, columns))
 
 
-def rows(size: int, columns: int, seed: int) -> list[Row]:
-    """Every kind of picture."""
-    kinds = (identities, expressions, poses, lights, edits, views, strip)
-    return [row for kind in kinds for row in kind(size, columns, seed)]
+def rows(size: int, columns: int, seed: int, kinds: Sequence[str] = KINDS) -> list[Row]:
+    """Every kind of picture that is wanted."""
+    drawn = dict(zip(KINDS, (identities, expressions, poses, lights, edits, views, strip), strict=True))
+    return [row for kind in kinds for row in drawn[kind](size, columns, seed)]
 
 
 def identities(size: int, columns: int, seed: int) -> list[Row]:

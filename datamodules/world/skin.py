@@ -201,7 +201,7 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     thickness = looks.share("brow_thickness")
     along, middle = brow_line(x)
     width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.75 + 0.55 * thickness)
-    hairs = 0.92 + 0.12 * noise(SIZE, (0.8, 1.0), rng)
+    hairs = 0.94 + 0.06 * noise(SIZE, (0.8, 1.2), rng)
     share = (
         np.exp(-(np.abs((y - middle) / width) ** 3)) * smoothstep(-0.06, 0.10, along) * smoothstep(1.04, 0.85, along)
     )
@@ -238,8 +238,8 @@ def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     """Roots that fade out at the hairline, so that the shell's edge is not a cut; a bald head keeps stubble."""
     _, _, _, level, azimuth = head_map()
     bald = looks.hair_style == "bald"
-    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.07 * noise(SIZE, (1.5, 0.8), rng)
-    fade = 0.9 if bald else 0.16
+    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.03 * noise(SIZE, (1.5, 1.6), rng)
+    fade = 0.9 if bald else 0.30
     share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (0.32 if bald else 0.96)
     strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng), 0.2, 1.6)
     blend(canvas, looks.hair_colour[None, None] * strands[..., None], share)

@@ -21,6 +21,10 @@ def seed(number: int = 0) -> np.random.SeedSequence:
     return np.random.SeedSequence(17, spawn_key=(number,))
 
 
+def drawing(scene: edits._Scene) -> edits._Drawing:
+    return edits._Drawing(scene, "realistic", SIZE, edits._painted(scene, "realistic"))
+
+
 @cache
 def pair(edit: str, style: Style = "realistic", severity: float = 0.0) -> EditPair:
     return edit_pair(seed(EDITS.index(edit)), edit, style, severity, SIZE)
@@ -57,8 +61,7 @@ def test_the_mask_is_soft_at_its_edge():
 def test_the_whole_edited_face_agrees_with_the_source_outside_the_mask(edit: str):
     """Before the target takes the source's pixels there: what the mask calls unchanged is so to the eye."""
     plain = edits._draw_scene(seed(EDITS.index(edit)), SIZE)
-    before = edits._Drawing(plain, "realistic", SIZE)
-    after = edits._Drawing(edits._edited(plain, edit), "realistic", SIZE)
+    before, after = (drawing(scene) for scene in (plain, edits._edited(plain, edit)))
     outside = before.mask_against(after)[0] == 0
     apart = (before.picture() - after.picture()).abs()[:, outside]
     assert float(apart.max()) < (1e-6 if edit in COSTUMES else 4 / 255)
@@ -71,15 +74,15 @@ def test_the_mask_does_not_look_at_the_pictures():
     for level in (0.1, 0.9):
         setting = replace(plain.setting, background=np.full_like(plain.setting.background, level))
         scene = replace(plain, setting=setting)
-        drawings = [edits._Drawing(s, "realistic", SIZE) for s in (scene, edits._edited(scene, "sheep"))]
+        drawings = [drawing(s) for s in (scene, edits._edited(scene, "sheep"))]
         masks.append(drawings[0].mask_against(drawings[1]))
     assert torch.equal(*masks)
 
 
 def test_a_costume_covers_head_and_shoulders_and_spares_the_face():
-    plain = edits._draw_scene(seed(EDITS.index("santa")), SIZE)
-    drawing = edits._Drawing(edits._edited(plain, "santa"), "realistic", SIZE)
-    parts = torch.nn.functional.max_pool2d(drawing.frames.parts.float(), 2)[0, 0]
+    plain = edits._draw_scene(seed(EDITS.index("santa")), SIZE, hatted=True)
+    frames = drawing(edits._edited(plain, "santa")).frames
+    parts = torch.nn.functional.max_pool2d(frames.parts.float(), 2)[0, 0]
     mask = pair("santa").mask[0]
     for name, low, high in (("headwear", 0.9, 1.0), ("clothing", 0.9, 1.0), ("nose", 0.0, 0.3)):
         shown = parts == CLASSES.index(name)

@@ -238,6 +238,7 @@ def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.Monkey
         (["export", "--preset", "reenact", "--image-size", "8"], "too small for the features of a face: choose 32"),
         (["sheet", "--image-size", "8"], "too small for the features of a face: choose 32"),
         (["sheet", "--columns", "0"], "--columns"),
+        (["sheet", "--kinds", "cats"], "A sheet of cats: give --kinds some of identities"),
     ],
 )
 def test_a_request_that_cannot_be_met_ends_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str):

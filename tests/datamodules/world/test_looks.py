@@ -256,10 +256,11 @@ def test_a_moving_background_is_a_function_of_time_alone():
 
 def test_sensor_noise_depends_on_seed_and_frame_alone_and_grows_with_light():
     grey = torch.tensor([0.0, 0.3, 0.8])[:, None, None, None].expand(3, 3, 96, 96).clone()
-    noisy = sensor_noise(grey, 5, [0, 1, 2], read=0.004, shot=0.012)
-    assert torch.equal(sensor_noise(grey[1:2], 5, [1], read=0.004, shot=0.012)[0], noisy[1])
-    assert not torch.equal(sensor_noise(grey[1:2], 6, [1])[0], noisy[1])
-    assert not torch.equal(sensor_noise(grey[1:2], 5, [4])[0], noisy[1])
+    clip, other = (np.random.SeedSequence(5, spawn_key=(place,)) for place in (0, 1))
+    noisy = sensor_noise(grey, clip, [0, 1, 2], read=0.004, shot=0.012)
+    assert torch.equal(sensor_noise(grey[1:2], clip, [1], read=0.004, shot=0.012)[0], noisy[1])
+    assert not torch.equal(sensor_noise(grey[1:2], other, [1], read=0.004, shot=0.012)[0], noisy[1])
+    assert not torch.equal(sensor_noise(grey[1:2], clip, [4], read=0.004, shot=0.012)[0], noisy[1])
     for level in (1, 2):
         expected = (0.004**2 + 0.012**2 * float(grey[level, 0, 0, 0])) ** 0.5
         assert float((noisy[level] - grey[level]).std()) == pytest.approx(expected, rel=0.03)
