@@ -3,7 +3,7 @@
 import re
 import warnings
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
@@ -58,8 +58,7 @@ def make_network(net: Net, trunk: dict[str, Tensor] | None = None) -> Frozen:
     Raises:
         ValueError: If there is no such trunk.
     """
-    if net not in get_args(Net):
-        raise ValueError(f"'{net}' is no trunk of LPIPS; choose from {', '.join(get_args(Net))}.")
+    _check_net(net)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package still asks torchvision in a deprecated way
         from lpips import LPIPS as Network
@@ -76,8 +75,10 @@ def pretrained_network(net: Net) -> Frozen:
     """The network with its ImageNet trunk from the cache of weights.
 
     Raises:
+        ValueError: If there is no such trunk.
         UserError: If the weights are absent or damaged.
     """
+    _check_net(net)
     return make_network(net, weights.load(TRUNKS[net]))
 
 
@@ -107,6 +108,7 @@ class LPIPS(PictureMetric):
     backbone = "alexnet_imagenet"
 
     def __init__(self, net: Net = "alex", masked: bool = False, network: Frozen | None = None) -> None:
+        _check_net(net)
         self.__dict__.update(name=f"LPIPS-{net}", protocol=f"{net}, {self.protocol}", backbone=TRUNKS[net])
         super().__init__(masked)
         self.network = network or pretrained_network(net)
@@ -114,3 +116,8 @@ class LPIPS(PictureMetric):
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""
         return network_lpips(preds, target, self.network, mask)
+
+
+def _check_net(net: str) -> None:
+    if net not in TRUNKS:
+        raise ValueError(f"'{net}' is no trunk of LPIPS; choose from {', '.join(TRUNKS)}.")

@@ -75,7 +75,7 @@ class PictureMetric(PerSampleMetric):
         """
         if self.masked == (mask is None):
             advice = "pass one to update" if self.masked else f"make it with {type(self).__name__}(masked=True)"
-            raise ValueError(f"{self.name} {'needs' if self.masked else 'takes no'} mask; {advice}.")
+            raise ValueError(f"{self.name} {'needs a' if self.masked else 'takes no'} mask; {advice}.")
         preds, target = checked_pair(preds, target)
         values = self.score(as_saved(preds), as_saved(target), mask)
         status = torch.where(values.isinf(), int(Status.IDENTICAL), int(Status.OK))
