@@ -10,7 +10,7 @@ from torch import Tensor
 from metrics.base import check_mask
 from metrics.perceptual import LPIPS, lpips
 from metrics.pictures import PictureMetric, as_saved, checked_pair, masked_mean
-from metrics.windows import gaussian, uniform, window_means
+from metrics.windows import gaussian, similarity_maps, uniform
 
 __all__ = [
     "L1",
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 Convention = Literal["valid", "torchmetrics", "skimage"]
-K1, K2 = 0.01, 0.03
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -261,18 +260,7 @@ def _similarity(preds: Tensor, target: Tensor, window: Window) -> tuple[Tensor, 
     """Maps of the similarity, and of its contrast-structure term, at the window's positions."""
     if window.padded:
         preds, target = (F.pad(x, (len(window.weights) // 2,) * 4, mode="reflect") for x in (preds, target))
-    maps = [_image_similarity(x[None], y[None], window) for x, y in zip(preds, target, strict=True)]
-    if not maps:
-        return preds, preds
-    return torch.cat([similarity for similarity, _ in maps]), torch.cat([contrast for _, contrast in maps])
-
-
-def _image_similarity(preds: Tensor, target: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-    """`_similarity` of one image: what is kept at a time then fits into a processor's cache."""
-    x, y, squares, product = window_means(preds, target, window.weights)
-    cross, energy = x * y, x * x + y * y
-    contrast = (2 * window.factor * (product - cross) + K2**2) / (window.factor * (squares - energy) + K2**2)
-    return (2 * cross + K1**2) / (energy + K1**2) * contrast, contrast
+    return similarity_maps(preds, target, window.weights, window.factor)
 
 
 def _eroded(mask: Tensor | None, images: Tensor, window: Window) -> Tensor | None:

@@ -1,10 +1,11 @@
-"""Weighted means of two pictures, their squares and their product over a sliding window, on any device."""
+"""Structural similarity over a sliding window, on any device."""
 
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+C1, C2 = 0.01**2, 0.03**2
 HAS_NUMBA = find_spec("numba") is not None
 
 
@@ -20,29 +21,34 @@ def uniform(size: int) -> Tensor:
     return torch.full((size,), 1 / size, dtype=torch.float64)
 
 
-def window_means(x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Means of x, y, x² + y² and x y at the positions where the window fits.
+def similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Structural similarity of two pictures, and its contrast-structure term, at the positions where a window fits.
 
     Args:
-        x: ``B C H W``, float64.
-        y: As ``x``.
+        x: ``B C H W``, float64 in [0, 1].
+        y: As ``x``; the two are interchangeable.
         weights: ``K``, float64, of the rows and of the columns of the window.
+        factor: What (co)variances are multiplied by: n / (n - 1) for those of a sample.
 
     Returns:
-        Four maps ``B C H-K+1 W-K+1``; the compiled loops of the extra ``fast`` and plain PyTorch agree to rounding.
+        Two maps ``B C H-K+1 W-K+1``; the compiled loops of the extra ``fast`` and plain PyTorch agree to rounding.
+
+    Reference: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13.
     """
     if HAS_NUMBA and x.device.type == "cpu" and not (x.requires_grad or y.requires_grad):
         from metrics import windows_numba
 
-        return windows_numba.window_means(x, y, weights)
-    return plain_window_means(x, y, weights)
+        return windows_numba.similarity_maps(x, y, weights, factor, C1, C2)
+    return plain_similarity_maps(x, y, weights, factor)
 
 
-def plain_window_means(x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`window_means` in PyTorch, on any device and with gradients."""
+def plain_similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """`similarity_maps` in PyTorch, on any device and with gradients."""
     rows, columns = (_sliding(weights, size).to(x) for size in x.shape[2:])
-    first, second, squares, product = (rows @ maps @ columns.T for maps in (x, y, x * x + y * y, x * y))
-    return first, second, squares, product
+    mean_x, mean_y, squares, products = (rows @ maps @ columns.T for maps in (x, y, x * x + y * y, x * y))
+    cross, energy = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    contrast = (2 * factor * (products - cross) + C2) / (factor * (squares - energy) + C2)
+    return (2 * cross + C1) / (energy + C1) * contrast, contrast
 
 
 def _sliding(weights: Tensor, size: int) -> Tensor:

@@ -47,7 +47,7 @@ class Toy(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.mix = nn.Linear(48, 24, dtype=torch.float64)
+        self.mix = nn.Linear(48, 24, bias=False, dtype=torch.float64)
         self.dropout = nn.Dropout(0.5)
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
@@ -75,7 +75,6 @@ def _filled(metric, fake, real, batch=60):
 
 def test_case_14_the_class_is_torchmetrics_with_the_same_extractor():
     fake, real, network = _images(0), _images(1) * 0.8, Toy().eval()
-    ours = _filled(FrechetDistance(network), fake, real)
     theirs = FrechetInceptionDistance(feature=network, input_img_size=(3, 24, 24)).set_dtype(torch.float64)
     theirs.update(real.byte(), real=True)
     theirs.update(fake.byte(), real=False)
@@ -230,9 +229,8 @@ def test_what_cannot_be_measured_is_one_plain_sentence():
         metric.update(_images(0, 4), None, _names(3))
     with pytest.raises(ValueError, match="has to return N D"):
         FrechetDistance(nn.Identity()).update(_images(0, 4), None, _names(4))
-    broken = nn.Sequential(nn.Flatten(), nn.Hardtanh(torch.nan, torch.nan)) if False else nn.Flatten()
     with pytest.raises(ValueError, match="A feature holds nan or inf"):
-        FrechetDistance(broken).add_features(torch.full((2, 3), torch.nan), _names(2), real=True)
+        metric.add_features(torch.full((2, 3), torch.nan), _names(2), real=True)
     one_video = FrechetDistance(nn.Flatten())
     one_video.update(_images(0, 4), _images(1, 4), ["a/0", "a/1", "a/2", "a/3"])
     with pytest.raises(ValueError, match="a jackknife needs more groups"):

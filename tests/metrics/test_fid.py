@@ -42,7 +42,7 @@ def test_pictures_are_rounded_resized_and_scored(metric, distance, factor):
 
 
 def test_another_rule_of_resizing_is_another_metric():
-    fake, real = _pictures(0, 6, 3, 512, 512), _pictures(1, 6, 3, 512, 512)
+    fake, real = _pictures(0, 6, 3, 128, 128), _pictures(1, 6, 3, 128, 128)
     metric, legacy = FID(Blocks()), FID(Blocks(), rule="tf1-bilinear")
     for each in (metric, legacy):
         each.update(fake, real, NAMES)

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from metrics import windows
 from metrics.base import Status
-from metrics.image import L1, MSSSIM, PSNR, SSIM, PooledPSNR, as_saved, l1, ms_ssim, pooled_psnr, psnr, ssim
+from metrics.image import L1, MSSSIM, PSNR, SSIM, WINDOWS, PooledPSNR, as_saved, l1, ms_ssim, pooled_psnr, psnr, ssim
 
 SKIMAGE = {
     "gaussian_weights": True,
@@ -55,12 +55,14 @@ def test_the_skimage_convention_is_the_default_of_scikit_image(pairs):
 
 
 def test_compiled_and_plain_windows_agree(pairs, monkeypatch):
-    compiled = windows.window_means(*pairs, windows.gaussian(11, 1.5))
+    for name, window in WINDOWS.items():
+        compiled = windows.similarity_maps(*pairs, window.weights, window.factor)
+        plain = windows.plain_similarity_maps(*pairs, window.weights, window.factor)
+        for first, second in zip(compiled, plain, strict=True):
+            assert first.shape == (4, 3, 129 - len(window.weights), 129 - len(window.weights)), name
+            assert torch.allclose(first, second, atol=1e-11, rtol=0)
     monkeypatch.setattr(windows, "HAS_NUMBA", False)
-    plain = windows.window_means(*pairs, windows.gaussian(11, 1.5))
-    for first, second in zip(compiled, plain, strict=True):
-        assert first.shape == (4, 3, 118, 118)
-        assert torch.allclose(first, second, atol=1e-14, rtol=0)
+    assert torch.equal(windows.similarity_maps(*pairs, WINDOWS["valid"].weights)[0].mean((1, 2, 3)), ssim(*pairs))
 
 
 @pytest.fixture(scope="module")
