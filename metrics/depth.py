@@ -143,7 +143,7 @@ class Delta1(DepthMetric):
     digits = 3
     definition = "Share of skin pixels whose aligned depth is within a factor 1.25 of the truth."
     value_range = "[0, 1]; 1 for a map that is right up to scale and shift"
-    reference = "Ladický et al. 2014, Pulling things out of perspective, section 4; Eigen et al. 2014"
+    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
     traps = "In metres 1 for a constant map of a face; the space moves it more than methods do."
     threshold: ClassVar[float] = 1.25
 

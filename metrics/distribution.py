@@ -81,7 +81,7 @@ def frechet_jackknife(
     Raises:
         ValueError: As `frechet_distance`, also if fewer than 2 samples are left.
 
-    Reference: Shao and Wu 1989, A general theory for jackknife variance estimation, section 1.
+    Reference: Shao and Wu 1989, A general theory for jackknife variance estimation.
     """
     x, y = _centred_sets(first, second)
     products = _products(x, y)
@@ -104,7 +104,7 @@ def frechet_infinity(first: Tensor | ArrayLike, second: Tensor | ArrayLike, seed
     Raises:
         ValueError: As `frechet_distance`, also if the sets differ in size or hold fewer than 16 samples.
 
-    Reference: Chong and Forsyth 2020, Effectively Unbiased FID and Inception Score and where to find them, section 4.
+    Reference: Chong and Forsyth 2020, Effectively Unbiased FID and Inception Score and where to find them.
     """
     x, y = _centred_sets(first, second)
     count = len(x.features)
@@ -131,7 +131,7 @@ def kernel_distance(first: Tensor | ArrayLike, second: Tensor | ArrayLike) -> fl
     Raises:
         ValueError: If a set has fewer than 2 samples, holds nan or inf, or the dimensions differ.
 
-    Reference: Bińkowski et al. 2018, Demystifying MMD GANs, section 4; Gretton et al. 2012, A Kernel Two-Sample Test.
+    Reference: Bińkowski et al. 2018, Demystifying MMD GANs; Gretton et al. 2012, A Kernel Two-Sample Test.
     """
     x, y = _checked(first, second)
     sums = _kernel_sums(x, y, np.zeros(len(x), int), np.zeros(len(y), int), 1)
@@ -145,7 +145,7 @@ def kernel_jackknife(
 
     Args, result and errors are those of `frechet_jackknife`.
 
-    Reference: Shao and Wu 1989, A general theory for jackknife variance estimation, section 1.
+    Reference: Shao and Wu 1989, A general theory for jackknife variance estimation.
     """
     x, y = _checked(first, second)
     masks = _without_each(first_groups, second_groups, len(x), len(y))

@@ -183,7 +183,7 @@ class KernelDistance(FeatureSetMetric):
     digits = 3
     definition = "Unbiased squared maximum mean discrepancy of the features of generated and real samples."
     value_range = "about [0, inf); slightly negative for equal distributions, which is not clipped"
-    reference = "Bińkowski et al. 2018, Demystifying MMD GANs, section 4"
+    reference = "Bińkowski et al. 2018, Demystifying MMD GANs"
     traps = "Libraries average random subsets, some unseeded, and print their spread, which is no standard error."
     parity = "15, 17"
 

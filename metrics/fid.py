@@ -99,7 +99,7 @@ class FVD(_Clips, FrechetDistance):
         "I3D-K400 logits, first 16 frames, stride 1, 8-bit, bilinear to 224 px, unbiased covariance, equal numbers"
     )
     definition = "Fréchet distance of the 400 logits of the I3D network on Kinetics-400."
-    reference = "Unterthiner et al. 2018, Towards Accurate Generative Models of Video, section 3"
+    reference = "Unterthiner et al. 2018, Towards Accurate Generative Models of Video"
     traps = (
         "Clip length, number of clips, port of the network and covariance (ddof) each move it; favours frames over "
         "motion; under 400 clips mostly bias, where KVD is the number to read."
@@ -123,7 +123,7 @@ class KVD(_Clips, KernelDistance):
     name = "KVD"
     protocol = "I3D-K400 logits, first 16 frames, stride 1, 8-bit, bilinear to 224 px, one U-statistic, equal numbers"
     definition = "Unbiased squared MMD of the 400 logits of the I3D network on Kinetics-400."
-    reference = "Unterthiner et al. 2018, Towards Accurate Generative Models of Video, section 3"
+    reference = "Unterthiner et al. 2018, Towards Accurate Generative Models of Video"
     parity = "17, 18"
     backbone = "i3d-k400"
 

@@ -25,7 +25,7 @@ def geodesic_degrees(first: Tensor, second: Tensor) -> Tensor:
     Raises:
         ValueError: If a shape or type is wrong, or a matrix is no rotation.
 
-    Reference: Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, section 3.6.
+    Reference: Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6.
     """
     if first.shape != second.shape or first.shape[-2:] != (3, 3):
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
@@ -66,7 +66,7 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     Raises:
         ValueError: If a shape, type or value is wrong.
 
-    Reference: Lombardi et al. 2018, Deep Appearance Models for Face Rendering, section 5 (vertex error).
+    Reference: Lombardi et al. 2018, Deep Appearance Models for Face Rendering (geometry error).
     """
     preds, target = _checked(preds, target)
     if align not in get_args(Alignment):
@@ -89,7 +89,7 @@ def standardised_vertex_error(preds: Tensor, target: Tensor, scale: float) -> Te
     Raises:
         ValueError: If a shape, type or value is wrong, or the scale is not positive.
 
-    Reference: Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering, section 5.
+    Reference: Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering.
     """
     preds, target = _checked(preds, target)
     if not 0 < scale < float("inf"):
@@ -106,7 +106,7 @@ def vertex_spread(vertices: Tensor) -> float:
 def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
     """Predictions ``B V 3`` after the least-squares rotation, translation and, if ``scaled``, scale onto targets.
 
-    Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40 to 42.
+    Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
     centre, goal = preds.mean(1, keepdim=True), target.mean(1, keepdim=True)
     moved, fixed = preds - centre, target - goal
@@ -128,7 +128,7 @@ class GeodesicError(PerSampleMetric):
     digits = 2
     definition = "Angle of the rotation between the predicted and the true orientation."
     value_range = "[0, 180] degrees; 0 for equal rotations"
-    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, section 3.6"
+    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6"
     traps = (
         "Differences of Euler angles depend on their order, wrap at 180 and come in radians or degrees; this does not."
     )
@@ -153,7 +153,7 @@ class VertexError(PerSampleMetric):
     digits = 2
     definition = "Mean Euclidean distance of corresponding vertices, averaged over frames and then videos."
     value_range = "[0, inf) mm; 0 for equal meshes"
-    reference = "Lombardi et al. 2018, Deep Appearance Models for Face Rendering, section 5"
+    reference = "Lombardi et al. 2018, Deep Appearance Models for Face Rendering"
     traps = (
         "Papers print squared, standardised or unit-less errors under the same name; alignment hides errors of pose."
     )
@@ -184,7 +184,7 @@ class StandardisedVertexError(PerSampleMetric):
     digits = 4
     definition = "Mean over vertices and axes of ((v - v') / s)², with one scalar s."
     value_range = "[0, inf); 1 is the spread of the training set"
-    reference = "Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering, section 5"
+    reference = "Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering"
     traps = "Says nothing without its scale s; S4 prints a vertex loss without a unit, which this may or may not be."
     parity = "29"
 

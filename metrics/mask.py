@@ -23,7 +23,7 @@ def iou(preds: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
     Raises:
         ValueError: If a shape, type or range is wrong.
 
-    Reference: Everingham et al. 2010, The PASCAL Visual Object Classes Challenge, section 4.2.
+    Reference: Everingham et al. 2010, The PASCAL Visual Object Classes Challenge.
     """
     intersection, union = overlap(preds, target, threshold)
     return torch.where(union > 0, intersection / union, 1.0)
@@ -51,7 +51,7 @@ class MaskIoU(PerSampleMetric):
     digits = 3
     definition = "Pixels in both masks over pixels in either, averaged over images."
     value_range = "[0, 1]; 1 for equal masks, two empty ones included"
-    reference = "Everingham et al. 2010, The PASCAL Visual Object Classes Challenge, section 4.2"
+    reference = "Everingham et al. 2010, The PASCAL Visual Object Classes Challenge"
     traps = "torchmetrics gives two empty masks 0 or nan; the pooled value, which large masks rule, is another metric."
     parity = "30"
 

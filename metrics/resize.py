@@ -35,7 +35,7 @@ def resize(images: Tensor, size: int, rule: Rule) -> Tensor:
 def pil_bicubic(images: Tensor, size: int) -> Tensor:
     """Pillow's bicubic filter on each float32 channel in grey levels, clipped to [0, 255]; arguments as `resize`.
 
-    Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation, section 3.
+    Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation.
     """
     planes = images.cpu().flatten(0, 1).numpy()
     resized = [np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC)) for p in planes]
@@ -46,7 +46,7 @@ def pil_bicubic(images: Tensor, size: int) -> Tensor:
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
     """TensorFlow 1's bilinear resize, which takes pixel i at i (H / size), not at pixel centres; arguments as `resize`.
 
-    Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation, section 3.
+    Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation.
     """
     low, high, weight = _tf1_samples(images.shape[3], size, images)
     rows = images[..., low] + (images[..., high] - images[..., low]) * weight
@@ -62,7 +62,7 @@ def antialiased_bilinear(images: Tensor, size: int) -> Tensor:
 def clip_bilinear(clips: Tensor, size: int) -> Tensor:
     """Frames ``B T C H W`` resized to a square by plain bilinear interpolation at pixel centres, aspect not kept.
 
-    Reference: Unterthiner et al. 2018, Towards Accurate Generative Models of Video, section 3 (224 x 224).
+    Reference: Unterthiner et al. 2018, Towards Accurate Generative Models of Video (224 x 224).
     """
     frames = F.interpolate(clips.float().flatten(0, 1), size=(size, size), mode="bilinear", align_corners=False)
     return frames.unflatten(0, clips.shape[:2])
