@@ -1,63 +1,19 @@
 """Affine-invariant depth errors inside a mask: one value an image, float64, metres."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, Status, check_finite, check_mask
+from metrics.alignment import Space, affine_align, check_depths, depth_range, in_space, masked_mean
+from metrics.base import PerSampleMetric, Status
 
-KINDS = ("depth", "disparity", "closeness")
-DEPTH_FLOOR, DISPARITY_FLOOR = 1e-6, 1e-3  # metres, 1/metres
-
-
-class Alignment(NamedTuple):
-    """A map brought to metres: ``depth`` ``B 1 H W``; ``scale``, ``shift`` and ``status`` ``B``."""
-
-    depth: Tensor
-    scale: Tensor
-    shift: Tensor
-    status: Tensor
-
-
-def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> Alignment:
-    """Least-squares scale >= 0 and shift that bring a map nearest to the true depth inside the mask.
-
-    ``depth`` and ``closeness`` (negated) are fitted to depth, ``disparity`` to 1/depth and then inverted. Where the
-    best scale is not positive, as for an inverted or constant map, the best allowed one is 0: the map becomes a
-    constant and its status DEGENERATE_ALIGNMENT. Preds and depth are not interchangeable.
-
-    Args:
-        preds: ``B 1 H W``, any affine scale.
-        kind: What the map is: ``depth``, ``disparity`` or ``closeness``.
-        depth: ``B 1 H W``, camera z in metres; positive inside the mask.
-        mask: ``B 1 H W``, bool.
-
-    Returns:
-        The alignment in float64; depth is floored at 1e-6 m, disparity at 1e-3 / m.
-
-    Raises:
-        ValueError: If a shape, type, kind or value is wrong.
-
-    Reference: Ranftl et al. 2020, Towards Robust Monocular Depth Estimation (MiDaS), section 5, eq. 5.
-    """
-    _check(preds, kind, depth, mask)
-    values = -preds.double() if kind == "closeness" else preds.double()
-    safe = torch.where(mask, depth.double(), 1.0)
-    goal = 1 / safe if kind == "disparity" else safe
-    centre, goal_centre = _mean(values, mask), _mean(goal, mask)
-    deviation = values - _wide(centre)
-    scale = _mean(deviation * (goal - _wide(goal_centre)), mask) / _mean(deviation**2, mask)
-    flat = _mean(deviation**2, mask) <= (1e-12 * centre) ** 2  # rounding alone gives a constant map its variance
-    degenerate = ~(scale > 0) | flat
-    scale = torch.where(degenerate, 0.0, scale)
-    shift = goal_centre - scale * centre
-    aligned = _wide(scale) * values + _wide(shift)
-    aligned = 1 / aligned.clamp(min=DISPARITY_FLOOR) if kind == "disparity" else aligned.clamp(min=DEPTH_FLOOR)
-    status = torch.where(degenerate, int(Status.DEGENERATE_ALIGNMENT), int(Status.OK))
-    return Alignment(aligned, scale, shift, torch.where(_is_empty(mask), int(Status.EMPTY_MASK), status))
+SPACES = {
+    "unit": "true depth over its range in the mask as [0.1, 1] (RMSE: as [0, 1])",
+    "closeness": "nearest true pixel 1, farthest 0, floor 1e-3",
+}
 
 
 def abs_rel(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
@@ -74,7 +30,7 @@ def abs_rel(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
     Reference: Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4.
     """
     aligned, safe = _pair(aligned, depth, mask)
-    return _mean((aligned - safe).abs() / safe, mask)
+    return masked_mean((aligned - safe).abs() / safe, mask)
 
 
 def delta(aligned: Tensor, depth: Tensor, mask: Tensor, threshold: float = 1.25) -> Tensor:
@@ -84,7 +40,7 @@ def delta(aligned: Tensor, depth: Tensor, mask: Tensor, threshold: float = 1.25)
     """
     aligned, safe = _pair(aligned, depth, mask)
     ratio = torch.maximum(aligned / safe, safe / aligned)
-    return _mean((ratio < threshold).double(), mask)
+    return masked_mean((ratio < threshold).double(), mask)
 
 
 def rmse(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
@@ -93,7 +49,7 @@ def rmse(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
     Args, result and reference are those of `abs_rel`; the maps are interchangeable.
     """
     aligned, safe = _pair(aligned, depth, mask)
-    return _mean((aligned - safe) ** 2, mask).sqrt()
+    return masked_mean((aligned - safe) ** 2, mask).sqrt()
 
 
 def normal_error(aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
@@ -118,13 +74,27 @@ def normal_error(aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tenso
     first, second = _normals(aligned, intrinsics), _normals(safe, intrinsics)
     sine = torch.linalg.cross(first, second, dim=1).norm(dim=1, keepdim=True)
     cosine = (first * second).sum(1, keepdim=True)
-    return _mean(torch.atan2(sine, cosine).rad2deg(), inside)  # acos loses half the digits near 0
+    return masked_mean(torch.atan2(sine, cosine).rad2deg(), inside)  # acos loses half the digits near 0
 
 
 class DepthMetric(PerSampleMetric):
-    """A depth error after `affine_align`; an inverted map counts as the constant one, never as missing."""
+    """A depth error after `affine_align`; an inverted map counts as the constant one, never as missing.
 
-    factor: ClassVar[float] = 1.0
+    Args:
+        space: Where the error is taken, see `in_space`; another than ``metric`` is named.
+    """
+
+    value_range = "[0, inf); 0 for a map that is right up to scale and shift"
+    parity = "20, 21, 22, 23"
+
+    def __init__(self, space: Space = "metric") -> None:
+        super().__init__()
+        if space not in get_args(Space):
+            raise ValueError(f"'{space}' is no space of depth errors; choose from {', '.join(get_args(Space))}.")
+        self.space: Space = space
+        if space != "metric":
+            protocol = self.protocol.replace(", metric depth", "")
+            self.__dict__.update(name=f"{self.name}-{space}", protocol=f"{protocol}, {SPACES[space]}")
 
     def update(
         self,
@@ -137,7 +107,7 @@ class DepthMetric(PerSampleMetric):
     ) -> None:
         """Adds maps ``B 1 H W`` of a kind, with true depth in metres, masks, and intrinsics ``B 3 3`` in pixels."""
         alignment = affine_align(preds, kind, depth, mask)
-        values = self.error(alignment.depth, depth, mask, intrinsics) * self.factor
+        values = self.error(alignment.depth, depth, mask, intrinsics)
         self.append(sample_ids, values, torch.where(values.isnan(), int(Status.EMPTY_MASK), alignment.status))
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
@@ -152,10 +122,16 @@ class AbsRel(DepthMetric):
     higher_is_better = False
     protocol = "face skin, scale > 0 and shift fitted per image, metric depth"
     digits = 4
+    definition = "Mean over skin pixels of |d - d'| / d after the best scale and shift of each image."
+    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
+    traps = (
+        "Governed by the space: a shallow face in metres scores near 0 with no geometry at all, and in a unit range "
+        "the pixels whose truth is nearly 0 rule it. Read it beside the constant-depth row."
+    )
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""
-        return abs_rel(aligned, depth, mask)
+        return abs_rel(*in_space(aligned, depth, mask, self.space), mask)
 
 
 class Delta1(DepthMetric):
@@ -165,61 +141,82 @@ class Delta1(DepthMetric):
     higher_is_better = True
     protocol = "share of skin pixels within a factor 1.25, aligned as AbsRel"
     digits = 3
+    definition = "Share of skin pixels whose aligned depth is within a factor 1.25 of the truth."
+    value_range = "[0, 1]; 1 for a map that is right up to scale and shift"
+    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
+    traps = "In metres 1 for a constant map of a face; the space moves it more than methods do."
+    threshold: ClassVar[float] = 1.25
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""
-        return delta(aligned, depth, mask)
+        return delta(*in_space(aligned, depth, mask, self.space), mask, self.threshold)
+
+
+class Delta2(Delta1):
+    """`delta` at 1.25² after alignment with positive scale."""
+
+    name = "Delta2"
+    protocol = "share of skin pixels within a factor 1.25², aligned as AbsRel"
+    definition = "Share of skin pixels whose aligned depth is within a factor 1.25² of the truth."
+    threshold = 1.25**2
+
+
+class Delta3(Delta1):
+    """`delta` at 1.25³ after alignment with positive scale."""
+
+    name = "Delta3"
+    protocol = "share of skin pixels within a factor 1.25³, aligned as AbsRel"
+    definition = "Share of skin pixels whose aligned depth is within a factor 1.25³ of the truth."
+    threshold = 1.25**3
 
 
 class RMSE(DepthMetric):
-    """`rmse` after alignment with positive scale, in millimetres."""
+    """`rmse` after alignment with positive scale: in millimetres, or else as a share of the true depth range."""
 
     name = "RMSE"
     unit = "mm"
     higher_is_better = False
     protocol = "per image and then averaged, aligned as AbsRel"
     digits = 2
-    factor = 1000.0
+    definition = "Root of the mean squared difference over skin pixels after the best scale and shift of each image."
+    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
+    traps = "The mean of images' RMSE is not the RMSE of the pooled error; fitting the background too inflates it."
+
+    def __init__(self, space: Space = "metric") -> None:
+        super().__init__(space)
+        if space != "metric":
+            self.__dict__.update(unit="", digits=4)
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""
-        return rmse(aligned, depth, mask)
+        root = rmse(aligned, depth, mask)
+        return 1000 * root if self.space == "metric" else root / depth_range(depth, mask)[1]
 
 
 class NormalError(DepthMetric):
-    """`normal_error` after alignment with positive scale."""
+    """`normal_error` after alignment with positive scale; there is no other space than the metric one."""
 
     name = "NormalError"
     unit = "°"
     higher_is_better = False
     protocol = "mean angle of normals inside the eroded skin, aligned as AbsRel"
     digits = 2
+    definition = "Mean angle between the normals of the aligned and of the true surface, unprojected by the camera."
+    value_range = "[0, 180] degrees; 0 for a map that is right up to scale and shift"
+    reference = "Eigen and Fergus 2015, Predicting depth, surface normals and semantic labels, section 5.2"
+    traps = "Grows with resolution for a noisy map, since neighbours are differenced; needs the camera."
+    parity = "21"
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""
         return normal_error(aligned, depth, mask, intrinsics)
 
 
-def _check(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"'{kind}' is no kind of depth map; say which it is of {', '.join(KINDS)}.")
-    _check_pair("The predicted map", preds, depth, mask)
-    check_finite("The predicted map", preds)
-
-
-def _check_pair(name: str, preds: Tensor, depth: Tensor, mask: Tensor) -> None:
-    if preds.ndim != 4 or preds.shape[1] != 1 or preds.shape != depth.shape:
-        shapes = f"{tuple(preds.shape)} and {tuple(depth.shape)}"
-        raise ValueError(f"{name} and the true depth are {shapes}; pass two batches of one shape, B 1 H W.")
-    check_mask(mask, preds)
-    check_finite(name, torch.where(mask, preds, 1))
-    check_finite("The true depth", torch.where(mask, depth, 1))
-    if (mask & (depth <= 0)).any():
-        raise ValueError("The true depth is not positive inside the mask; pass metres, and mask what has no depth.")
-
-
 def _pair(aligned: Tensor, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    _check_pair("The aligned depth", aligned, depth, mask)
+    check_depths("The aligned depth", aligned, depth, mask)
     return aligned.double(), torch.where(mask, depth.double(), 1.0)
 
 
@@ -233,16 +230,3 @@ def _normals(depth: Tensor, intrinsics: Tensor) -> Tensor:
     right = points[..., 1:-1, 2:] - points[..., 1:-1, :-2]
     down = points[..., 2:, 1:-1] - points[..., :-2, 1:-1]
     return torch.linalg.cross(down, right, dim=1)
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each image inside the mask; nan where that is empty."""
-    return torch.where(mask, values, 0.0).sum((1, 2, 3)) / mask.sum((1, 2, 3))
-
-
-def _is_empty(mask: Tensor) -> Tensor:
-    return ~mask.flatten(1).any(1)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None, None]

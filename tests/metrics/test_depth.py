@@ -2,8 +2,21 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.alignment import in_space
 from metrics.base import Status
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError, abs_rel, affine_align, delta, normal_error, rmse
+from metrics.depth import (
+    RMSE,
+    AbsRel,
+    Delta1,
+    Delta2,
+    Delta3,
+    NormalError,
+    abs_rel,
+    affine_align,
+    delta,
+    normal_error,
+    rmse,
+)
 
 METRICS = [AbsRel, Delta1, RMSE, NormalError]
 
@@ -27,7 +40,7 @@ def _least_squares(values, goal):
     return np.linalg.lstsq(np.stack([values, np.ones_like(values)], 1), goal, rcond=None)[0]
 
 
-def test_alignment_is_the_least_squares_fit(face_depth):
+def test_case_20_alignment_is_the_least_squares_fit(face_depth):
     depth, mask, _ = face_depth
     preds = _wavy(depth)
     aligned = affine_align(preds, "depth", depth, mask)
@@ -37,7 +50,7 @@ def test_alignment_is_the_least_squares_fit(face_depth):
     assert aligned.status.item() == Status.OK
 
 
-def test_alignment_keeps_its_digits_where_single_precision_normal_equations_lose_them(face_depth):
+def test_case_20_alignment_keeps_its_digits_where_single_precision_normal_equations_lose_them(face_depth):
     depth, mask, _ = face_depth
     preds = (0.001 * depth + 10).float()  # a shallow face far from the map's origin
     values, goal = preds[mask].numpy(), depth[mask].numpy()
@@ -48,7 +61,7 @@ def test_alignment_keeps_its_digits_where_single_precision_normal_equations_lose
     assert abs(naive / scale - 1) > 1e-2
 
 
-def test_disparity_is_fitted_to_inverse_depth_and_inverted(face_depth):
+def test_case_23_disparity_is_fitted_to_inverse_depth_and_inverted(face_depth):
     depth, mask, _ = face_depth
     preds = _wavy(1 / depth)
     scale, shift = _least_squares(preds[mask].numpy(), 1 / depth[mask].numpy())
@@ -69,14 +82,14 @@ def test_closeness_is_depth_with_its_sign_turned(face_depth):
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(0.1, 0.0), (7.0, -2.0), (1000.0, 50.0)])
-def test_scores_do_not_depend_on_a_positive_affine_map(face_depth, scale, shift):
+def test_case_21_scores_do_not_depend_on_a_positive_affine_map(face_depth, scale, shift):
     preds = _wavy(face_depth[0])
     changed = _scores(scale * preds + shift, "depth", face_depth)
     assert np.allclose(changed, _scores(preds, "depth", face_depth), atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["depth", "disparity", "closeness"])
-def test_an_exact_affine_map_has_no_error(face_depth, kind):
+def test_case_21_an_exact_affine_map_has_no_error(face_depth, kind):
     depth = face_depth[0]
     exact = {"depth": depth, "disparity": 1 / depth, "closeness": -depth}[kind]
     absrel, delta1, root, angle = _scores(3 * exact - 1, kind, face_depth)
@@ -87,7 +100,7 @@ def test_an_exact_affine_map_has_no_error(face_depth, kind):
 
 
 @pytest.mark.parametrize(("epsilon", "share"), [(0.1, 1.0), (0.249, 1.0), (0.251, 0.0)])
-def test_a_relative_error_is_exact(face_depth, epsilon, share):
+def test_case_22_a_relative_error_is_exact(face_depth, epsilon, share):
     depth, mask, _ = face_depth
     assert abs_rel((1 + epsilon) * depth, depth, mask).item() == pytest.approx(epsilon, abs=1e-12)
     assert delta((1 + epsilon) * depth, depth, mask).item() == share
@@ -179,10 +192,91 @@ def test_an_empty_mask_is_no_score(face_depth):
         (lambda d: d, "depth", lambda d: d * torch.inf, "true depth holds nan or inf"),
     ],
 )
-def test_a_wrong_input_is_one_plain_sentence(face_depth, preds, kind, depth, sentence):
+def test_case_35_a_wrong_input_is_one_plain_sentence(face_depth, preds, kind, depth, sentence):
     true, mask, intrinsics = face_depth
     with pytest.raises(ValueError, match=sentence) as error:
         RMSE().update(preds(true), kind, depth(true), mask, intrinsics, ["a/0"])
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="boolean"):
         RMSE().update(true, "depth", true, mask.float(), intrinsics, ["a/0"])
+
+
+def test_case_20_the_rule_of_marigold_gives_the_same_scale(face_depth):
+    depth, mask, _ = face_depth
+    preds = _wavy(depth)
+    aligned = affine_align(preds, "depth", depth, mask)
+    design = np.stack([preds[mask].numpy(), np.ones(int(mask.sum()))], 1)  # normal equations of all pixels, float64
+    scale, shift = np.linalg.inv(design.T @ design) @ design.T @ depth[mask].numpy()
+    assert aligned.scale.item() == pytest.approx(scale, abs=1e-9)
+    assert aligned.shift.item() == pytest.approx(shift, abs=1e-9)
+
+
+def _score(metric, preds, face_depth):
+    depth, mask, intrinsics = face_depth
+    metric.update(preds, "depth", depth, mask, intrinsics, ["a/0"])
+    return metric.compute().item()
+
+
+def _unit(face_depth, preds):
+    """Aligned and true depth over the true range, by numpy."""
+    depth, mask, _ = face_depth
+    true = depth[mask].numpy()
+    scale, shift = _least_squares(preds[mask].numpy(), true)
+    return tuple((x - true.min()) / np.ptp(true) for x in (scale * preds[mask].numpy() + shift, true))
+
+
+def test_the_unit_space_by_hand(face_depth):
+    preds = _wavy(face_depth[0])
+    aligned, true = _unit(face_depth, preds)
+    assert _score(RMSE("unit"), preds, face_depth) == pytest.approx(np.sqrt(np.mean((aligned - true) ** 2)), abs=1e-12)
+    first, second = 0.1 + 0.9 * aligned, 0.1 + 0.9 * true
+    assert _score(AbsRel("unit"), preds, face_depth) == pytest.approx(np.mean(abs(first - second) / second), abs=1e-12)
+    ratio = np.maximum(first / second, second / first)
+    for metric, threshold in ((Delta1, 1.25), (Delta2, 1.25**2), (Delta3, 1.25**3)):
+        assert _score(metric("unit"), preds, face_depth) == pytest.approx(np.mean(ratio < threshold), abs=1e-12)
+
+
+def test_the_closeness_space_by_hand_and_ruled_by_its_floor(face_depth):
+    preds = _wavy(face_depth[0])
+    aligned, true = (np.maximum(1 - u, 1e-3) for u in _unit(face_depth, preds))
+    expected = np.mean(abs(aligned - true) / true)
+    assert _score(AbsRel("closeness"), preds, face_depth) == pytest.approx(expected, rel=1e-9)
+    assert expected > _score(AbsRel("unit"), preds, face_depth) > 10 * _score(AbsRel(), preds, face_depth)
+    assert _score(RMSE("closeness"), preds, face_depth) == _score(RMSE("unit"), preds, face_depth)
+
+
+def test_case_21_the_spaces_do_not_depend_on_a_positive_affine_map(face_depth):
+    preds = _wavy(face_depth[0])
+    for metric in (AbsRel, Delta1, RMSE):
+        for space in ("unit", "closeness"):
+            right = _score(metric(space), preds, face_depth)
+            assert _score(metric(space), 7 * preds - 2, face_depth) == pytest.approx(right, rel=1e-6)
+    assert _score(AbsRel("unit"), 3 * face_depth[0] - 1, face_depth) < 1e-12
+
+
+def test_a_space_is_in_the_name_and_an_unknown_one_is_refused(face_depth):
+    assert AbsRel().name == "AbsRel"
+    assert AbsRel("unit").name == "AbsRel-unit"
+    assert "[0.1, 1]" in AbsRel("unit").protocol
+    assert RMSE("unit").unit == ""
+    with pytest.raises(ValueError, match="no space of depth errors; choose from metric, unit, closeness"):
+        AbsRel("disparity")
+    depth, mask, intrinsics = face_depth
+    for space in ("unit", "closeness"):
+        metric = AbsRel(space)
+        metric.update(depth, "depth", depth, torch.zeros_like(mask), intrinsics, ["a/0"])
+        assert np.isnan(metric.compute().item())
+        assert metric.per_sample()[AbsRel.sample_key("a/0")][1] == Status.EMPTY_MASK
+
+
+def test_a_prediction_far_below_the_range_does_not_count_as_right(face_depth):
+    depth, mask, _ = face_depth
+    first, second = in_space(torch.where(mask, depth - 1, depth), depth, mask, "unit")
+    assert delta(first, second, mask).item() == 0
+
+
+def test_case_35_swapped_depths_change_the_value(face_depth):
+    preds = _wavy(face_depth[0])
+    depth, mask, intrinsics = face_depth
+    right = _score(AbsRel(), preds, face_depth)
+    assert _score(AbsRel(), depth, (preds, mask, intrinsics)) != pytest.approx(right, rel=1e-3)

@@ -1,0 +1,59 @@
+"""Structural similarity over a sliding window, on any device."""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+C1, C2 = 0.01**2, 0.03**2
+HAS_NUMBA = find_spec("numba") is not None
+
+
+def gaussian(size: int, sigma: float) -> Tensor:
+    """Weights ``size`` of a Gaussian window, float64, sum 1."""
+    offset = torch.arange(size, dtype=torch.float64) - size // 2
+    weights = torch.exp(-(offset**2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+def uniform(size: int) -> Tensor:
+    """Equal weights ``size``, float64, sum 1."""
+    return torch.full((size,), 1 / size, dtype=torch.float64)
+
+
+def similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Structural similarity of two pictures, and its contrast-structure term, at the positions where a window fits.
+
+    Args:
+        x: ``B C H W``, float64 in [0, 1].
+        y: As ``x``; the two are interchangeable.
+        weights: ``K``, float64, of the rows and of the columns of the window.
+        factor: What (co)variances are multiplied by: n / (n - 1) for those of a sample.
+
+    Returns:
+        Two maps ``B C H-K+1 W-K+1``; the compiled loops of the extra ``fast`` and plain PyTorch agree to rounding.
+
+    Reference: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13.
+    """
+    if HAS_NUMBA and x.device.type == "cpu" and not (x.requires_grad or y.requires_grad):
+        from metrics import windows_numba
+
+        return windows_numba.similarity_maps(x, y, weights, factor, C1, C2)
+    return plain_similarity_maps(x, y, weights, factor)
+
+
+def plain_similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    """`similarity_maps` in PyTorch, on any device and with gradients."""
+    rows, columns = (_sliding(weights, size).to(x) for size in x.shape[2:])
+    mean_x, mean_y, squares, products = (rows @ maps @ columns.T for maps in (x, y, x * x + y * y, x * y))
+    cross, energy = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    contrast = (2 * factor * (products - cross) + C2) / (factor * (squares - energy) + C2)
+    return (2 * cross + C1) / (energy + C1) * contrast, contrast
+
+
+def _sliding(weights: Tensor, size: int) -> Tensor:
+    """Row i holds the weights at the pixels from i on, ``size - K + 1`` by ``size``."""
+    count = size - len(weights) + 1
+    index = torch.arange(size) - torch.arange(count)[:, None]
+    inside = (index >= 0) & (index < len(weights))
+    return torch.where(inside, weights[index.clamp(0, len(weights) - 1)], 0.0)
