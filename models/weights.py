@@ -86,7 +86,7 @@ def load_script(name: str) -> Any:  # noqa: ANN401 - torch.jit has no types
     Raises:
         UserError: If the file is absent, or is not the one that was published.
     """
-    return torch.jit.load(str(verified(name)), map_location="cpu")  # type: ignore[no-untyped-call]
+    return torch.jit.load(str(verified(name)), map_location="cpu")
 
 
 def place(name: str) -> Path:
