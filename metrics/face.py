@@ -12,9 +12,31 @@ from metrics.face_scores import FaceMetric
 from metrics.quality import IQA
 
 __all__ = [
-    *("AED", "AKD", "AKDL2", "AUCON", "BSCON", "CSIM", "IQA", "NME", "PRMSE", "ExpressionError", "HeadPose"),
-    *("aed_squared", "akd_l1", "akd_l2", "aucon", "bscon", "cohen_kappa", "cosine_similarity", "euler_degrees"),
-    *("angle_rmse_degrees", "expression_error", "head_pose_degrees", "inter_ocular", "nme", "prmse_degrees"),
+    "AED",
+    "AKD",
+    "AKDL2",
+    "AUCON",
+    "BSCON",
+    "CSIM",
+    "IQA",
+    "NME",
+    "PRMSE",
+    "ExpressionError",
+    "HeadPose",
+    "aed_squared",
+    "akd_l1",
+    "akd_l2",
+    "angle_rmse_degrees",
+    "aucon",
+    "bscon",
+    "cohen_kappa",
+    "cosine_similarity",
+    "euler_degrees",
+    "expression_error",
+    "head_pose_degrees",
+    "inter_ocular",
+    "nme",
+    "prmse_degrees",
 ]
 
 EYE_CORNERS = (36, 45)  # the outer ones, in the order of the field
