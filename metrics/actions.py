@@ -1,7 +1,6 @@
 """Action units and blendshapes of faces: which are on in both pictures."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from metrics.face_scores import FaceMetric, Pair
 def aucon(preds: Tensor, target: Tensor) -> Tensor:
     """Share of action units ``B K``, bool, whose states agree, ``B`` in [0, 1].
 
-    Reference: Ha et al. 2020, MarioNETte, section 4, "AUCON".
+    Reference: Ha et al. 2020, MarioNETte, "AUCON".
     """
     return (preds.bool() == target.bool()).double().mean(1)
 
@@ -45,11 +44,11 @@ class AUCON(FaceMetric):
     higher_is_better = True
     protocol = "share of action units in the same state, a miss is 0"
     part, proxy_name, worst = "actions", "proxy-AUCON", 0.0
-    definition: ClassVar[str] = "share of the action units that are on, or off, in both faces"
-    value_range: ClassVar[str] = "0 to 1 (the same), however many faces are found"
-    reference: ClassVar[str] = "Ha et al. 2020, MarioNETte, section 4"
-    traps: ClassVar[str] = "most units are off in most frames: all-off and the still source score high; read kappa too"
-    parity: ClassVar[str] = "case 28: a table by hand; two faces do not exceed 1"
+    definition = "Share of the action units that are on, or off, in both faces."
+    value_range = "[0, 1]; 1 for equal states, however many faces are found"
+    reference = "Ha et al. 2020, MarioNETte"
+    traps = "Most units are off in most frames, so all-off and the still source score high; read kappa too."
+    parity = "28"
     on_truth: list[Tensor]
     on_generated: list[Tensor]
 
@@ -99,6 +98,6 @@ class BSCON(AUCON):
     name = "BSCON"
     protocol = "share of blendshapes in the same state (on from 0.5), a miss is 0"
     proxy_name = "proxy-BSCON"
-    definition: ClassVar[str] = "share of the blendshapes that are on, or off, in both faces"
-    reference: ClassVar[str] = "none: AUCON on what is no action unit"
-    traps: ClassVar[str] = "blendshapes are no FACS action units, so it is no AUCON; all-off scores high"
+    definition = "Share of the blendshapes that are on, or off, in both faces."
+    reference = "None: it is AUCON of what is no action unit"
+    traps = "Blendshapes are no FACS action units, so it is no AUCON; all-off scores high."

@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metrics.frozen import Frozen
 from metrics.inception import InceptionTF2015
 from models import weights
 from models.base import UserError
@@ -82,38 +82,6 @@ BACKBONES = {
         Backbone("procface", (), "resized to 128 px, RGB in [0, 1]", False, "every name begins with proxy-"),
     )
 }
-
-
-class Frozen(nn.Module):
-    """A network or function that only measures, whatever the module that holds it does.
-
-    It stays in evaluation mode and without gradients, enters no ``state_dict`` and no optimiser, keeps its own
-    precision, and follows its input to another device.
-
-    Args:
-        network: A module, or any function of tensors or arrays.
-    """
-
-    def __init__(self, network: Callable[..., Any]) -> None:
-        super().__init__()
-        if isinstance(network, nn.Module):
-            network.eval().requires_grad_(False)
-        self.__dict__["network"] = network  # past nn.Module, which would adopt it
-        super().train(False)
-
-    def train(self, mode: bool = True) -> "Frozen":
-        """Does nothing."""
-        return self
-
-    def forward(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - of the network
-        """Calls the network in evaluation mode, without gradients or autocast."""
-        network, device = self.__dict__["network"], "cpu"
-        if arguments and isinstance(arguments[0], Tensor):
-            device = arguments[0].device.type
-            if isinstance(network, nn.Module):
-                network.to(arguments[0].device)
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            return network(*arguments, **options)
 
 
 def load_backbone(key: str, device: str = "cpu") -> Frozen:

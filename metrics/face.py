@@ -1,7 +1,6 @@
 """Landmarks, identity, head pose, action units and expression of faces: one value a picture, float64."""
 
 import warnings
-from typing import ClassVar
 
 import torch
 from scipy.spatial.transform import Rotation
@@ -60,7 +59,7 @@ def akd_l2(preds: Tensor, target: Tensor) -> Tensor:
 def nme(preds: Tensor, target: Tensor) -> Tensor:
     """`akd_l2` of landmarks ``B 68 2`` over the target's distance of the outer eye corners, ``B``; nan if that is 0.
 
-    Reference: Sagonas et al. 2013, 300 Faces in-the-Wild Challenge, section 4.
+    Reference: Sagonas et al. 2013, 300 Faces in-the-Wild Challenge.
     """
     distance = inter_ocular(target)
     return torch.where(distance > 0, akd_l2(preds, target) / distance, torch.nan)
@@ -96,7 +95,7 @@ def prmse_degrees(preds: Tensor, target: Tensor, order: str = EULER_ORDER) -> Te
         target: As ``preds``.
         order: Axes as scipy names them, capitals turning with the head; another order gives another number.
 
-    Reference: Ha et al. 2020, MarioNETte, section 4, "PRMSE".
+    Reference: Ha et al. 2020, MarioNETte, "PRMSE".
     """
     return angle_rmse_degrees(euler_degrees(preds, order), euler_degrees(target, order))
 
@@ -140,14 +139,14 @@ class AKD(FaceMetric):
     higher_is_better = False
     protocol = "68 landmarks, mean absolute coordinate difference in pixels of the picture, a miss is 1 inter-ocular"
     part, proxy_name = "landmarks", "proxy-AKD"
-    definition: ClassVar[str] = "mean of |dx| and |dy| over the 68 landmarks of the true and the generated face"
-    value_range: ClassVar[str] = "0 (the same) upwards; half as many pixels at half the resolution"
-    reference: ClassVar[str] = "Siarohin et al. 2019, First Order Motion Model, section 4 (2DFAN-4 at 256 px)"
-    traps: ClassVar[str] = (
-        "no Euclidean distance, which is pi/2 times larger; the detector's own jitter is a floor; "
-        "JPEG or mp4 instead of PNG moves it"
+    definition = "Mean of |Δx| and |Δy| over the 68 landmarks of the true and the generated face."
+    value_range = "[0, inf) px; 0 for equal landmarks, half as many pixels at half the resolution"
+    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (2DFAN-4 at 256 px)"
+    traps = (
+        "No Euclidean distance, which is about π/2 times larger; the detector's own jitter is a floor; "
+        "JPEG or mp4 instead of PNG moves it."
     )
-    parity: ClassVar[str] = "case 24: a shift by (1, 0) gives 0.5"
+    parity = "24"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`akd_l1`."""
@@ -164,10 +163,10 @@ class AKDL2(AKD):
     name = "AKD-L2"
     protocol = "68 landmarks, mean Euclidean distance in pixels of the picture, a miss is 1 inter-ocular"
     proxy_name = "proxy-AKD-L2"
-    definition: ClassVar[str] = "mean Euclidean distance of the 68 landmarks of the true and the generated face"
-    reference: ClassVar[str] = "none: what AKD is often taken for"
-    traps: ClassVar[str] = "not the AKD of the published tables"
-    parity: ClassVar[str] = "case 24: a shift by (1, 0) gives 1.0; pi/2 times AKD for errors without direction"
+    definition = "Mean Euclidean distance of the 68 landmarks of the true and the generated face."
+    reference = "None: it is what AKD is often taken for"
+    traps = "Not the AKD of the published tables."
+    parity = "24"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`akd_l2`."""
@@ -182,13 +181,11 @@ class NME(AKD):
     protocol = "68 landmarks, mean Euclidean distance over the true outer eye corners' distance, a miss is 1"
     digits = 4
     proxy_name = "proxy-NME"
-    definition: ClassVar[str] = "AKD-L2 divided by the distance of the true face's outer eye corners"
-    value_range: ClassVar[str] = "0 (the same) upwards, at any resolution"
-    reference: ClassVar[str] = "Sagonas et al. 2013, 300 Faces in-the-Wild Challenge, section 4"
-    traps: ClassVar[str] = (
-        "the distance of the pupils, or the size of the box, divides elsewhere; profiles have no width"
-    )
-    parity: ClassVar[str] = "case 24, divided by hand"
+    definition = "AKD-L2 divided by the distance of the true face's outer eye corners."
+    value_range = "[0, inf), at any resolution; 0 for equal landmarks"
+    reference = "Sagonas et al. 2013, 300 Faces in-the-Wild Challenge"
+    traps = "Elsewhere the distance of the pupils or the size of the box divides; profiles have little width."
+    parity = "24"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`nme`."""
@@ -206,14 +203,14 @@ class CSIM(FaceMetric):
     higher_is_better = True
     protocol = "cosine of the embeddings of the generated and the given picture, a miss is 0"
     part, proxy_name, worst = "embedding", "proxy-ID", 0.0
-    definition: ClassVar[str] = "cosine of the identity embeddings of the generated face and the face to be kept"
-    value_range: ClassVar[str] = "-1 to 1 (the same)"
-    reference: ClassVar[str] = "Deng et al. 2019, ArcFace; Ha et al. 2020, MarioNETte, section 4"
-    traps: ClassVar[str] = (
-        "a copy of the source scores 1, so read it beside a motion metric and beside the rows of another real frame "
-        "and of another person; alignment and backbone matter more than the method; RGB as BGR lowers it"
+    definition = "Cosine of the identity embeddings of the generated face and the face to be kept."
+    value_range = "[-1, 1]; 1 for equal embeddings"
+    reference = "Deng et al. 2019, ArcFace; Ha et al. 2020, MarioNETte"
+    traps = (
+        "A copy of the source scores 1, so read it beside a motion metric and beside the rows of another real frame "
+        "and of another person; alignment and backbone matter more than the method; BGR taken for RGB lowers it."
     )
-    parity: ClassVar[str] = "case 26: torch's cosine_similarity; a zero embedding is status 6, never 0"
+    parity = "26"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`cosine_similarity`."""
@@ -227,11 +224,11 @@ class AED(FaceMetric):
     higher_is_better = False
     protocol = "squared distance of unit embeddings, a miss is 2 (cosine 0)"
     part, proxy_name, worst = "embedding", "proxy-AED-id²", 2.0
-    definition: ClassVar[str] = "squared distance of the unit identity embeddings; 2 (1 - CSIM)"
-    value_range: ClassVar[str] = "0 (the same) to 4"
-    reference: ClassVar[str] = "Siarohin et al. 2019, First Order Motion Model, section 4 (OpenFace nn4.small2)"
-    traps: ClassVar[str] = "squared in the field's script; the AED of expression codes or blendshapes is another metric"
-    parity: ClassVar[str] = "case 25: 2 (1 - cosine)"
+    definition = "Squared distance of the identity embeddings at unit length, which is 2 (1 - CSIM)."
+    value_range = "[0, 4]; 0 for equal embeddings"
+    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (OpenFace nn4.small2)"
+    traps = "The field's script squares it; the AED of expression codes or of blendshapes is another metric."
+    parity = "25"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`aed_squared` at unit length."""
@@ -247,11 +244,11 @@ class HeadPose(FaceMetric):
     protocol = "geodesic angle between head rotations, a miss is 90"
     digits = 2
     part, proxy_name, worst = "rotation", "proxy-pose", 90.0
-    definition: ClassVar[str] = "angle of the turn that takes the generated head's rotation to the true one's"
-    value_range: ClassVar[str] = "0 (the same) to 180 degrees"
-    reference: ClassVar[str] = "Huynh 2009, Metrics for 3D rotations, eq. 7"
-    traps: ClassVar[str] = "another number than any of Euler angles; estimators differ by constant offsets"
-    parity: ClassVar[str] = "case 27: scipy's Rotation.magnitude"
+    definition = "Angle of the rotation between the generated and the true head."
+    value_range = "[0, 180] degrees; 0 for equal rotations"
+    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, section 3.6"
+    traps = "Not the number of any Euler angles; estimators differ by constant offsets."
+    parity = "27"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`head_pose_degrees`."""
@@ -264,13 +261,13 @@ class PRMSE(HeadPose):
     name = "PRMSE"
     protocol = f"root mean square of the wrapped differences of {EULER_ORDER} angles a picture, a miss is 90"
     proxy_name = "proxy-PRMSE"
-    definition: ClassVar[str] = "root of the mean squared difference of yaw, pitch and roll of a picture"
-    reference: ClassVar[str] = "Ha et al. 2020, MarioNETte, section 4"
-    traps: ClassVar[str] = (
-        "the Euler order changes the value threefold; radians divide it by 57.3; without wrapping, 179 against -179 "
-        "is 358; a mean over pictures of roots, no root over the set"
+    definition = "Root of the mean squared difference of yaw, pitch and roll of a picture, averaged over pictures."
+    reference = "Ha et al. 2020, MarioNETte"
+    traps = (
+        "The order of the angles changes it threefold; radians divide it by 57.3; without wrapping, 179 against -179 "
+        "is 358; a mean over pictures of roots, no root over the set."
     )
-    parity: ClassVar[str] = "case 27: wrap, order, degrees against radians"
+    parity = "27"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`prmse_degrees`."""
@@ -285,11 +282,11 @@ class ExpressionError(FaceMetric):
     protocol = "mean absolute difference of expression coefficients, a miss is 1"
     digits = 4
     part, proxy_name, worst = "expression", "proxy-expr", 1.0
-    definition: ClassVar[str] = "mean absolute difference of the expression coefficients of one face model"
-    value_range: ClassVar[str] = "0 (the same) upwards; strengths in [0, 1] give at most 1"
-    reference: ClassVar[str] = "Ji et al. 2025, table of reenactment (its tracker is not public)"
-    traps: ClassVar[str] = "coefficients of different models, or sums instead of means, cannot be compared"
-    parity: ClassVar[str] = "closed form: a constant offset gives itself"
+    definition = "Mean absolute difference of the expression coefficients of one face model."
+    value_range = "[0, inf); 0 for equal coefficients, at most 1 for strengths in [0, 1]"
+    reference = "Ji et al. 2025 (whose tracker is not public)"
+    traps = "Coefficients of different models, or sums instead of means, cannot be compared."
+    parity = "none: held to a closed form"
 
     def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
         """`expression_error`."""

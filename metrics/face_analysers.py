@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metrics.backbones import BACKBONES, Frozen, load_backbone
+from metrics.backbones import BACKBONES, load_backbone
 from metrics.face_analysis import Face, FaceAnalyser
+from metrics.frozen import Frozen
 
 ON = 0.5  # a blendshape of this strength or more is on
 

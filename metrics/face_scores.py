@@ -33,6 +33,11 @@ class FaceMetric(PerSampleMetric):
     part: ClassVar[str]
     proxy_name: ClassVar[str]
     worst: ClassVar[float]
+    definition: ClassVar[str]
+    value_range: ClassVar[str]
+    reference: ClassVar[str]
+    traps: ClassVar[str]
+    parity: ClassVar[str]
     digits = 3
     backbone: ClassVar[str] = "that of the analyser, which stands in the name"
 

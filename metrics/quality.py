@@ -1,15 +1,15 @@
 """The no-reference quality of pictures, by networks that were fitted to people's opinions."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from metrics.backbones import Frozen, load_backbone
+from metrics.backbones import load_backbone
 from metrics.base import PerSampleMetric, check_finite
+from metrics.frozen import Frozen
 from metrics.image import as_saved
 
 _KEYS = {"arniqa": "arniqa-koniq10k", "hyperiqa": "hyperiqa-koniq10k"}
@@ -60,21 +60,21 @@ class IQA(PerSampleMetric):
     """
 
     name = "IQA"
-    unit: ClassVar[str] = ""
+    unit = ""
     higher_is_better = True
     protocol = "8-bit RGB at native resolution, 0 to 100, no reference"
     digits = 1
-    definition: ClassVar[str] = "mean opinion of quality that a network predicts for the generated picture"
-    value_range: ClassVar[str] = "0 to 100"
-    reference: ClassVar[str] = (
+    definition = "Mean opinion of quality that a network predicts for the generated picture."
+    value_range = "about [0, 100]; 100 is best"
+    reference = (
         "Agnolucci et al. 2024, ARNIQA, section 3; Su et al. 2020, Blindly Assess Image Quality in the Wild (HyperIQA)"
     )
-    traps: ClassVar[str] = (
-        "resolution changes the score; HyperIQA's own demo distorts squares and draws crops at random; "
-        "scales of 0-1 and 0-100 are both in print"
+    traps = (
+        "Resolution changes the score; HyperIQA's own demo distorts squares and draws crops at random; "
+        "scales of 0 to 1 and 0 to 100 are both in print."
     )
-    parity: ClassVar[str] = "none: no published value is held to without the weights"
-    backbone: ClassVar[str] = "arniqa-koniq10k or hyperiqa-koniq10k"
+    parity = "none: held to torchmetrics"
+    backbone = "arniqa-koniq10k or hyperiqa-koniq10k"
 
     def __init__(self, network: str | Frozen = "arniqa") -> None:
         super().__init__()

@@ -11,8 +11,9 @@ from torchvision.models import inception_v3
 from torchvision.models.inception import InceptionA, InceptionC, InceptionE
 
 from metrics import backbones
-from metrics.backbones import ALIGNED, BACKBONES, Frozen, load_backbone
+from metrics.backbones import ALIGNED, BACKBONES, load_backbone
 from metrics.base import PerSampleMetric
+from metrics.frozen import Frozen
 from metrics.inception import InceptionTF2015
 from metrics.quality import IQA, Arniqa
 from models import weights

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torchmetrics.functional.classification import binary_cohen_kappa
 
-from metrics.backbones import Frozen
 from metrics.base import Status
 from metrics.face import (
     AED,
@@ -39,6 +38,7 @@ from metrics.face import (
 )
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
 from metrics.face_scores import common_valid
+from metrics.frozen import Frozen
 
 FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.backbones import Frozen
 from metrics.base import Status
 from metrics.face_analysers import IdentityAnalyser, LandmarkAnalyser, ProxyAnalyser, load_analyser
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser, area, iou, paired, picture_sha1
+from metrics.frozen import Frozen
 from models.base import UserError
 
 
