@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from metrics.backbones import load_backbone
-from metrics.base import PerSampleMetric, check_finite
+from metrics.base import PerSampleMetric
+from metrics.face_analysis import check_pictures
 from metrics.frozen import Frozen
 from metrics.image import as_saved
 
@@ -83,6 +84,10 @@ class IQA(PerSampleMetric):
         self.__dict__.update(name=f"IQA[{key}]", backbone=key)
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
-        """Adds pictures ``B 3 H W`` in [0, 1] under their identifiers; the target is not looked at."""
-        check_finite("The prediction", preds)
+        """Adds pictures ``B 3 H W`` in [0, 1] under their identifiers; the target is not looked at.
+
+        Raises:
+            ValueError: If a shape, type or range is wrong.
+        """
+        check_pictures(preds)
         self.append(sample_ids, self.network(as_saved(preds).float()).flatten())

@@ -333,3 +333,5 @@ def test_arniqa_agrees_with_torchmetrics(monkeypatch):
     values = [value for value, _ in (metric.per_sample()[metric.sample_key(name)] for name in ("a/0", "b/0"))]
     torch.testing.assert_close(torch.tensor(values), expected, atol=1e-4, rtol=1e-5)
     assert metric.state_dict() == {}
+    with pytest.raises(ValueError, match=r"\(x \+ 1\) / 2"):
+        metric.update(pictures * 2 - 1, pictures, ["a/0", "b/0"])
