@@ -16,7 +16,13 @@ class Status(IntEnum):
     """What is to be known about a score; a score that must not count is stored as nan or inf beside it."""
 
     OK = 0
-    DEGENERATE_ALIGNMENT = 7  # 1 to 6 are those of the face detectors (no face, several, low confidence)
+    NO_FACE_IN_TRUTH = 1
+    NO_FACE_IN_GENERATED = 2
+    NO_FACE_IN_EITHER = 3
+    SEVERAL_FACES = 4  # the one was taken that lies over the truth's
+    LOW_CONFIDENCE = 5
+    FAILED = 6  # nan, or an error in the analyser
+    DEGENERATE_ALIGNMENT = 7
     IDENTICAL = 8
     EMPTY_MASK = 9
 

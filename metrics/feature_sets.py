@@ -83,13 +83,16 @@ class FeatureSetMetric(PerSampleMetric):
         sets = self._sets()
         return torch.tensor(self.factor * self.distance(sets), dtype=torch.float64, device=self.device)
 
-    def per_video_jackknife(self) -> np.ndarray:
-        """The distance without each video in turn, in `compute`'s unit; every process has to call it.
+    def per_video_jackknife(self) -> dict[int, float]:
+        """The distance without each video in turn, by the video's key, in `compute`'s unit; every process has to call it.
 
         Raises:
             ValueError: As `compute`, also if fewer than 2 samples are left.
         """
-        return self.factor * self.replicates(self.feature_sets())
+        sets = self.feature_sets()
+        videos = np.union1d(sets.generated_videos, sets.real_videos)
+        values = self.factor * self.replicates(sets)
+        return {int(video): float(value) for video, value in zip(videos, values, strict=True)}
 
     def label(self) -> str:
         """The metric's name with the number of samples, without which it says nothing: ``FID@64``.
@@ -114,7 +117,7 @@ class FeatureSetMetric(PerSampleMetric):
         if self.extractor is None:
             from metrics.backbones import load_backbone
 
-            self.extractor = Frozen(load_backbone(self.backbone))
+            self.extractor = load_backbone(self.backbone)
         return self.extractor(prepared)
 
     def _sets(self) -> FeatureSets:

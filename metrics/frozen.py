@@ -1,26 +1,39 @@
-"""A pretrained network as a function: it never trains, and is no part of the metric that uses it."""
+"""Networks that only measure."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Frozen:
-    """Calls a network in evaluation mode, without gradients or autocast, on the device of its input.
+class Frozen(nn.Module):
+    """A network or function that only measures, whatever the module that holds it does.
 
-    It is no module: the network enters no checkpoint of what holds it, and no ``train()`` reaches it.
+    It stays in evaluation mode and without gradients, enters no ``state_dict`` and no optimiser, keeps its own
+    precision, and follows its input to another device.
 
     Args:
-        network: Any module; it is frozen in place.
+        network: A module, or any function of tensors or arrays.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network.requires_grad_(False)
+    def __init__(self, network: Callable[..., Any]) -> None:
+        super().__init__()
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
+        self.__dict__["network"] = network  # past nn.Module, which would adopt it
+        super().train(False)
 
-    def __call__(self, *inputs: Tensor, **options: Any) -> Any:  # noqa: ANN401 - what the network takes and returns
-        """The network's output."""
-        device = inputs[0].device
-        self.network.to(device).eval()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return self.network(*inputs, **options)
+    def train(self, mode: bool = True) -> "Frozen":
+        """Does nothing."""
+        return self
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - of the network
+        """Calls the network in evaluation mode, without gradients or autocast."""
+        network, device = self.__dict__["network"], "cpu"
+        if arguments and isinstance(arguments[0], Tensor):
+            device = arguments[0].device.type
+            if isinstance(network, nn.Module):
+                network.to(arguments[0].device)
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            return network(*arguments, **options)

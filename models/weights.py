@@ -1,121 +1,230 @@
-"""Every pretrained file: where it comes from, where it lies, its checksum and licence; fetched only when asked.
+"""Every pretrained file: where it lies, its checksum, how it is read; fetched only when asked.
 
 python -m models.weights list|fetch|verify [NAME ...]
+
+A file is looked for under its published name in the folder that the environment variable ``PORTRAIT_WEIGHTS`` names,
+then in the cache of torch.hub (``TORCH_HOME`` moves it). Nothing but ``fetch`` downloads. Whatever is read is verified
+first, wherever it lies; the records are in `models.weight_files`.
 """
 
 import argparse
+import os
+import re
 import sys
-from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, VGG19_Weights, WeightsEnum
 
 from models.base import UserError
+from models.weight_files import FILES, WeightsFile
 
+__all__ = ["FILES", "WeightsFile", "fetch", "find", "load", "load_script", "main", "place", "verified", "verify"]
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """A pretrained file.
-
-    Args:
-        name: What the suite calls it.
-        origin: The torchvision entry that says where it is published; its file name carries the checksum.
-        purpose: What uses it.
-        licence: Of the weights.
-    """
-
-    name: str
-    origin: WeightsEnum
-    purpose: str
-    licence: str
-
-    @property
-    def path(self) -> Path:
-        """Where the file lies in the cache of torch.hub (``TORCH_HOME`` moves it)."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.origin.url.rsplit("/", 1)[-1]
-
-    @property
-    def sha256(self) -> str:
-        """The first hex digits of the file's SHA-256, which torchvision keeps in its name."""
-        return self.path.stem.rsplit("-", 1)[-1]
-
-
-_IMAGENET = "torchvision, BSD-3-Clause; trained on ImageNet, whose terms are for research"
-FILES = {
-    file.name: file
-    for file in (
-        WeightsFile("vgg19_imagenet", VGG19_Weights.IMAGENET1K_V1, "perceptual loss of DaGAN and FOMM", _IMAGENET),
-        WeightsFile("resnet18_imagenet", ResNet18_Weights.IMAGENET1K_V1, "start of DaGAN's depth stage", _IMAGENET),
-    )
-}
+FOLDER = "PORTRAIT_WEIGHTS"
+_NOT_WEIGHTS = (b"<", b"version https://git-lfs")  # the error page or the pointer that hosts give for the file
 
 
 def find(name: str) -> Path | None:
-    """The file, if it is in the cache; never fetched here."""
-    path = FILES[name].path
-    return path if path.is_file() else None
+    """The file, in ``$PORTRAIT_WEIGHTS`` or else in the cache; never fetched here."""
+    folder = os.environ.get(FOLDER)
+    explicit = [Path(folder) / FILES[name].file_name] if folder else []
+    return next((path for path in (*explicit, FILES[name].path) if path.is_file()), None)
 
 
 def verify(name: str) -> bool:
-    """Whether the file in the cache has the SHA-256 that its publisher names.
+    """Whether the file has the SHA-256 that its publisher names, or else the one that was recorded when it came.
 
     Raises:
-        UserError: If it is not in the cache.
+        UserError: If it is not there, or there is nothing to hold it to.
     """
+    path = _present(name)
+    expected = FILES[name].sha256 or _recorded(path)
+    if expected is None:
+        raise UserError(
+            f"The publisher of {path} names no checksum, and none is recorded beside it; "
+            f"if you trust the file, record it: python -m models.weights fetch {name}"
+        )
+    return _digest(path).startswith(expected)
+
+
+def verified(name: str) -> Path:
+    """The path of a file that is there and is what it should be.
+
+    Raises:
+        UserError: If it is absent, or is not the file that was published.
+    """
+    if not verify(name):
+        raise UserError(f"{find(name)} is damaged; delete it, then: python -m models.weights fetch {name}")
+    return _present(name)
+
+
+def load(name: str) -> dict[str, Tensor]:
+    """Reads the state dict of a verified file: weights only, or safetensors.
+
+    Raises:
+        UserError: If the file is absent, is not the one that was published, or holds more than weights.
+    """
+    path = verified(name)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of unpickling: many kinds
+        raise UserError(f"{path} does not hold plain weights ({str(error).splitlines()[0]}); it is not read.") from None
+
+
+def load_script(name: str) -> Any:  # noqa: ANN401 - torch.jit has no types
+    """Reads a verified TorchScript file.
+
+    Raises:
+        UserError: If the file is absent, or is not the one that was published.
+    """
+    return torch.jit.load(str(verified(name)), map_location="cpu")
+
+
+def place(name: str) -> Path:
+    """The verified file at its place in torch.hub's cache, where other packages look for it and so fetch nothing.
+
+    Raises:
+        UserError: If the file is absent, or is not the one that was published.
+    """
+    path, place = verified(name), FILES[name].path
+    if path == place:
+        return place
+    if place.exists() and _digest(place) != _digest(path):
+        raise UserError(f"{place} is another file than {path}; delete the former.")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        place.symlink_to(path.resolve())
+    return place
+
+
+def fetch(name: str) -> Path:
+    """Downloads the file into the cache unless it is there, checks it, and records its checksum if it has no other.
+
+    Raises:
+        UserError: If it cannot be got, or is not the file that was published.
+    """
+    file, path = FILES[name], find(name)
+    if path is None:
+        path = file.path
+        if not file.url:
+            raise UserError(f"The weights '{name}' have no address; {file.by_hand}, and put the file at {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(file)
+    if file.sha256 is None and _recorded(path) is None:
+        _beside(path).write_text(f"{_digest(path)}  {path.name}\n")
+    return verified(name)
+
+
+def _present(name: str) -> Path:
     path = find(name)
     if path is None:
         raise UserError(
             f"The weights '{name}' are not at {FILES[name].path}; fetch: python -m models.weights fetch {name}"
         )
+    return path
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest().startswith(FILES[name].sha256)
+        return file_digest(file, "sha256").hexdigest()
 
 
-def load(name: str) -> dict[str, Tensor]:
-    """Reads the state dict of a verified file, weights only.
-
-    Raises:
-        UserError: If the file is absent, or is not the one that was published.
-    """
-    if not verify(name):
-        raise UserError(f"{find(name)} is damaged; delete it, then: python -m models.weights fetch {name}")
-    return torch.load(FILES[name].path, map_location="cpu", weights_only=True)
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
-def fetch(name: str) -> Path:
-    """Downloads the file into the cache unless it is there, and checks it."""
-    file = FILES[name]
-    if find(name) is None:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(file.origin.url, str(file.path), hash_prefix=file.sha256)
-    return file.path
+def _recorded(path: Path) -> str | None:
+    """The digest in the record beside a file, which is in the format of sha256sum."""
+    beside = _beside(path)
+    if not beside.is_file():
+        return None
+    digest = beside.read_text().split(" ")[0].strip()
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UserError(f"{beside} does not begin with a SHA-256; write it anew with sha256sum.")
+    return digest
+
+
+def _download(file: WeightsFile) -> None:
+    """Writes the file into the cache once it is whole and has the published checksum."""
+    with TemporaryDirectory(dir=file.path.parent) as folder:
+        got = Path(folder) / file.file_name
+        try:
+            torch.hub.download_url_to_file(file.url, str(got), hash_prefix=None if file.member else file.sha256)
+            if file.member:
+                got = _extracted(got, file.member)
+            with got.open("rb") as head:
+                if head.read(32).startswith(_NOT_WEIGHTS):
+                    raise ValueError("a page was given instead")
+        except (OSError, RuntimeError, ValueError, BadZipFile) as error:  # RuntimeError: another checksum
+            raise UserError(
+                f"{file.url} could not be fetched ({error}); get the file by hand and put it at {file.path}"
+            ) from None
+        got.replace(file.path)
+
+
+def _extracted(archive: Path, member: str) -> Path:
+    with ZipFile(archive) as files:
+        found = [entry for entry in files.namelist() if Path(entry).name == member]
+        if len(found) != 1:
+            raise ValueError(f"the archive holds {len(found)} files called {member}")
+        return Path(files.extract(found[0], archive.parent / "unpacked"))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Lists, fetches or verifies files; verification of a damaged one ends with status 1."""
+    """Lists, fetches or verifies files; a damaged or missing one ends with status 1, after all the others."""
     parser = argparse.ArgumentParser(prog="python -m models.weights", description="Pretrained files of the suite.")
     parser.add_argument("action", choices=("list", "fetch", "verify"))
-    parser.add_argument("names", nargs="*", help="Files; all of them unless given.")
+    parser.add_argument("names", nargs="*", help="Files; all of them unless given (fetch: all that are free to use).")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(FILES):
         sys.exit(f"error: no weights are called {', '.join(sorted(unknown))}; there are: {', '.join(FILES)}")
-    damaged = [name for name in options.names or FILES if _act(options.action, name) == "damaged"]
-    if damaged:
-        sys.exit(f"error: damaged: {', '.join(damaged)}; delete each file and fetch it again")
+    failures = []
+    for name in options.names or _all_for(options.action):
+        try:
+            _act(options.action, name)
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        sys.exit("\n".join(f"error: {failure}" for failure in failures))
 
 
-def _act(action: str, name: str) -> str:
+def _all_for(action: str) -> list[str]:
+    """What an action without names is about."""
+    if action == "list":
+        return list(FILES)
+    if action == "verify":
+        return [name for name in FILES if find(name)]
+    left = [name for name, file in FILES.items() if file.non_commercial or not file.url]
+    print(f"Fetched only by their names, for their licences: {', '.join(left)}")
+    return [name for name in FILES if name not in left]
+
+
+def _act(action: str, name: str) -> None:
     file = FILES[name]
     if action == "fetch":
+        print(f"{name}: licence: {file.licence}")
         fetch(name)
     state = "absent" if find(name) is None else "present"
-    if action != "list" and state == "present":
-        state = "verified" if verify(name) else "damaged"
-    print(f"{name}: {state}\n  {file.path}\n  sha256 {file.sha256}..., {file.licence}; for the {file.purpose}")
-    return state
+    if action != "list":
+        verified(name)
+        state = "verified"
+    print(f"{name}: {state}\n  {find(name) or file.path}\n  {file.url or file.by_hand}\n  {_terms(file)}")
+
+
+def _terms(file: WeightsFile) -> str:
+    digest = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "no published sha256"
+    size = f", {file.megabytes} MB" if file.megabytes else ""
+    licence = f"{file.licence}{' (fetched only by name)' if file.non_commercial else ''}"
+    return f"{digest}{size}; {licence}; for the {file.purpose}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,293 @@
+"""Landmarks, identity, head pose, action units and expression of faces: one value a picture, float64."""
+
+import warnings
+
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
+from metrics.face_scores import FaceMetric
+from metrics.quality import IQA
+
+__all__ = [
+    "AED",
+    "AKD",
+    "AKDL2",
+    "AUCON",
+    "BSCON",
+    "CSIM",
+    "IQA",
+    "NME",
+    "PRMSE",
+    "ExpressionError",
+    "HeadPose",
+    "aed_squared",
+    "akd_l1",
+    "akd_l2",
+    "angle_rmse_degrees",
+    "aucon",
+    "bscon",
+    "cohen_kappa",
+    "cosine_similarity",
+    "euler_degrees",
+    "expression_error",
+    "head_pose_degrees",
+    "inter_ocular",
+    "nme",
+    "prmse_degrees",
+]
+
+EYE_CORNERS = (36, 45)  # the outer ones, in the order of the field
+EULER_ORDER = "YXZ"  # yaw, pitch, roll about the moving axes
+MISS_INTER_OCULAR = 1.0  # a missed face is this many inter-ocular distances off
+
+
+def akd_l1(preds: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the coordinates of landmarks ``B L 2``, pixels, ``B``; this is the field's AKD.
+
+    Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AKD".
+    """
+    return (preds.double() - target.double()).abs().mean((1, 2))
+
+
+def akd_l2(preds: Tensor, target: Tensor) -> Tensor:
+    """Mean Euclidean distance of landmarks ``B L 2``, pixels, ``B``; pi / 2 of `akd_l1` for isotropic errors."""
+    return (preds.double() - target.double()).norm(dim=2).mean(1)
+
+
+def nme(preds: Tensor, target: Tensor) -> Tensor:
+    """`akd_l2` of landmarks ``B 68 2`` over the target's distance of the outer eye corners, ``B``; nan if that is 0.
+
+    Reference: Sagonas et al. 2013, 300 Faces in-the-Wild Challenge.
+    """
+    distance = inter_ocular(target)
+    return torch.where(distance > 0, akd_l2(preds, target) / distance, torch.nan)
+
+
+def inter_ocular(landmarks: Tensor) -> Tensor:
+    """Distance of the outer eye corners of landmarks ``B 68 2``, pixels, ``B``."""
+    right, left = (landmarks[:, corner].double() for corner in EYE_CORNERS)
+    return (right - left).norm(dim=1)
+
+
+def aed_squared(preds: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of embeddings ``B D``, ``B``, no root; 2 (1 - cosine) if they have unit length.
+
+    Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AED".
+    """
+    return (preds.double() - target.double()).square().sum(1)
+
+
+def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
+    """Cosine of the angle between embeddings ``B D``, ``B`` in [-1, 1]; nan, not 0, where one of them is zero.
+
+    Reference: Deng et al. 2019, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, section 3.
+    """
+    return (_unit(preds) * _unit(target)).sum(1).clamp(-1, 1)
+
+
+def prmse_degrees(preds: Tensor, target: Tensor, order: str = EULER_ORDER) -> Tensor:
+    """Root of the mean squared difference of the three Euler angles of rotations ``B 3 3``, degrees, ``B``.
+
+    Args:
+        preds: Rotations.
+        target: As ``preds``.
+        order: Axes as scipy names them, capitals turning with the head; another order gives another number.
+
+    Reference: Ha et al. 2020, MarioNETte, "PRMSE".
+    """
+    return angle_rmse_degrees(euler_degrees(preds, order), euler_degrees(target, order))
+
+
+def angle_rmse_degrees(preds: Tensor, target: Tensor) -> Tensor:
+    """Root of the mean squared difference of angles ``B 3`` in degrees, each wrapped to [-180, 180), ``B``."""
+    turned = torch.remainder(preds.double() - target.double() + 180, 360) - 180
+    return turned.square().mean(1).sqrt()
+
+
+def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
+    """Euler angles ``B 3`` of rotations ``B 3 3`` in degrees, in the order of the axes named."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock")  # one of the many that are right is as good
+        angles = Rotation.from_matrix(rotations.double().cpu().numpy()).as_euler(order, degrees=True)  # type: ignore[call-overload]
+    return torch.from_numpy(angles)
+
+
+def head_pose_degrees(preds: Tensor, target: Tensor) -> Tensor:
+    """Angle of the turn between rotations ``B 3 3``, degrees, ``B`` in [0, 180]; whatever the Euler order."""
+    from metrics.geometry import geodesic_degrees
+
+    return geodesic_degrees(preds.double(), target.double())
+
+
+def expression_error(preds: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of expression coefficients ``B K``, ``B``."""
+    return (preds.double() - target.double()).abs().mean(1)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors ``B D`` at unit length, float64; nan where they are zero."""
+    return vectors.double() / vectors.double().norm(dim=1, keepdim=True)
+
+
+class AKD(FaceMetric):
+    """`akd_l1` of the landmarks of two faces."""
+
+    name = "AKD"
+    unit = "px"
+    higher_is_better = False
+    protocol = "68 landmarks, mean absolute coordinate difference in pixels of the picture, a miss is 1 inter-ocular"
+    part, proxy_name = "landmarks", "proxy-AKD"
+    definition = "Mean of |Δx| and |Δy| over the 68 landmarks of the true and the generated face."
+    value_range = "[0, inf) px; 0 for equal landmarks, half as many pixels at half the resolution"
+    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (2DFAN-4 at 256 px)"
+    traps = (
+        "No Euclidean distance, which is about π/2 times larger; the detector's own jitter is a floor; "
+        "JPEG or mp4 instead of PNG moves it."
+    )
+    parity = "24"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`akd_l1`."""
+        return akd_l1(generated, truth)
+
+    def penalty(self, truth: Tensor) -> float:
+        """The inter-ocular distance of the truth."""
+        return MISS_INTER_OCULAR * float(inter_ocular(truth[None]))
+
+
+class AKDL2(AKD):
+    """`akd_l2` of the landmarks of two faces."""
+
+    name = "AKD-L2"
+    protocol = "68 landmarks, mean Euclidean distance in pixels of the picture, a miss is 1 inter-ocular"
+    proxy_name = "proxy-AKD-L2"
+    definition = "Mean Euclidean distance of the 68 landmarks of the true and the generated face."
+    reference = "None: it is what AKD is often taken for"
+    traps = "Not the AKD of the published tables."
+    parity = "24"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`akd_l2`."""
+        return akd_l2(generated, truth)
+
+
+class NME(AKD):
+    """`nme` of the landmarks of two faces."""
+
+    name = "NME"
+    unit = ""
+    protocol = "68 landmarks, mean Euclidean distance over the true outer eye corners' distance, a miss is 1"
+    digits = 4
+    proxy_name = "proxy-NME"
+    definition = "AKD-L2 divided by the distance of the true face's outer eye corners."
+    value_range = "[0, inf), at any resolution; 0 for equal landmarks"
+    reference = "Sagonas et al. 2013, 300 Faces in-the-Wild Challenge"
+    traps = "Elsewhere the distance of the pupils or the size of the box divides; profiles have little width."
+    parity = "24"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`nme`."""
+        return nme(generated, truth)
+
+    def penalty(self, truth: Tensor) -> float:
+        """The declared number of inter-ocular distances."""
+        return MISS_INTER_OCULAR
+
+
+class CSIM(FaceMetric):
+    """`cosine_similarity` of the identities of two faces; as target give the picture whose person is to be kept."""
+
+    name = "CSIM"
+    higher_is_better = True
+    protocol = "cosine of the embeddings of the generated and the given picture, a miss is 0"
+    part, proxy_name, worst = "embedding", "proxy-ID", 0.0
+    definition = "Cosine of the identity embeddings of the generated face and the face to be kept."
+    value_range = "[-1, 1]; 1 for equal embeddings"
+    reference = "Deng et al. 2019, ArcFace; Ha et al. 2020, MarioNETte"
+    traps = (
+        "A copy of the source scores 1, so read it beside a motion metric and beside the rows of another real frame "
+        "and of another person; alignment and backbone matter more than the method; BGR taken for RGB lowers it."
+    )
+    parity = "26"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`cosine_similarity`."""
+        return cosine_similarity(generated, truth)
+
+
+class AED(FaceMetric):
+    """`aed_squared` of the identities of two faces at unit length."""
+
+    name = "AED-id²"
+    higher_is_better = False
+    protocol = "squared distance of unit embeddings, a miss is 2 (cosine 0)"
+    part, proxy_name, worst = "embedding", "proxy-AED-id²", 2.0
+    definition = "Squared distance of the identity embeddings at unit length, which is 2 (1 - CSIM)."
+    value_range = "[0, 4]; 0 for equal embeddings"
+    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (OpenFace nn4.small2)"
+    traps = "The field's script squares it; the AED of expression codes or of blendshapes is another metric."
+    parity = "25"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`aed_squared` at unit length."""
+        return aed_squared(_unit(generated), _unit(truth))
+
+
+class HeadPose(FaceMetric):
+    """`head_pose_degrees` of two faces."""
+
+    name = "Pose"
+    unit = "°"
+    higher_is_better = False
+    protocol = "geodesic angle between head rotations, a miss is 90"
+    digits = 2
+    part, proxy_name, worst = "rotation", "proxy-pose", 90.0
+    definition = "Angle of the rotation between the generated and the true head."
+    value_range = "[0, 180] degrees; 0 for equal rotations"
+    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, section 3.6"
+    traps = "Not the number of any Euler angles; estimators differ by constant offsets."
+    parity = "27"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`head_pose_degrees`."""
+        return head_pose_degrees(generated, truth)
+
+
+class PRMSE(HeadPose):
+    """`prmse_degrees` of two faces."""
+
+    name = "PRMSE"
+    protocol = f"root mean square of the wrapped differences of {EULER_ORDER} angles a picture, a miss is 90"
+    proxy_name = "proxy-PRMSE"
+    definition = "Root of the mean squared difference of yaw, pitch and roll of a picture, averaged over pictures."
+    reference = "Ha et al. 2020, MarioNETte"
+    traps = (
+        "The order of the angles changes it threefold; radians divide it by 57.3; without wrapping, 179 against -179 "
+        "is 358; a mean over pictures of roots, no root over the set."
+    )
+    parity = "27"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`prmse_degrees`."""
+        return prmse_degrees(generated, truth)
+
+
+class ExpressionError(FaceMetric):
+    """`expression_error` of two faces."""
+
+    name = "Expression"
+    higher_is_better = False
+    protocol = "mean absolute difference of expression coefficients, a miss is 1"
+    digits = 4
+    part, proxy_name, worst = "expression", "proxy-expr", 1.0
+    definition = "Mean absolute difference of the expression coefficients of one face model."
+    value_range = "[0, inf); 0 for equal coefficients, at most 1 for strengths in [0, 1]"
+    reference = "Ji et al. 2025 (whose tracker is not public)"
+    traps = "Coefficients of different models, or sums instead of means, cannot be compared."
+    parity = "none: held to a closed form"
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """`expression_error`."""
+        return expression_error(generated, truth)

@@ -1,0 +1,199 @@
+"""What is seen of the faces in a picture, looked at once for all metrics, and which face is compared with which."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha1
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metrics.base import Status, check_finite
+from models.base import UserError
+
+RANGE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face; what an analyser cannot tell is None.
+
+    Args:
+        box: ``4``: left, top, right, bottom in pixels.
+        landmarks: ``68 2`` pixels in the order of the field.
+        rotation: ``3 3`` of the head in the camera.
+        expression: ``K`` coefficients.
+        actions: ``K`` bool; the action units or blendshapes that are on.
+        embedding: ``D``; who it is.
+        confidence: In [0, 1].
+    """
+
+    box: Tensor
+    landmarks: Tensor | None = None
+    rotation: Tensor | None = None
+    expression: Tensor | None = None
+    actions: Tensor | None = None
+    embedding: Tensor | None = None
+    confidence: float = 1.0
+
+    def is_finite(self) -> bool:
+        """Whether no number of it is nan or inf."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return all(torch.isfinite(torch.as_tensor(value)).all() for value in values if value is not None)
+
+
+class FaceAnalyser(Protocol):
+    """Finds the faces in pictures.
+
+    ``key`` names the backbone; ``proxy`` says that its numbers have names of their own; faces below ``min_confidence``
+    do not count.
+    """
+
+    key: str
+    proxy: bool
+    min_confidence: float
+
+    def __call__(self, pictures: Tensor) -> list[list[Face]]:
+        """The faces of each of the pictures ``B 3 H W`` in [0, 1]."""
+
+
+class OracleAnalyser:
+    """Knows the faces of the pictures it was told of, exactly; sees none in any other.
+
+    Args:
+        key: Two oracles that were told different things need different keys to share a cache.
+    """
+
+    proxy = False
+    min_confidence = 0.0
+
+    def __init__(self, key: str = "oracle") -> None:
+        self.key = key
+        self._known: dict[str, list[Face]] = {}
+
+    def tell(self, pictures: Tensor, faces: Sequence[Sequence[Face]]) -> None:
+        """Takes the faces of the pictures ``B 3 H W``; before they are first looked at through a cache."""
+        self._known |= {picture_sha1(x): list(seen) for x, seen in zip(pictures, faces, strict=True)}
+
+    def __call__(self, pictures: Tensor) -> list[list[Face]]:
+        """What it was told."""
+        return [self._known.get(picture_sha1(picture), []) for picture in pictures]
+
+
+def picture_sha1(picture: Tensor) -> str:
+    """The SHA-1 of the picture ``3 H W`` in [0, 1] as 8-bit pixels, and of its shape."""
+    pixels = picture.detach().clamp(0, 1).mul(255).round().byte().cpu().numpy()
+    return sha1(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+class FaceAnalysisCache:
+    """Looks at each picture once with each analyser; the metrics of one evaluation share it.
+
+    Args:
+        size: How many analyses are kept, the last used ones.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self.size = size
+        self.hits = self.misses = 0
+        self._kept: OrderedDict[tuple[str, str], list[Face] | None] = OrderedDict()
+
+    def analyse(self, analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
+        """The faces of each picture ``B 3 H W`` in [0, 1] as it would be saved; None where the analyser failed.
+
+        Raises:
+            ValueError: If a shape, type or range is wrong.
+            UserError: If the analyser lacks a file or package.
+        """
+        check_pictures(pictures)
+        keys = [(picture_sha1(picture), analyser.key) for picture in pictures]
+        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._kept}
+        self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        if new:
+            seen = _look(analyser, torch.stack(list(new.values())))
+            found |= dict(zip(new, seen, strict=True))
+        for key in found:
+            self._kept[key] = found[key]
+            self._kept.move_to_end(key)
+        while len(self._kept) > self.size:
+            self._kept.popitem(last=False)
+        return [found[key] for key in keys]
+
+
+def check_pictures(pictures: Tensor) -> None:
+    """Refuses what is no batch of RGB pictures in [0, 1].
+
+    Raises:
+        ValueError: In one sentence that names the remedy.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise ValueError(f"The pictures are {tuple(pictures.shape)}; pass an RGB batch, B 3 H W.")
+    check_finite("A picture", pictures)
+    low, high = pictures.aminmax() if pictures.numel() else (torch.zeros(()), torch.ones(()))
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise ValueError(f"The pictures span [{low:.3g}, {high:.3g}]; pass RGB in [0, 1] (from [-1, 1]: (x + 1) / 2).")
+
+
+def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
+    """The faces of each picture; where the whole batch fails, each is tried alone, and those that fail are None."""
+    pictures = pictures.clamp(0, 1).mul(255).round().div(255)
+    try:
+        seen: list[list[Face] | None] = [*analyser(pictures)]
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a library's own: many kinds
+        if len(pictures) > 1:
+            return [_look(analyser, picture[None])[0] for picture in pictures]
+        warnings.warn(f"{analyser.key} failed on a picture: {type(error).__name__}: {error}", stacklevel=2)
+        return [None]
+    return [None if faces is None or not all(face.is_finite() for face in faces) else faces for faces in seen]
+
+
+def paired(
+    truth: list[Face] | None, generated: list[Face] | None, min_confidence: float = 0.0
+) -> tuple[Face | None, Face | None, Status]:
+    """The largest face of the truth, the generated one that lies most over it, and what is to be known of the two.
+
+    Where the truth's is None the sample counts for no method; where only the generated one is, the method missed it.
+
+    Args:
+        truth: Its faces; None if the analyser failed.
+        generated: As ``truth``.
+        min_confidence: Faces below it do not count.
+    """
+    goal, why = _usable(truth, min_confidence)
+    candidates, miss = _usable(generated, min_confidence)
+    if not goal:
+        neither = why == miss == Status.NO_FACE_IN_GENERATED
+        absent = Status.NO_FACE_IN_EITHER if neither else Status.NO_FACE_IN_TRUTH
+        return None, None, absent if why == Status.NO_FACE_IN_GENERATED else why
+    largest = max(goal, key=lambda face: area(face.box))
+    if not candidates:
+        return largest, None, miss
+    nearest = max(candidates, key=lambda face: (iou(face.box, largest.box), area(face.box)))
+    return largest, nearest, Status.SEVERAL_FACES if len(goal) > 1 or len(candidates) > 1 else Status.OK
+
+
+def _usable(faces: list[Face] | None, min_confidence: float) -> tuple[list[Face], Status]:
+    """The faces that count, and why there is none."""
+    if faces is None:
+        return [], Status.FAILED
+    sure = [face for face in faces if face.confidence >= min_confidence]
+    return sure, Status.LOW_CONFIDENCE if faces else Status.NO_FACE_IN_GENERATED
+
+
+def area(box: Tensor) -> float:
+    """Pixels inside a box (left, top, right, bottom)."""
+    width, height = (box[2:] - box[:2]).clamp(min=0).tolist()
+    return width * height
+
+
+def iou(one: Tensor, other: Tensor) -> float:
+    """Intersection over union of two boxes; 0 if both are empty."""
+    common = area(torch.cat([torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])]))
+    union = area(one) + area(other) - common
+    return common / union if union else 0.0

@@ -1,0 +1,134 @@
+"""The base of the metrics that compare one face with another: statuses, penalties for misses, counts."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metrics.base import PerSampleMetric, Status
+from metrics.face_analysers import load_analyser
+from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired
+
+MEASURED = (Status.OK, Status.SEVERAL_FACES)
+Pair = tuple[Face | None, Face | None, Status]
+
+
+class FaceMetric(PerSampleMetric):
+    """A comparison of the face in a generated picture with that in the true one.
+
+    A sample whose truth shows no usable face is nan and counts for no method; a generated picture without one gets
+    the worst value, which the protocol declares, so that no method gains by failing. `compute` is the mean with these
+    penalties, `over_ok` that of the samples that were measured.
+
+    Args:
+        analyser: What finds the faces, or its key; it stands in the metric's name.
+        cache: Give all metrics of one evaluation the same, and each picture is looked at once.
+
+    Raises:
+        UserError: If a file or package of the analyser is absent.
+    """
+
+    part: ClassVar[str]
+    proxy_name: ClassVar[str]
+    worst: ClassVar[float]
+    definition: ClassVar[str]
+    value_range: ClassVar[str]
+    reference: ClassVar[str]
+    traps: ClassVar[str]
+    parity: ClassVar[str]
+    digits = 3
+    backbone: ClassVar[str] = "that of the analyser, which stands in the name"
+
+    def __init__(self, analyser: FaceAnalyser | str = "procface", cache: FaceAnalysisCache | None = None) -> None:
+        super().__init__()
+        self.analyser = load_analyser(analyser) if isinstance(analyser, str) else analyser
+        self.cache = FaceAnalysisCache() if cache is None else cache
+        key = self.analyser.key
+        name = self.proxy_name if self.analyser.proxy else f"{self.name}[{key}]"
+        self.__dict__.update(name=name, backbone=key, protocol=f"{key}; {self.protocol}")  # the class keeps the card's
+
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+        """Adds pictures ``B 3 H W`` in [0, 1] and the true ones under their identifiers.
+
+        Raises:
+            ValueError: If a shape, type or range is wrong, or the analyser does not tell what is compared.
+        """
+        if preds.shape != target.shape:
+            shapes = f"{tuple(preds.shape)} and {tuple(target.shape)}"
+            raise ValueError(f"Predictions and targets are {shapes}; pass two RGB batches of one shape, B 3 H W.")
+        truth, generated = (self.cache.analyse(self.analyser, pictures) for pictures in (target, preds))
+        faces = zip(truth, generated, strict=True)
+        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces])
+
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+        """Scores true and generated faces and stores the values."""
+        scores = [self._score(*pair) for pair in pairs]
+        values = torch.tensor([value for value, _ in scores], dtype=torch.float64)
+        self.append(sample_ids, values, torch.tensor([int(status) for _, status in scores]))
+
+    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+        """The score ``B`` of what is compared, in float64; nan if it has none."""
+        raise NotImplementedError
+
+    def penalty(self, truth: Tensor) -> float:
+        """The value of a sample whose generated face was missed."""
+        return self.worst
+
+    def over_ok(self) -> Tensor:
+        """Mean over videos of the samples that were measured alone; every process has to call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, distributed_available=self.distributed_available_fn):
+            _, videos, values, status = self._scores()
+        measured = np.isin(status, MEASURED) & np.isfinite(values)
+        if not measured.any():
+            return torch.tensor(torch.nan, dtype=torch.float64)
+        _, group, count = np.unique(videos[measured], return_inverse=True, return_counts=True)
+        return torch.tensor((np.bincount(group, weights=values[measured]) / count).mean(), dtype=torch.float64)
+
+    def counts(self) -> dict[str, int]:
+        """Samples in all, measured, missed by the method, and without a usable truth; every process has to call it."""
+        scores = np.array(list(self.per_sample().values())).reshape(-1, 2)
+        measured, without = np.isin(scores[:, 1], MEASURED), np.isnan(scores[:, 0])
+        missed = ~measured & ~without
+        return {
+            "total": len(scores),
+            "ok": int(measured.sum()),
+            "missed": int(missed.sum()),
+            "no_truth": int(without.sum()),
+        }
+
+    def _score(self, truth: Face | None, generated: Face | None, status: Status) -> tuple[float, Status]:
+        if truth is None:
+            return torch.nan, status
+        goal = self.read(truth)
+        if not torch.isfinite(self.compare(goal, goal)).all():
+            return torch.nan, Status.FAILED
+        if generated is None:
+            return self.penalty(goal[0]), status
+        value = float(self.compare(self.read(generated), goal))
+        return (value, status) if np.isfinite(value) else (self.penalty(goal[0]), Status.FAILED)
+
+    def read(self, face: Face) -> Tensor:
+        """What is compared of a face, as a batch of one.
+
+        Raises:
+            ValueError: If the analyser does not tell it.
+        """
+        value: Tensor | None = getattr(face, self.part)
+        if value is None:
+            raise ValueError(f"{self.analyser.key} tells no {self.part}, so it gives no {self.name}; choose another.")
+        return value[None]
+
+
+def common_valid(
+    one: Mapping[int, tuple[float, int]], other: Mapping[int, tuple[float, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The values of two methods on the samples that both measured; methods are ranked on these alone.
+
+    Args:
+        one: Value and status by sample, as `per_sample` gives them.
+        other: As ``one``.
+    """
+    both = sorted(key for key in one.keys() & other.keys() if {one[key][1], other[key][1]} <= set(MEASURED))
+    return np.array([one[key][0] for key in both]), np.array([other[key][0] for key in both])
