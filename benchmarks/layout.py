@@ -7,11 +7,10 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.evaluation import TASK_METRICS
-from metrics.base import PerSampleMetric
+from benchmarks.scoring import TASK_METRICS
 from models.base import UserError
 
-METRICS: dict[str, type[PerSampleMetric]] = {m.name: m for group in TASK_METRICS.values() for m in group}
+METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
 FOLDER = Path(__file__).parent / "tables"
 Kind = Literal["method", "control", "reference", "ceiling"]
 

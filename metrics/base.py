@@ -11,6 +11,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from models import weights
+
 
 class Status(IntEnum):
     """What is to be known about a score; a score that must not count is stored as nan or inf beside it."""
@@ -21,7 +23,40 @@ class Status(IntEnum):
     EMPTY_MASK = 9
 
 
-class PerSampleMetric(Metric):
+class Described:
+    """What a metric says of itself: its card, and the specification that makes a column a column.
+
+    ``weights`` names the files of `models.weights` that a metric cannot be computed without, ``least_size`` the
+    smallest side of a picture in pixels that it can be computed on; where either is not met, a table prints n/a.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    protocol: ClassVar[str]
+    digits: ClassVar[int] = 3
+    version: ClassVar[int] = 1
+    definition: ClassVar[str] = ""
+    value_range: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    traps: ClassVar[str] = ""
+    parity: ClassVar[str] = ""
+    backbone: ClassVar[str] = ""
+    weights: ClassVar[tuple[str, ...]] = ()
+    least_size: ClassVar[int] = 1
+
+    @classmethod
+    def spec(cls) -> str:
+        """``name@`` and 8 hex digits of name, version, protocol and backbone; values of two specs are not compared."""
+        canonical = "\n".join((cls.name, str(cls.version), cls.protocol, cls.backbone))
+        return f"{cls.name}@{sha256(canonical.encode()).hexdigest()[:8]}"
+
+    @classmethod
+    def absent_weights(cls) -> list[str]:
+        """The files of ``weights`` that are not in the cache."""
+        return [name for name in cls.weights if weights.find(name) is None]
+
+
+class PerSampleMetric(Described, Metric):
     """A metric with one value per sample, averaged over the frames of a video and then over videos.
 
     The states are float64 lists that are concatenated over processes, which is the one layout that survives unequal
@@ -30,10 +65,6 @@ class PerSampleMetric(Metric):
     `per_sample`; a subclass's ``update`` ends in `append`.
     """
 
-    name: ClassVar[str]
-    unit: ClassVar[str] = ""
-    protocol: ClassVar[str]
-    digits: ClassVar[int] = 3
     full_state_update = False
     ids: list[Tensor]
     videos: list[Tensor]
