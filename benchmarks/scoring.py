@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, cast
 
@@ -12,15 +12,45 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from metrics.base import PerSampleMetric
+from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from metrics.image import L1, PSNR, SSIM, as_saved
 from models.base import UserError
 from models.tasks import DEPTH, Batch, DepthEstimate
-from models.weights import FILES
+from models.weights import FILES, find
 
-REENACTMENT_METRICS: tuple[type[Any], ...] = (L1, PSNR, SSIM)
-TASK_METRICS: dict[str, tuple[type[Any], ...]] = {
+
+@dataclass(frozen=True)
+class Configured:
+    """A metric with options, under the name that they give it; whatever else it says is its class's.
+
+    Args:
+        metric: The class.
+        name: What tables call it.
+        backbone: The network that the options choose.
+        options: What it is constructed with.
+    """
+
+    metric: type[Any]
+    name: str
+    backbone: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __call__(self) -> Any:  # noqa: ANN401 - a metric
+        """Constructs the metric."""
+        return self.metric(**self.options)
+
+    def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
+        return getattr(self.metric, fact)
+
+    def spec(self) -> str:
+        """`specification` of the metric with these options."""
+        return specification(self.name, self.metric.version, self.metric.protocol, self.backbone)
+
+
+TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
+REENACTMENT_METRICS: tuple[TaskMetric, ...] = (L1, PSNR, SSIM)
+TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
     "depth": (AbsRel, Delta1, RMSE, NormalError),
@@ -47,7 +77,7 @@ class SetScore:
 
     Args:
         value: Of the whole set.
-        n: The samples (pictures or clips) that it is a statistic of.
+        n: The samples (pictures or clips) that it is a statistic of: the metric's ``n``, else all frames.
         replicates: The value without one video, by the video's name.
     """
 
@@ -66,7 +96,7 @@ class Scores:
         sets: The set metrics.
         absent: Why a metric of the task has no value.
         specs: `metrics.base.Described.spec` of every metric that has one.
-        weights: What the metrics' networks loaded: file, checksum, licence.
+        weights: What the metrics' networks are: file, checksum, licence.
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
     """
@@ -93,7 +123,7 @@ class Scorer:
     def __init__(self, task: str, device: torch.device | str = "cpu", without: Mapping[str, str] | None = None) -> None:
         self.task, self.device = task, torch.device(device)
         self.absent = dict(without or {})
-        self.metrics: list[Any] | None = None
+        self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
         self.seconds = 0.0
 
@@ -106,12 +136,27 @@ class Scorer:
         started = self._now()
         truth = _truth(batch)
         if self.metrics is None:
-            self.metrics = [metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))]
+            self.metrics = {metric: metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))}
         self._remember(batch, truth)
         arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth[0])
-        for metric in self.metrics:
-            metric.update(*arguments, batch["sample_id"])
+        for kind, metric in list(self.metrics.items()):
+            if kind.clip_frames:
+                self._add_clip(kind, cast(Tensor, outputs), batch)
+            else:
+                metric.update(*arguments, batch["sample_id"])
         self.seconds += self._now() - started
+
+    def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
+        """Scores the first frames of a video; a metric that a video is too short for has no value."""
+        assert self.metrics is not None
+        if batch["frame"][0] > 1:  # a later piece of a long video; frame 0 may be the source
+            return
+        if outputs.shape[1] < kind.clip_frames:
+            self.absent[kind.name] = f"a video under {kind.clip_frames} frames"
+            del self.metrics[kind]
+            return
+        clips = (frames[:, : kind.clip_frames] for frames in (outputs, batch["target"]))
+        self.metrics[kind].update(*clips, batch["sample_id"][:1])
 
     def finish(self) -> Scores:
         """The scores of all processes; every process has to call it.
@@ -119,29 +164,30 @@ class Scorer:
         Raises:
             UserError: If nothing was scored.
         """
-        if not self.metrics:
+        if self.metrics is None:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         started = self._now()
         known = self._known()
-        values = {metric.name: float(metric.compute()) for metric in self.metrics}
-        sets = {m.name: _set_score(m, values[m.name], known) for m in self.metrics if is_set(type(m))}
-        table = _table([m for m in self.metrics if not is_set(type(m))], known)
+        values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
+        found = [(kind.name, metric, hasattr(metric, "per_video_jackknife")) for kind, metric in self.metrics.items()]
+        sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
+        table = _table({name: metric for name, metric, is_set in found if not is_set}, known)
         lines = sorted(f"{sample} {digest}" for sample, _, _, digest in known.values())
         return Scores(
             values,
             table,
             sets,
             self.absent,
-            {metric.name: metric.spec() for metric in self.metrics},
-            {name: _provenance(name) for metric in self.metrics for name in metric.weights},
+            {kind.name: kind.spec() for kind in self.metrics},
+            {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
         )
 
-    def _chosen(self, side: int) -> list[type[Any]]:
+    def _chosen(self, side: int) -> list[TaskMetric]:
         """The task's metrics that pictures of this size, and the weights in the cache, allow."""
         for metric in TASK_METRICS[self.task]:
-            if missing := metric.absent_weights():
+            if missing := missing_files(metric.backbone):
                 self.absent.setdefault(metric.name, WEIGHTS_ABSENT)
                 fetch = f"python -m models.weights fetch {' '.join(missing)}"
                 rank_zero_warn(f"{metric.name} is left out, for its weights are absent; fetch them: {fetch}")
@@ -170,14 +216,20 @@ class Scorer:
         return time.perf_counter()
 
 
-def is_set(metric: type[Any]) -> bool:
-    """Whether a metric has one value a test set instead of one a sample."""
-    return hasattr(metric, "per_video_jackknife")
-
-
 def specs(task: str) -> list[str]:
     """What a test of a task would be scored by here and now: a change of it makes another run."""
-    return [metric.spec() for metric in TASK_METRICS.get(task, ()) if not metric.absent_weights()]
+    return [metric.spec() for metric in TASK_METRICS.get(task, ()) if not missing_files(metric.backbone)]
+
+
+def missing_files(backbone: str) -> list[str]:
+    """The files of a network that are not in the cache of `models.weights`."""
+    return [backbone] if backbone in FILES and find(backbone) is None else []
+
+
+def provenance(backbone: str) -> str:
+    """What a record and a footer say of a network: its files, their checksums and licences."""
+    file = FILES.get(backbone)
+    return f"{backbone} (sha256 {file.sha256}, {file.licence})" if file else backbone
 
 
 def _truth(batch: Batch) -> tuple[Tensor, ...]:
@@ -210,16 +262,12 @@ def _set_score(metric: Any, value: float, known: dict[int, tuple[str, str, int, 
     return SetScore(value, getattr(metric, "n", len(known)), dict(sorted(replicates.items())))
 
 
-def _table(metrics: list[Any], known: dict[int, tuple[str, str, int, str]]) -> pd.DataFrame:
+def _table(metrics: Mapping[str, Any], known: dict[int, tuple[str, str, int, str]]) -> pd.DataFrame:
     """One row per sample and metric."""
     rows = [
-        (*known[key][:3], metric.name, value, status)
-        for metric in metrics
+        (*known[key][:3], name, value, status)
+        for name, metric in metrics.items()
         for key, (value, status) in metric.per_sample().items()
     ]
     columns = ["sample_id", "video_id", "frame", "metric", "value", "status"]
     return pd.DataFrame(rows, columns=columns).sort_values(["metric", "sample_id"], ignore_index=True)
-
-
-def _provenance(name: str) -> str:
-    return f"{name} sha256 {FILES[name].sha256} ({FILES[name].licence})"

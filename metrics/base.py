@@ -11,8 +11,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from models import weights
-
 
 class Status(IntEnum):
     """What is to be known about a score; a score that must not count is stored as nan or inf beside it."""
@@ -26,8 +24,9 @@ class Status(IntEnum):
 class Described:
     """What a metric says of itself: its card, and the specification that makes a column a column.
 
-    ``weights`` names the files of `models.weights` that a metric cannot be computed without, ``least_size`` the
-    smallest side of a picture in pixels that it can be computed on; where either is not met, a table prints n/a.
+    ``backbone`` is the key of the network that it cannot do without, ``least_size`` the smallest side in pixels of a
+    picture that it takes; where either is not met, a table prints n/a. A metric with ``clip_frames`` scores that many
+    first frames of a video as one clip, ``B T 3 H W``; the others score frames, ``B 3 H W``.
     """
 
     name: ClassVar[str]
@@ -41,19 +40,19 @@ class Described:
     traps: ClassVar[str] = ""
     parity: ClassVar[str] = ""
     backbone: ClassVar[str] = ""
-    weights: ClassVar[tuple[str, ...]] = ()
     least_size: ClassVar[int] = 1
+    clip_frames: ClassVar[int] = 0
 
     @classmethod
     def spec(cls) -> str:
-        """``name@`` and 8 hex digits of name, version, protocol and backbone; values of two specs are not compared."""
-        canonical = "\n".join((cls.name, str(cls.version), cls.protocol, cls.backbone))
-        return f"{cls.name}@{sha256(canonical.encode()).hexdigest()[:8]}"
+        """`specification` of the class."""
+        return specification(cls.name, cls.version, cls.protocol, cls.backbone)
 
-    @classmethod
-    def absent_weights(cls) -> list[str]:
-        """The files of ``weights`` that are not in the cache."""
-        return [name for name in cls.weights if weights.find(name) is None]
+
+def specification(name: str, version: int, protocol: str, backbone: str) -> str:
+    """``name@`` and 8 hex digits of all that a value depends on; values of two specifications are not compared."""
+    canonical = "\n".join((name, str(version), protocol, backbone))
+    return f"{name}@{sha256(canonical.encode()).hexdigest()[:8]}"
 
 
 class PerSampleMetric(Described, Metric):
