@@ -41,10 +41,8 @@ def classes() -> list[type[Any]]:
 
 
 def _named(values: Iterable[Any]) -> Iterable[type[Any]]:
-    for value in values:
-        if inspect.isclass(value) and issubclass(value, Metric) and value.__module__.startswith("metrics."):
-            if "name" in vars(value):
-                yield value
+    of_ours = (v for v in values if inspect.isclass(v) and v.__module__.startswith("metrics."))
+    return (value for value in of_ours if issubclass(value, Metric) and "name" in vars(value))
 
 
 def _card(metric: Any) -> str:  # noqa: ANN401 - a class, or one that is configured
@@ -71,7 +69,7 @@ def _title(metric: Any) -> str:  # noqa: ANN401
 
 
 def _anchor(metric: Any) -> str:  # noqa: ANN401
-    """The anchor that GitHub gives a heading: lower case, only letters, digits, hyphens and spaces, these as hyphens."""
+    """The anchor that GitHub gives a heading: lower case, no punctuation, hyphens for spaces."""
     kept = "".join(c for c in _title(metric).lower() if c.isalnum() or c in "-_ ")
     return kept.replace(" ", "-")
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 from benchmarks import cli, saved, score, tables
 from datamodules.clips import find_clips, read_frame
-from datamodules.world.export import PortraitSpec
 from models.base import UserError
 from tests.conftest import SPEC
 
@@ -23,11 +22,6 @@ CONFIGS = {"self_reenactment": ("dagan", "copy_source"), "depth": ("dagan_depth"
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
-
-
-@pytest.fixture(scope="module")
-def portraits(portraits_root):
-    return portraits_root / PortraitSpec(**SPEC | {"depth_splits": ("train", "test")}).hash
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +39,13 @@ def done(portraits_root, tmp_path_factory):
             runs = [cli.build([kind, *args]).run_ for kind in ("test", "predict")]
             found[task] = runs[0].folder, runs[1].folder / "predictions"
     return found
+
+
+@pytest.fixture(scope="module")
+def portraits(done, portraits_root):
+    """The set that the runs are of."""
+    record = json.loads((done["self_reenactment"][0] / "metrics.json").read_text())
+    return portraits_root / record["notes"]["data"].split()[1]
 
 
 @pytest.fixture
