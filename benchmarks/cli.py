@@ -110,6 +110,10 @@ class BenchmarkCLI(LightningCLI):
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._record()
 
+    def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.predict's own arguments
+        """Predicts, and keeps nothing that is written already."""
+        self.trainer.predict(**kwargs | {"return_predictions": False})
+
     def _record(self) -> None:
         """Leaves the checkpoint and, last, the record that says the fit is done."""
         self.trainer.save_checkpoint(self.run_.checkpoint)

@@ -1,29 +1,22 @@
-"""The Evaluator: feeds what a test step returns to the metrics of its task, and keeps a score a sample."""
+"""What the ``lightning`` command does with outputs: the Evaluator scores them, the PredictionWriter saves them."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import torch.distributed as dist
+import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from PIL import PngImagePlugin
 from torch import Tensor
 
 from benchmarks import figures, runs
+from benchmarks.scoring import Scorer, Scores
 from datamodules.base import PortraitDataModule
-from metrics.base import PerSampleMetric
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.image import L1, PSNR, SSIM
-from models.base import PortraitModule, UserError
+from models.base import PortraitModule
 from models.tasks import DEPTH, Batch, DepthEstimate
 
-TASK_METRICS: dict[str, tuple[type[PerSampleMetric], ...]] = {
-    "self_reenactment": (L1, PSNR, SSIM),
-    "cross_reenactment": (L1, PSNR, SSIM),
-    "depth": (AbsRel, Delta1, RMSE, NormalError),
-}
 SAMPLES = "samples.parquet"
 
 
@@ -41,8 +34,7 @@ class Evaluator(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts empty."""
-        self.metrics: list[PerSampleMetric] = []
-        self.samples: dict[int, tuple[str, str, int]] = {}
+        self.scorer: Scorer | None = None
         self.figure: list[Tensor] = []
         self.protocol: dict[str, str] = {}
         self.started = time.time()
@@ -57,13 +49,10 @@ class Evaluator(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Scores one batch."""
-        if not self.metrics:
-            self.metrics = [metric().to(pl_module.device) for metric in TASK_METRICS[batch["task"]]]
+        if self.scorer is None:
+            self.scorer = Scorer(batch["task"], pl_module.device)
             self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
-        self._remember(batch)
-        arguments = self._depth(outputs, batch) if batch["task"] == DEPTH else self._frames(outputs, batch)
-        for metric in self.metrics:
-            metric.update(*arguments, batch["sample_id"])
+        self.scorer.add(outputs, batch)
         if len(self.figure) < self.figure_rows:
             self.figure.append(figures.picture_row(outputs, batch))
 
@@ -73,70 +62,42 @@ class Evaluator(Callback):
         Raises:
             UserError: If the test set was empty.
         """
-        if not self.metrics:
-            raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
-        values = {metric.name: float(metric.compute()) for metric in self.metrics}
-        pl_module.log_dict({f"test/{name}": value for name, value in values.items()})
-        table = self._table(trainer)
-        if trainer.is_global_zero:
-            self._write(trainer, pl_module, values, table)
+        scores = (self.scorer or Scorer("")).finish()
+        pl_module.log_dict({f"test/{name}": value for name, value in scores.values.items()})
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write(trainer, pl_module, scores)
 
-    def _remember(self, batch: Batch) -> None:
-        names = batch["video_id"] if batch["task"] == DEPTH else batch["video_id"] * len(batch["sample_id"])
-        for sample, video, frame in zip(batch["sample_id"], names, batch["frame"], strict=True):
-            self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, int(frame))
-
-    @staticmethod
-    def _frames(outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        if "target" not in batch:
-            raise UserError(
-                "These cross-identity pairs have no exact target, so no metric of this version applies; "
-                "use clips with targets (the built-in portraits), or the predict subcommand to look at the frames."
-            )
-        return outputs.flatten(0, 1), batch["target"].flatten(0, 1)
-
-    @staticmethod
-    def _depth(outputs: DepthEstimate, batch: Batch) -> tuple[Any, ...]:
-        return outputs.map, outputs.kind, batch["depth"], batch["mask"], batch["K"]
-
-    def _table(self, trainer: Trainer) -> pd.DataFrame:
-        """One row per sample and metric; every process gets the whole table."""
-        samples = [self.samples]
-        if trainer.world_size > 1:
-            samples = [{} for _ in range(trainer.world_size)]
-            dist.all_gather_object(samples, self.samples)
-        known = {key: name for part in samples for key, name in part.items()}
-        rows = [
-            (*known[key], metric.name, value, status)
-            for metric in self.metrics
-            for key, (value, status) in metric.per_sample().items()
-        ]
-        columns = ["sample_id", "video_id", "frame", "metric", "value", "status"]
-        return pd.DataFrame(rows, columns=columns).sort_values(["metric", "sample_id"], ignore_index=True)
-
-    def _write(self, trainer: Trainer, model: LightningModule, values: dict[str, float], table: pd.DataFrame) -> None:
-        folder = self.run.folder
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
+    def _write(self, trainer: Trainer, model: LightningModule, scores: Scores) -> None:
         assert isinstance(model, PortraitModule)
-        aside = folder / f"{SAMPLES}.part"
-        table.to_parquet(aside, index=False)
-        aside.replace(folder / SAMPLES)
-        figures.stack(self.figure).save(folder / "figure.png")
+        figures.stack(self.figure).save(self.run.folder / "figure.png")
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
-        runs.write_json(
-            self.run.record_file,
-            {"key": self.run.key, "values": values, "n": int(table["sample_id"].nunique())}
-            | {"videos": int(table["video_id"].nunique()), "seconds": round(time.time() - self.started, 2)}
-            | self.protocol
-            | {"notes": notes}
-            | runs.provenance(),
-        )
+        seconds = {"seconds": round(time.time() - self.started, 2)}
+        write_scores(self.run.folder, scores, {"key": self.run.key} | self.protocol | seconds | {"notes": notes})
+
+
+def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
+    """Leaves ``samples.parquet`` and, last, ``metrics.json``, whose presence says that the test is done.
+
+    Args:
+        folder: The run's folder.
+        scores: What the test gave.
+        facts: What else belongs into the record.
+    """
+    aside = folder / f"{SAMPLES}.part"
+    scores.samples.to_parquet(aside, index=False)
+    aside.replace(folder / SAMPLES)
+    counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
+    record = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
+    record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
+    record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
+    runs.write_json(folder / "metrics.json", facts | record | runs.provenance())
 
 
 class PredictionWriter(Callback):
-    """Writes predicted frames as PNG files that are marked as generated.
+    """Writes predicted frames as PNG files that are marked as generated, and depth maps as ``.npy`` in float32.
+
+    `benchmarks.score` reads the folder and gives the numbers of the test run.
 
     Args:
         folder: Where to write; one folder a video.
@@ -154,20 +115,26 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Writes one batch, and a strip of source, driving and result beside it."""
+        """Writes one batch, and a strip of inputs, result and truth beside it."""
+        video = batch["video_id"][0]
+        (self.folder / video).mkdir(parents=True, exist_ok=True)
         if batch["task"] == DEPTH:
-            raise UserError("predict writes reenacted frames; name a reenactment task with --data.init_args.test.task.")
-        (video,) = batch["video_id"]
-        folder = self.folder / video
-        folder.mkdir(parents=True, exist_ok=True)
-        for frame, index in zip(outputs[0], batch["frame"], strict=True):
-            self._save(frame, folder / f"{int(index):07d}.png")
+            self._save_depth(outputs, batch)
+        else:
+            for frame, index in zip(outputs[0], batch["frame"], strict=True):
+                self._save(frame, self.folder / video / f"{int(index):07d}.png")
         strip = figures.stack([figures.picture_row(outputs, batch, columns=8)])
-        strip.save(folder.with_suffix(".strip.png"), pnginfo=_generated(pl_module))
+        strip.save(self.folder / f"{video}.strip.png", pnginfo=_generated(pl_module))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says where the frames are."""
         print(f"Frames written to {self.folder}")
+
+    def _save_depth(self, estimate: DepthEstimate, batch: Batch) -> None:
+        (self.folder / "kind.txt").write_text(f"{estimate.kind}\n")
+        for depth, video, index in zip(estimate.map, batch["video_id"], batch["frame"], strict=True):
+            (self.folder / video).mkdir(exist_ok=True)
+            np.save(self.folder / video / f"{int(index):07d}.npy", depth[0].float().cpu().numpy())
 
     def _save(self, frame: Tensor, path: Path) -> None:
         figures.to_image(frame).save(path, pnginfo=_generated(None))

@@ -7,13 +7,15 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.evaluation import TASK_METRICS
-from metrics.base import PerSampleMetric
+from benchmarks.scoring import TASK_METRICS
 from models.base import UserError
 
-METRICS: dict[str, type[PerSampleMetric]] = {m.name: m for group in TASK_METRICS.values() for m in group}
+METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
 FOLDER = Path(__file__).parent / "tables"
-Kind = Literal["method", "control", "reference", "ceiling"]
+Kind = Literal["method", "control", "reference", "ceiling", "apart"]
+WHOLE = (
+    "*"  # in place of a video's name: the value of a set metric; its lines with a name are the value without that video
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Row:
         headline: Whether ``run_all --headline`` runs it.
         test: What its test protocol changes, on the same fit.
         tests: The tests it takes part in; all of them by default.
+        predictions: Of a row that `benchmarks.score` added: the hash of the files that were scored.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Row:
     headline: bool = False
     test: dict[str, Any] = field(default_factory=dict)
     tests: list[str] | None = None
+    predictions: str = ""
 
 
 @dataclass(frozen=True)

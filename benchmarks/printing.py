@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from benchmarks.layout import METRICS
 from benchmarks.sheets import ABSENT, VERDICT_HEADS, Sheet, Style, published_texts, verdict_text
-from benchmarks.verdicts import Verdict
+from benchmarks.verdicts import Cell, Verdict
 
 MARKDOWN = Style(best="**{}**", second="<ins>{}</ins>", interval=" [{}]")
 LATEX = Style(best=r"\textbf{{{}}}", second=r"\underline{{{}}}", interval=r" {{\scriptsize[{}]}}")
@@ -39,9 +39,12 @@ def long_frame(sheet: Sheet) -> pd.DataFrame:
                 "metric": column.metric,
                 "unit": facts.unit,
             }
-            named |= {"higher_is_better": facts.higher_is_better, "status": "ok" if cell else "not run"}
-            lines.append(named | {"mark": sheet.marks.get((row.name, i), "")} | (asdict(cell) if cell else {}))
-    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds"])
+            named |= {
+                "higher_is_better": facts.higher_is_better,
+                "status": "ok" if cell else sheet.gaps.get((row.name, i), "not run"),
+            }
+            lines.append(named | {"mark": sheet.marks.get((row.name, i), "")} | _told(cell))
+    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds", "set_size"])
 
 
 def wide_frame(sheet: Sheet) -> pd.DataFrame:
@@ -178,6 +181,11 @@ def _markdown_tables(sheet: Sheet) -> list[str]:
 def _markdown_verdicts(sheet: Sheet, verdicts: Iterable[Verdict]) -> str:
     texts = [verdict_text(sheet, verdict, MARKDOWN) for verdict in verdicts]
     return _pipes(VERDICT_HEADS, [[*text[:-1], f"**{text[-1]}**"] for text in texts])
+
+
+def _told(cell: Cell | None) -> dict[str, Any]:
+    """A cell's fields; the size of a set only where there is one."""
+    return {name: value for name, value in asdict(cell).items() if value is not None} if cell else {}
 
 
 def _tex(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from jsonargparse import Namespace
 
-from benchmarks import tables
+from benchmarks import score, tables
 from benchmarks.cli import parse
 from benchmarks.runs import Run
 from datamodules.world.export import PortraitSpec, make_clips
@@ -164,7 +164,9 @@ def _print_tables(chosen: list[tables.Table], cells: list[Cell], options: argpar
         runs = {(c.row, c.test, c.seed): c.run.folder for c in cells if c.table == table.name and c.run.is_done}
         if runs:
             scores, provenance = tables.collect(table, runs)
-            written += tables.write(table, scores, provenance | {"scale": options.scale}, folder)
+            provenance |= {"scale": options.scale}
+            whole = score.join(table, scores, provenance, Path(options.results), options.scale)
+            written += tables.write(*whole, folder)
             written += _copy_figure(table, runs, folder)
             print("\n" + (folder / f"{table.name}.md").read_text())
     print("Files written:\n" + "\n".join(f"  {path}" for path in written))

@@ -20,6 +20,7 @@ import torch
 import torchmetrics
 from jsonargparse import Namespace
 
+from benchmarks.scoring import specs
 from models.base import UserError
 
 Parse = Callable[[list[str]], Namespace]
@@ -80,6 +81,8 @@ class Run:
             return Run(kind, _key(_fit_content(config), needs), results, args, needs)
         content: dict[str, Any] = {"kind": kind, "test": _plain(config.data.init_args.get("test"))}
         content["limit"] = config.trainer.limit_test_batches
+        if kind == "test":  # what was scored by other metrics is scored anew, on the same fit
+            content["metrics"] = specs((content["test"] or {}).get("task", ""))
         if config.get("ckpt_path"):
             return Run(kind, _key(content | {"checkpoint": config.ckpt_path}, {}), results, args)
         fit = Run.of("fit", config, parse, _fit_args(args))

@@ -1,6 +1,6 @@
 """A sheet: everything that a table prints, ready for any format."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.layout import METRICS, Column, Published, Row, Table
-from benchmarks.verdicts import Cell, Comparison, Mark, Verdict, judge, rank, summarise
-from metrics.statistics import MIN_VIDEOS, RESAMPLES
+from benchmarks.verdicts import ALPHA, Cell, Comparison, Mark, Verdict, judge, rank, summarise
+from metrics.statistics import MIN_VIDEOS, RESAMPLES, holm
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
+BLOCKS |= {"apart": "Other samples, not compared"}
 NOT_RUN = "n/a (not run)"
 NO_SCORE = "n/a (no score)"
 ABSENT = "–"
@@ -26,10 +27,10 @@ class Style:
     second: str
     interval: str
 
-    def value(self, cell: Cell | None, mark: Mark, digits: int) -> str:
-        """A value with its spread over seeds and its interval over videos."""
+    def value(self, cell: Cell | None, mark: Mark, digits: int, gap: str = NOT_RUN) -> str:
+        """A value with its spread over seeds and its interval over videos; the gap where there is none."""
         if cell is None:
-            return NOT_RUN
+            return gap
         if not cell.videos:
             return NO_SCORE
         number = f"{cell.value:.{digits}f}" + ("" if np.isnan(cell.seed_std) else f" ± {cell.seed_std:.{digits}f}")
@@ -52,6 +53,7 @@ class Sheet:
     checks: list[Verdict]
     notes: list[str]
     origin: str
+    gaps: dict[tuple[str, int], str]
 
     @property
     def blocks(self) -> list[tuple[str, list[Row]]]:
@@ -83,7 +85,7 @@ class Sheet:
     @property
     def heads(self) -> list[str]:
         """Metric, direction and unit of each column."""
-        return [head(column.metric) for column in self.table.columns]
+        return [head(column.metric, sizes(self.cells, i)) for i, column in enumerate(self.table.columns)]
 
     def text(self, row: Row, style: Style) -> list[str]:
         """A row's cells as text."""
@@ -91,9 +93,18 @@ class Sheet:
         return [
             ABSENT
             if c.test not in self.table.tests_of(row)
-            else style.value(self.cells[row.name, i], self.marks.get((row.name, i), ""), digits[i])
+            else style.value(self.cells[row.name, i], self.marks.get((row.name, i), ""), digits[i], self.gap(row, i))
+            + self._size(self.cells[row.name, i], i)
             for i, c in enumerate(self.table.columns)
         ]
+
+    def gap(self, row: Row, i: int) -> str:
+        """What stands where a row has no value in column ``i``."""
+        return f"n/a ({self.gaps.get((row.name, i), 'not run')})"
+
+    def _size(self, cell: Cell | None, i: int) -> str:
+        """The size of the set behind a value, where a column's values are of sets of several sizes."""
+        return f" @{cell.set_size}" if cell and len(sizes(self.cells, i)) > 1 else ""
 
 
 def assemble(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> Sheet:
@@ -103,15 +114,30 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> 
     methods = [row.name for row in table.rows if row.kind == "method"]
     ranks = [rank(scores, methods, column.test, column.metric) for column in table.columns]
     marks = {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
-    notes = [*filter(None, [table.note]), *_reading(), *_oddities(table, cells), *_protocols(table)]
+    claims, checks = judge(scores, table.claims), judge(scores, table.checks)
+    notes = [*filter(None, [table.note]), *_reading(), *_sets(cells), *_oddities(table, cells), *_rows(table)]
+    notes += [*_second_opinion(claims, checks), *_protocols(table)]
     origin = _origin(table, cells, provenance)
-    return Sheet(table, cells, marks, judge(scores, table.claims), judge(scores, table.checks), notes, origin)
+    absent = {(row, test, metric): reason for row, test, metric, reason in provenance.get("absent", [])}
+    gaps = {
+        (r.name, i): absent[r.name, c.test, c.metric]
+        for r in table.rows
+        for i, c in places
+        if (r.name, c.test, c.metric) in absent
+    }
+    return Sheet(table, cells, marks, claims, checks, notes, origin, gaps)
 
 
-def head(metric: str) -> str:
-    """``PSNR ↑ (dB)``."""
+def sizes(cells: dict[tuple[str, int], Cell | None], i: int) -> set[int]:
+    """The sizes of the sets behind the values of column ``i``; none unless its metric is one of sets."""
+    return {cell.set_size for (_, column), cell in cells.items() if column == i and cell and cell.set_size is not None}
+
+
+def head(metric: str, found: Collection[int] = ()) -> str:
+    """``PSNR ↑ (dB)``, ``FID@552 ↓``, or ``FID@N ↓`` where the rows' sets differ in size."""
     facts = METRICS[metric]
-    return f"{metric} {'↑' if facts.higher_is_better else '↓'}" + (f" ({facts.unit})" if facts.unit else "")
+    size = f"@{next(iter(found)) if len(found) == 1 else 'N'}" if found else ""
+    return f"{metric}{size} {'↑' if facts.higher_is_better else '↓'}" + (f" ({facts.unit})" if facts.unit else "")
 
 
 def protocol(table: Table, column: Column) -> str:
@@ -154,6 +180,36 @@ def _reading() -> list[str]:
     ]
 
 
+def _sets(cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
+    if any(cell and cell.set_size is not None for cell in cells.values()):
+        yield (
+            "@N: a distance between two sets of N samples, biased upwards by an amount that falls with N, so that "
+            "values of different N are not compared; its interval is the value and Student's t times the "
+            "delete-one-video jackknife error, its paired test the jackknife of the difference, never a bootstrap."
+        )
+
+
+def _rows(table: Table) -> Iterable[str]:
+    for row in table.rows:
+        apart = " They are not the table's samples, so the row stands apart." if row.kind == "apart" else ""
+        if row.predictions:
+            yield f"{row.name}: scored from saved outputs (files {row.predictions}) by benchmarks.score.{apart}"
+
+
+def _second_opinion(*families: list[Verdict]) -> Iterable[str]:
+    """Where Wilcoxon's test, adjusted within its family, would not have said the same."""
+    differing = []
+    for family in families:
+        adjusted = holm([np.nan if v.comparison is None else v.comparison.p_wilcoxon for v in family])
+        differing += [
+            f"{v.claim.text} on {v.claim.metric} ({v.claim.test}): p {p:.3f}"
+            for v, p in zip(family, adjusted, strict=True)
+            if not np.isnan(p) and (p <= ALPHA) != (v.p <= ALPHA)
+        ]
+    if differing:
+        yield f"Wilcoxon's signed-rank test (Holm), a check of the sign-flip test, differs on: {'; '.join(differing)}."
+
+
 def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
     found = [(row, table.columns[i], cell) for (row, i), cell in cells.items() if cell]
     left_out = [f"{row}, {c.metric}, {c.test}: {cell.excluded}" for row, c, cell in found if cell.excluded]
@@ -176,5 +232,6 @@ def _origin(table: Table, cells: dict[tuple[str, int], Cell | None], provenance:
         if cell:
             sizes[protocol(table, table.columns[i])][f"{cell.videos} videos, {cell.frames} frames"] = None
     counts = [f"{name}: {' or '.join(size) or 'not run'}" for name, size in sizes.items()]
-    recorded = [f"{key} {value}" for key, value in provenance.items() if value not in ("", None)]
+    recorded = [f"{key} {value}" for key, value in provenance.items() if isinstance(value, str) and value]
+    recorded += [f"truth of {test} {' or '.join(found)}" for test, found in provenance.get("truth", {}).items()]
     return " · ".join([*counts, *recorded])

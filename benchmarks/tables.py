@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.layout import Claim, Column, Published, Row, Table, load, load_all, parse
+from benchmarks.layout import METRICS, WHOLE, Claim, Column, Published, Row, Table, load, load_all, parse
 from benchmarks.page import html
 from benchmarks.printing import claims_frame, latex, long_frame, markdown, summary, wide_frame
 from benchmarks.sheets import Sheet, assemble
@@ -30,7 +30,8 @@ def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd
     """Reads what the test runs of a table left.
 
     A score that is not finite is left out and counted; one with a status other than 0 counts, and is counted apart, so
-    that no method gains by failing.
+    that no method gains by failing. A set metric has one line for the whole set and one without each video. Scores of
+    another version of a metric (`metrics.base.Described.spec`) are left out, and said to be missing.
 
     Args:
         table: The table.
@@ -40,13 +41,16 @@ def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd
         One line per row, test, seed, video and metric (`SCORES`), and what the numbers have to be read with.
     """
     done = {place: folder for place, folder in runs.items() if (folder / "metrics.json").is_file()}
-    records = [json.loads((folder / "metrics.json").read_text()) for folder in done.values()]
+    records = {place: json.loads((folder / "metrics.json").read_text()) for place, folder in done.items()}
     parts = [
-        _per_video(pd.read_parquet(folder / "samples.parquet")).assign(row=row, test=test, seed=seed)
-        for (row, test, seed), folder in done.items()
+        _lines(pd.read_parquet(folder / "samples.parquet"), records[place]).assign(
+            row=place[0], test=place[1], seed=place[2]
+        )
+        for place, folder in done.items()
     ]
     scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
-    return scores, _provenance(records, sorted({seed for _, _, seed in done}))
+    provenance = _provenance(list(records.values()), sorted({seed for _, _, seed in done}))
+    return scores, provenance | _truths(records) | _absent(records)
 
 
 def write(table: Table, scores: pd.DataFrame, provenance: dict[str, Any], folder: Path) -> list[Path]:
@@ -182,6 +186,46 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _lines(samples: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
+    """The lines of one test run: per video and metric, and those of set metrics; of current metrics only."""
+    per_video, frames = _per_video(samples), samples.groupby("video_id")["sample_id"].nunique()
+    parts = [per_video]
+    for metric, found in record.get("sets", {}).items():
+        names = list(found["replicates"])
+        values, counts = [*found["replicates"].values(), found["value"]], [*frames.reindex(names), found["n"]]
+        lines = pd.DataFrame({"video_id": [*names, WHOLE], "metric": metric, "value": values, "n_frames": counts})
+        parts.append(lines.assign(n_excluded=0, n_flagged=0).fillna({"n_frames": 0}).astype({"n_frames": int}))
+    lines = pd.concat(parts)
+    return lines[~lines["metric"].isin(_outdated(record))]
+
+
+def _outdated(record: dict[str, Any]) -> list[str]:
+    """Metrics that a run scored by another version than the one of today."""
+    return [name for name, spec in record.get("specs", {}).items() if name in METRICS and METRICS[name].spec() != spec]
+
+
+def _absent(records: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
+    """Under ``absent``: row, test, metric and reason of what a run could not score."""
+    found = [
+        [row, test, metric, reason]
+        for (row, test, _), record in records.items()
+        for metric, reason in [
+            *record.get("absent", {}).items(),
+            *((name, "another version of the metric") for name in _outdated(record)),
+        ]
+    ]
+    return {"absent": sorted(found)} if found else {}
+
+
+def _truths(records: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
+    """Under ``truth``: the digests of what each test was scored against; one, unless rows have other samples."""
+    found: dict[str, set[str]] = {}
+    for (_, test, _), record in records.items():
+        if "truth" in record:
+            found.setdefault(test, set()).add(record["truth"])
+    return {"truth": {test: sorted(digests) for test, digests in sorted(found.items())}} if found else {}
+
+
 def _per_video(samples: pd.DataFrame) -> pd.DataFrame:
     finite = pd.Series(np.isfinite(samples["value"]), samples.index)
     flagged = finite & (samples["status"] != 0)
@@ -203,6 +247,8 @@ def _provenance(records: list[dict[str, Any]], seeds: list[int]) -> dict[str, An
             notes.setdefault(key, []).append(str(value))
         for key, value in (record.get("versions", {}) | record.get("notes", {})).items():
             notes.setdefault(key, []).append(str(value))
+        for name in record.get("weights", {}).values():
+            notes.setdefault("metrics by", []).append(name)
     agreed = {key: ", ".join(sorted(set(values))) for key, values in notes.items()}
     return {"seeds": ", ".join(map(str, seeds))} | agreed
 

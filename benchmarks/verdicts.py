@@ -7,8 +7,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.layout import METRICS, Claim
-from metrics.statistics import MIN_VIDEOS, bootstrap_interval, holm, paired_permutation_test
+from benchmarks.layout import METRICS, WHOLE, Claim
+from metrics.statistics import (
+    MIN_VIDEOS,
+    bootstrap_interval,
+    holm,
+    jackknife_interval,
+    paired_jackknife,
+    paired_permutation_test,
+    wilcoxon_test,
+)
 
 ALPHA = 0.05
 Mark = Literal["best", "second", ""]
@@ -28,6 +36,7 @@ class Cell:
         flagged: Frames that count but have a status, of all seeds.
         seeds: Training seeds.
         seed_std: Standard deviation of the seeds' means; nan for one seed.
+        set_size: Of a set metric: the samples of one seed that it is a statistic of, on which its bias depends.
     """
 
     value: float
@@ -39,11 +48,15 @@ class Cell:
     flagged: int
     seeds: int
     seed_std: float
+    set_size: int | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows on their common videos; a positive advantage is the first row's, whichever way the metric points."""
+    """Two rows on their common videos; a positive advantage is the first row's, whichever way the metric points.
+
+    ``p`` is of the sign-flip test, of a set metric that of the paired jackknife; ``p_wilcoxon`` checks the former.
+    """
 
     advantage: float
     low: float
@@ -52,6 +65,7 @@ class Comparison:
     videos: int
     seeds: int
     agreeing_seeds: int
+    p_wilcoxon: float = np.nan
 
     def separated(self, p: float) -> bool:
         """Whether the adjusted p and the paired interval both tell the rows apart."""
@@ -73,11 +87,13 @@ def summarise(scores: pd.DataFrame, row: str, test: str, metric: str) -> Cell | 
     cell = _cell(scores, row, test, metric)
     if cell.empty:
         return None
+    whole, cell = _parted(cell)
     videos = cell.groupby("video_id")["value"].mean().dropna().to_numpy()
-    seeds = cell.groupby("seed")["value"].mean()
-    low, high = bootstrap_interval(videos)
+    seeds = (cell if whole.empty else whole).groupby("seed")["value"].mean()
+    value = float((videos if whole.empty else seeds).mean()) if len(videos) else np.nan
+    low, high = bootstrap_interval(videos) if whole.empty else jackknife_interval(videos, value)
     return Cell(
-        value=float(videos.mean()) if len(videos) else np.nan,
+        value=value,
         low=low,
         high=high,
         videos=len(videos),
@@ -86,31 +102,51 @@ def summarise(scores: pd.DataFrame, row: str, test: str, metric: str) -> Cell | 
         flagged=int(cell["n_flagged"].sum()),
         seeds=len(seeds),
         seed_std=float(seeds.std()),
+        set_size=None if whole.empty else int(whole["n_frames"].max()),
     )
 
 
 def compare(scores: pd.DataFrame, first: str, second: str, test: str, metric: str) -> Comparison | None:
-    """Compares two rows on the videos and seeds that both have; None if there are none."""
-    pair = [
-        _cell(scores, row, test, metric).set_index(["video_id", "seed"])["value"].dropna() for row in (first, second)
-    ]
+    """Compares two rows on the videos and seeds that both have; None if there are none.
+
+    Two values of a set metric are compared only where both are of the same videos and of as many samples.
+    """
+    cells = [_cell(scores, row, test, metric) for row in (first, second)]
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    if any((cell["video_id"] == WHOLE).any() for cell in cells):
+        return _compare_sets(*cells, sign)
+    pair = [cell.set_index(["video_id", "seed"])["value"].dropna() for cell in cells]
     videos = _difference(*(values.groupby("video_id").mean() for values in pair))
     if videos.empty:
         return None
-    sign = 1 if METRICS[metric].higher_is_better else -1
     by_seed = _difference(*pair).groupby("seed").mean() * sign
     low, high = bootstrap_interval(videos * sign)
-    p = paired_permutation_test(videos, np.zeros(len(videos))) if len(videos) >= MIN_VIDEOS else np.nan
-    return Comparison(float(videos.mean() * sign), low, high, p, len(videos), len(by_seed), int((by_seed > 0).sum()))
+    enough, none = len(videos) >= MIN_VIDEOS, np.zeros(len(videos))
+    p = paired_permutation_test(videos, none) if enough else np.nan
+    check = wilcoxon_test(videos, none) if enough else np.nan
+    agreeing = int((by_seed > 0).sum())
+    return Comparison(float(videos.mean() * sign), low, high, p, len(videos), len(by_seed), agreeing, check)
+
+
+def _compare_sets(first: pd.DataFrame, second: pd.DataFrame, sign: int) -> Comparison | None:
+    (whole, parts), (other_whole, other_parts) = _parted(first), _parted(second)
+    videos, others = (part.groupby("video_id")["value"].mean().dropna() for part in (parts, other_parts))
+    same_size = set(whole["n_frames"]) == set(other_whole["n_frames"])
+    if videos.empty or set(videos.index) != set(others.index) or not same_size:
+        return None
+    by_seed = _difference(*(part.set_index("seed")["value"] for part in (whole, other_whole))) * sign
+    values = [float(part["value"].mean()) * sign for part in (whole, other_whole)]
+    found = paired_jackknife(videos * sign, others.reindex(videos.index) * sign, *values)
+    return Comparison(*found, len(videos), len(by_seed), int((by_seed > 0).sum()))
 
 
 def rank(scores: pd.DataFrame, rows: Sequence[str], test: str, metric: str) -> dict[str, Mark]:
     """Marks the best rows and the second; rows that the paired test does not separate share a mark.
 
-    Nothing is marked among fewer than two rows, or on too few videos for a test.
+    Nothing is marked among fewer than two rows, on too few videos for a test, or among sets of several sizes.
     """
     cells = {row: cell for row in rows if (cell := summarise(scores, row, test, metric)) and cell.videos >= MIN_VIDEOS}
-    if len(cells) < 2:
+    if len(cells) < 2 or len({cell.set_size for cell in cells.values()}) > 1:
         return {}
     sign = 1 if METRICS[metric].higher_is_better else -1
     order = sorted(cells, key=lambda row: -sign * cells[row].value)
@@ -126,14 +162,18 @@ def judge(scores: pd.DataFrame, claims: Sequence[Claim]) -> list[Verdict]:
     comparisons = [compare(scores, c.better, c.worse, c.test, c.metric) for c in claims]
     adjusted = holm([np.nan if c is None else c.p for c in comparisons])
     return [
-        Verdict(claim, _outcome(comparison, p), comparison, p)
+        Verdict(claim, _outcome(comparison, p, _both_ran(scores, claim)), comparison, p)
         for claim, comparison, p in zip(claims, comparisons, adjusted, strict=True)
     ]
 
 
-def _outcome(comparison: Comparison | None, p: float) -> str:
+def _both_ran(scores: pd.DataFrame, claim: Claim) -> bool:
+    return not any(_cell(scores, row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
+
+
+def _outcome(comparison: Comparison | None, p: float, both_ran: bool) -> str:
     if comparison is None:
-        return "n/a (not run)"
+        return "n/a (other videos)" if both_ran else "n/a (not run)"
     if np.isnan(comparison.p):
         return "n too small"
     if not comparison.separated(p):
@@ -151,6 +191,12 @@ def _not_separated(scores: pd.DataFrame, order: Sequence[str], test: str, metric
 
 def _difference(first: pd.Series, second: pd.Series) -> pd.Series:
     return (first - second).dropna()
+
+
+def _parted(cell: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The lines of the whole set (of a set metric) and those of videos."""
+    whole = cell["video_id"] == WHOLE
+    return cell[whole], cell[~whole]
 
 
 def _cell(scores: pd.DataFrame, row: str, test: str, metric: str) -> pd.DataFrame:

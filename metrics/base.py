@@ -27,7 +27,41 @@ class Status(IntEnum):
     EMPTY_MASK = 9
 
 
-class PerSampleMetric(Metric):
+class Described:
+    """What a metric says of itself: its card, and the specification that makes a column a column.
+
+    ``backbone`` is the key of the network that it cannot do without, ``least_size`` the smallest side in pixels of a
+    picture that it takes; where either is not met, a table prints n/a. A metric with ``clip_frames`` scores that many
+    first frames of a video as one clip, ``B T 3 H W``; the others score frames, ``B 3 H W``.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    protocol: ClassVar[str]
+    digits: ClassVar[int] = 3
+    version: ClassVar[int] = 1
+    definition: ClassVar[str] = ""
+    value_range: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    traps: ClassVar[str] = ""
+    parity: ClassVar[str] = ""
+    backbone: ClassVar[str] = ""
+    least_size: ClassVar[int] = 1
+    clip_frames: ClassVar[int] = 0
+
+    @classmethod
+    def spec(cls) -> str:
+        """`specification` of the class."""
+        return specification(cls.name, cls.version, cls.protocol, cls.backbone)
+
+
+def specification(name: str, version: int, protocol: str, backbone: str) -> str:
+    """``name@`` and 8 hex digits of all that a value depends on; values of two specifications are not compared."""
+    canonical = "\n".join((name, str(version), protocol, backbone))
+    return f"{name}@{sha256(canonical.encode()).hexdigest()[:8]}"
+
+
+class PerSampleMetric(Described, Metric):
     """A metric with one value per sample, averaged over the frames of a video and then over videos.
 
     The states are float64 lists that are concatenated over processes, which is the one layout that survives unequal
@@ -36,10 +70,6 @@ class PerSampleMetric(Metric):
     `per_sample`; a subclass's ``update`` ends in `append`.
     """
 
-    name: ClassVar[str]
-    unit: ClassVar[str] = ""
-    protocol: ClassVar[str]
-    digits: ClassVar[int] = 3
     full_state_update = False
     ids: list[Tensor]
     videos: list[Tensor]

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics.statistics import bootstrap_interval, holm, paired_permutation_test
+from metrics.statistics import (
+    bootstrap_interval,
+    holm,
+    jackknife_error,
+    jackknife_interval,
+    paired_jackknife,
+    paired_permutation_test,
+    wilcoxon_test,
+)
 
 
 def _videos(n=20, seed=0):
@@ -114,3 +122,67 @@ def test_wrong_input_is_one_plain_sentence():
         bootstrap_interval([0.1] * 8 + [np.nan])
     with pytest.raises(ValueError, match="keep common videos"):
         paired_permutation_test([0.1, 0.2], [0.1])
+    with pytest.raises(ValueError, match="keep common videos"):
+        wilcoxon_test([0.1, 0.2], [0.1])
+    with pytest.raises(ValueError, match="whole set is not finite"):
+        jackknife_error([0.1, 0.2], np.nan)
+
+
+def _without_each(values, statistic=np.mean):
+    return [statistic(np.delete(values, i, axis=0)) for i in range(len(values))]
+
+
+def test_the_jackknife_error_of_a_mean_is_that_of_the_mean():
+    values = _videos(11)
+    assert jackknife_error(_without_each(values), values.mean()) == pytest.approx(stats.sem(values), rel=1e-12)
+    low, high = jackknife_interval(_without_each(values), values.mean())
+    expected = stats.t.interval(0.95, 10, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(jackknife_interval(_without_each(values[:5]), values[:5].mean())).all()
+    assert np.isnan(jackknife_error([0.1], 0.1))
+
+
+def test_the_paired_jackknife_of_means_is_the_paired_t_test():
+    first, second = _videos(9), _videos(9) * 1.01 + 0.0003 * _videos(9, seed=4)
+    found = paired_jackknife(_without_each(first), _without_each(second), first.mean(), second.mean())
+    reference = stats.ttest_rel(first, second)
+    assert found.difference == pytest.approx((first - second).mean())
+    assert found.p == pytest.approx(reference.pvalue, rel=1e-9)
+    assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval()), rel=1e-9)
+    swapped = paired_jackknife(_without_each(second), _without_each(first), second.mean(), first.mean())
+    assert (swapped.difference, swapped.p) == pytest.approx((-found.difference, found.p))
+
+
+def test_the_paired_jackknife_of_equal_or_few_videos():
+    values = _videos(8)
+    same = paired_jackknife(_without_each(values), _without_each(values), values.mean(), values.mean())
+    assert same == (0, 0, 0, 1)
+    few = paired_jackknife([1.0] * 5, [2.0] * 5, 1.0, 2.0)
+    assert few.difference == -1
+    assert np.isnan([few.low, few.high, few.p]).all()
+
+
+def test_jackknife_intervals_of_a_set_distance_cover_its_expectation_where_a_bootstrap_misses_its_value():
+    """A Frechet distance of 30 against 30 points in 16 dimensions, same distribution: all of it is bias."""
+
+    def distance(pairs):
+        difference = pairs[:, 0].mean(0) - pairs[:, 1].mean(0)
+        a, b = ((part - part.mean(0)) / np.sqrt(len(part) - 1) for part in (pairs[:, 0], pairs[:, 1]))
+        return difference @ difference + (a**2).sum() + (b**2).sum() - 2 * np.linalg.norm(a @ b.T, "nuc")
+
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(size=(30, 2, 16)) for _ in range(60)]
+    values = [distance(pairs) for pairs in sets]
+    intervals = [jackknife_interval(_without_each(p, distance), v) for p, v in zip(sets, values, strict=True)]
+    inside = [low <= np.mean(values) <= high for low, high in intervals]
+    assert np.mean(inside) >= 0.9
+    resampled = [distance(sets[0][rng.integers(30, size=30)]) for _ in range(200)]
+    assert np.percentile(resampled, 2.5) > values[0]  # the naive bootstrap interval leaves the value out
+
+
+def test_wilcoxon_is_that_of_scipy_and_exact_for_few_pairs():
+    first, second = _videos(20), _videos(20, seed=1)
+    assert wilcoxon_test(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    assert wilcoxon_test(np.arange(6) + 1.0, np.zeros(6)) == pytest.approx(2 / 2**6)
+    assert wilcoxon_test([0.1, 0.2], [0.1, 0.2]) == 1
+    assert wilcoxon_test(first, second) == wilcoxon_test(second, first)

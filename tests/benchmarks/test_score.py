@@ -1,0 +1,262 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import cli, saved, score, tables
+from datamodules.clips import find_clips, read_frame
+from models.base import UserError
+from tests.conftest import SPEC
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = {"self_reenactment": ("dagan", "copy_source"), "depth": ("dagan_depth", "luminance_depth")}
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def done(portraits_root, tmp_path_factory):
+    """Test runs of a reference row by task, and what it predicts."""
+    results, found = tmp_path_factory.mktemp("runs"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for task, (system, variant) in CONFIGS.items():
+            names = (f"{system}.yaml", f"tiny/{system}.yaml", f"variants/{variant}.yaml")
+            args = [part for name in names for part in ("-c", str(ROOT / "benchmarks" / name))]
+            args += [f"--data.init_args.root={portraits_root}", f"--data.init_args.portraits={json.dumps(SPEC)}"]
+            args += ["--data.init_args.image_size=32", f"--results={results}", f"--data.init_args.test.task={task}"]
+            args += ["--trainer.enable_progress_bar=false"]
+            runs = [cli.build([kind, *args]).run_ for kind in ("test", "predict")]
+            found[task] = runs[0].folder, runs[1].folder / "predictions"
+    return found
+
+
+@pytest.fixture(scope="module")
+def portraits(done, portraits_root):
+    """The set that the runs are of."""
+    record = json.loads((done["self_reenactment"][0] / "metrics.json").read_text())
+    return portraits_root / record["notes"]["data"].split()[1]
+
+
+@pytest.fixture
+def results(done, tmp_path):
+    """Runs with a table in which the reference row of self-reenactment stands."""
+    table = next(table for table in tables.load_all() if table.name == "dagan_self")
+    scores, provenance = tables.collect(table, {("copy source", "self", 0): done["self_reenactment"][0]})
+    tables.write(table, scores, provenance | {"scale": "tiny"}, tmp_path / "runs/tables/tiny")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def oracle(portraits, tmp_path):
+    """The true frames, saved as PNG."""
+    for clip in find_clips(portraits / "test"):
+        folder = tmp_path / "oracle" / clip.name
+        folder.mkdir(parents=True)
+        for i, frame in enumerate(clip.read(range(len(clip)))):
+            Image.fromarray(frame.permute(1, 2, 0).numpy()).save(folder / f"{i:04d}.png")
+    return tmp_path / "oracle"
+
+
+def run(predictions, truth, results, label="mine", *more, task="self_reenactment"):
+    arguments = ["--task", task, "--predictions", str(predictions), "--truth", str(truth), "--label", label]
+    score.main([*arguments, "--results", str(results), *more])
+
+
+def record_of(results, label):
+    (found,) = [r for r in score._records(results) if r["label"] == label]
+    return found
+
+
+def test_predicted_frames_score_as_the_test_run_did(done, portraits, results, capsys):
+    folder, predictions = done["self_reenactment"]
+    run(predictions, portraits / "test", results, "saved copy")
+    tested, scored = json.loads((folder / "metrics.json").read_text()), record_of(results, "saved copy")
+    for name in ("values", "truth", "specs", "n", "videos"):
+        assert scored[name] == tested[name]
+    samples = [pd.read_parquet(Path(place) / "samples.parquet") for place in (folder, scored["folder"])]
+    pd.testing.assert_frame_equal(*samples)
+    text = capsys.readouterr().out
+    assert "'saved copy' has the samples of 'Self-reenactment (DaGAN, Tables 1 and 2)'" in text
+    cells = {line.split("|")[1].strip(): line.split("|")[2:] for line in text.splitlines() if line.startswith("| ")}
+    numbers = [[cell.strip().strip("*") for cell in cells[name]] for name in ("saved copy", "copy source")]
+    assert numbers[0] == numbers[1]
+
+
+def test_predicted_depth_scores_as_the_test_run_did(done, portraits, tmp_path, capsys):
+    folder, predictions = done["depth"]
+    run(predictions, portraits / "truth/test", tmp_path, task="depth")  # kind.txt says what the maps are
+    tested, scored = json.loads((folder / "metrics.json").read_text()), record_of(tmp_path, "mine")
+    assert scored["values"] == pytest.approx(tested["values"], rel=1e-12)
+    assert scored["truth"] == tested["truth"]
+    assert "| mine" in capsys.readouterr().out
+
+
+def test_true_frames_saved_as_png_are_perfect_and_are_ranked(oracle, portraits, results, capsys):
+    run(oracle, portraits / "test", results, "truth")
+    scored = record_of(results, "truth")
+    assert scored["values"]["L1"] == 0
+    assert scored["values"]["SSIM"] == pytest.approx(1, abs=1e-12)
+    assert np.isnan(scored["values"]["PSNR"])  # every frame is identical, left out and counted
+    assert scored["n"] == 6 * 3  # frame 0 is the source, although the folder holds it
+    text = capsys.readouterr().out
+    assert re.search(r"\| truth +\| 0\.0000 \[0\.0000, 0\.0000\] +\| n/a \(no score\) ", text)
+    assert f"files {scored['predictions']}" in text
+
+
+def test_scoring_again_replaces_the_row(oracle, portraits, results, capsys):
+    run(oracle, portraits / "test", results, "first")
+    run(oracle, portraits / "test", results, "first")
+    assert len(score._records(results)) == 1
+    run(oracle, portraits / "test", results, "renamed")
+    assert "scored as 'first'; that row is replaced" in capsys.readouterr().out
+    assert [record["label"] for record in score._records(results)] == ["renamed"]
+    before = record_of(results, "renamed")["predictions"]
+    picture = next(oracle.glob("*/0002.png"))
+    Image.fromarray(255 - np.array(Image.open(picture))).save(picture)
+    run(oracle, portraits / "test", results, "renamed")
+    assert record_of(results, "renamed")["predictions"] != before
+    page = (results / "tables/tiny/dagan_self.md").read_text()
+    assert page.count("| renamed ") == 1
+    assert "| first" not in page
+    tables.verify(results / "tables/tiny")
+
+
+def test_other_samples_stand_apart(oracle, portraits, results, capsys):
+    changed = shutil.copytree(portraits / "test", results / "other")
+    picture = sorted(next(changed.iterdir()).glob("*.*"))[2]
+    Image.fromarray(255 - read_frame(picture).permute(1, 2, 0).numpy()).save(picture)
+    run(oracle, changed, results, "elsewhere")
+    text = capsys.readouterr().out
+    assert "'elsewhere' stands apart" in text
+    assert "Other samples, not compared" in text
+    assert "so the row stands apart" in text
+
+
+def test_the_row_stays_when_the_table_is_printed_anew(oracle, portraits, results, done):
+    run(oracle, portraits / "test", results, "kept")
+    table = next(table for table in tables.load_all() if table.name == "dagan_self")
+    found = tables.collect(table, {("copy source", "self", 0): done["self_reenactment"][0]})
+    whole, scores, _ = score.join(table, *found, results, "tiny")
+    assert [(row.name, row.kind) for row in whole.rows][-1] == ("kept", "method")
+    assert "kept" in set(scores["row"])
+    assert "kept" not in {row.name for row in score.join(table, *found, results, "small")[0].rows}
+
+
+def test_videos_and_single_pictures_are_read(portraits, tmp_path):
+    clip = find_clips(portraits / "test")[0]
+    frames = [frame.permute(1, 2, 0).numpy() for frame in clip.read(range(4))]
+    for folder, chosen, rate in (
+        ("truth", frames, 6),
+        ("all", frames, 6),
+        ("part", frames[1:], 6),
+        ("slow", frames, 5),
+    ):
+        (tmp_path / folder).mkdir()
+        _write_video(tmp_path / folder / "a.mp4", chosen, rate)
+    protocol = saved.Protocol("self_reenactment", "absolute")
+    (whole,) = saved.match(tmp_path / "all", tmp_path / "truth", protocol)
+    (part,) = saved.match(tmp_path / "part", tmp_path / "truth", protocol)
+    assert (whole.frames, whole.positions) == ([1, 2, 3], [1, 2, 3])
+    assert (part.frames, part.positions) == ([1, 2, 3], [0, 1, 2])
+    with pytest.raises(UserError, match=r"5 frames a second, .* 6; save it at the truth's rate"):
+        saved.match(tmp_path / "slow", tmp_path / "truth", protocol)
+    (tmp_path / "stills").mkdir()
+    Image.fromarray(frames[0]).save(tmp_path / "stills/face.png")
+    (match,) = saved.match(tmp_path / "stills", tmp_path / "stills", protocol)
+    ((outputs, batch),) = saved.batches([match], protocol)
+    assert batch["sample_id"] == ["face/0000000"]
+    torch.testing.assert_close(outputs, batch["target"])
+
+
+def _write_video(path, frames, rate):
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = frames[0].shape[1], frames[0].shape[0], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_frames_are_matched_by_their_numbers_in_the_truth_or_their_index(oracle, tmp_path):
+    (name, *_) = sorted(path.name for path in oracle.iterdir())
+    for folder, numbers in (("truth", [1, 2, 3, 4]), ("same", [1, 2, 3, 4]), ("index", [1, 2, 3]), ("less", [2, 3, 4])):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for i, number in enumerate(numbers):
+            shutil.copy(oracle / name / f"{i:04d}.png", tmp_path / folder / "a" / f"x{number}.png")
+    protocol = saved.Protocol("self_reenactment", "absolute")
+    positions = {
+        folder: saved.match(tmp_path / folder, tmp_path / "truth", protocol)[0].positions
+        for folder in ("same", "index", "less")
+    }
+    assert positions == {"same": [1, 2, 3], "index": [0, 1, 2], "less": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda folder: shutil.rmtree(sorted(folder.iterdir())[0]), r"1 of 6 videos are missing \(id\S+\); save one"),
+        (
+            lambda folder: shutil.copytree(sorted(folder.iterdir())[0], folder / "x"),
+            r"1 are not in '.*' \(x\); save one",
+        ),
+        (lambda folder: next(folder.glob("*/0002.png")).unlink(), r"lacks 1 of 3 frames \(2\); name each frame"),
+        (
+            lambda folder: shutil.copy(next(folder.glob("*/0002.png")), next(folder.iterdir()) / "0009.png"),
+            r"has 1 that '.*' lacks \(9\)",
+        ),
+        (
+            lambda folder: Image.new("RGB", (64, 48)).save(next(folder.glob("*/0002.png"))),
+            r"has frames of 64 x 48, the truth has 32 x 32; save them at that size",
+        ),
+        (shutil.rmtree, "There is no folder"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_one_sentence_and_nothing_is_written(
+    harm, sentence, oracle, portraits, tmp_path
+):
+    harm(oracle)
+    with pytest.raises(SystemExit, match=sentence) as stopped:
+        run(oracle, portraits / "test", tmp_path)
+    assert "\n" not in str(stopped.value)
+    assert not (tmp_path / score.SCORED).exists()
+
+
+def test_what_cannot_stand_in_a_table_is_said_before_anything_is_scored(oracle, portraits, tmp_path):
+    with pytest.raises(SystemExit, match="has a row 'DaGAN' of its own"):
+        run(oracle, portraits / "test", tmp_path, "DaGAN")
+    with pytest.raises(SystemExit, match="which is the column to stand in: --motion relative"):
+        run(oracle, portraits / "targets", tmp_path, task="cross_reenactment")
+    with pytest.raises(SystemExit, match="has no test of self_reenactment absolute; name another"):
+        run(oracle, portraits / "test", tmp_path, "mine", "--table", "depth")
+    with pytest.raises(SystemExit, match="Say what the maps are with --kind"):
+        run(oracle, portraits / "truth/test", tmp_path, task="depth")
+
+
+def test_depth_from_16_bit_pictures_with_masks_of_their_own(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    depth = 0.6 + 0.1 * torch.rand(12, 12, generator=generator)
+    for folder in ("maps", "truth", "masks"):
+        (tmp_path / folder / "a").mkdir(parents=True)
+    inverse = (20000 / depth).numpy().round().astype(np.uint16)
+    Image.fromarray(inverse).save(tmp_path / "maps/a/0.png")
+    np.save(tmp_path / "truth/a/0.npy", depth.numpy())
+    Image.fromarray(np.full((12, 12), 255, np.uint8)).save(tmp_path / "masks/a/0.png")
+    more = ["--kind", "disparity", "--masks", str(tmp_path / "masks")]
+    run(tmp_path / "maps", tmp_path / "truth", tmp_path / "runs", "mine", *more, task="depth")
+    values = record_of(tmp_path / "runs", "mine")
+    assert values["values"]["AbsRel"] < 1e-4
+    assert values["absent"] == {"NormalError": "no camera"}
+    assert "n/a (no camera)" in (tmp_path / "runs/tables/tiny/depth.md").read_text()
+    run(tmp_path / "maps", tmp_path / "truth", tmp_path / "runs", "wrong", "--kind", "depth", *more[2:], task="depth")
+    assert record_of(tmp_path / "runs", "wrong")["values"]["AbsRel"] > 0.03  # the kind matters

@@ -1,0 +1,299 @@
+"""The Scorer: which metrics a task has, what is missing, set metrics, and mistakes that a score must show (case 35)."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skimage import data
+
+from benchmarks import layout, scoring, tables
+from benchmarks.evaluation import write_scores
+from benchmarks.scoring import Configured, Scorer
+from benchmarks.verdicts import compare, rank, summarise
+from metrics.image import L1
+from metrics.statistics import jackknife_interval, paired_jackknife
+from models.tasks import DepthEstimate
+from models.weights import FILES
+from tests.toys import ToySetMetric
+
+
+def video(name, count=4, size=48, seed=0):
+    """A batch of a crop of a photograph that wanders by two pixels a frame."""
+    picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1).float() / 255
+    start = 20 + 11 * seed
+    frames = torch.stack([picture[:, start : start + size, 100 + 2 * t : 100 + 2 * t + size] for t in range(count)])
+    names = [f"{name}/{t + 1:07d}" for t in range(count)]
+    batch = {"task": "self_reenactment", "motion": "absolute", "video_id": [name], "sample_id": names}
+    return batch | {"frame": list(range(1, count + 1)), "target": frames[None]}
+
+
+def scored(outputs, batch):
+    scorer = Scorer(batch["task"])
+    scorer.add(outputs, batch)
+    return scorer.finish()
+
+
+class Networked(L1):
+    name = "networked"
+    backbone = "vgg19_imagenet"
+
+
+class Large(L1):
+    name = "large"
+    least_size = 64
+
+
+class Clipwise(ToySetMetric):
+    name = "clipwise"
+    clip_frames = 4
+
+    def update(self, preds, target, sample_ids):
+        assert preds.shape[:3] == (1, 4, 3)
+        super().update(preds.flatten(1, 2)[:, :3], target.flatten(1, 2)[:, :3], sample_ids)
+
+
+@pytest.fixture
+def with_metrics(monkeypatch):
+    def use(*metrics):
+        monkeypatch.setitem(scoring.TASK_METRICS, "self_reenactment", metrics)
+        monkeypatch.setattr(layout, "METRICS", {metric.name: metric for metric in metrics})
+        for module in ("verdicts", "sheets", "printing", "tables"):
+            monkeypatch.setattr(f"benchmarks.{module}.METRICS", layout.METRICS)
+
+    return use
+
+
+def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metrics, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with_metrics(L1, Networked, Large, Clipwise)
+    batch = video("a", count=3)
+    with pytest.warns(UserWarning, match="networked is left out.*python -m models.weights fetch vgg19_imagenet"):
+        found = scored(batch["target"], batch)
+    reasons = {"networked": "weights absent", "large": "under 64 px", "clipwise": "a video under 4 frames"}
+    assert found.absent == reasons
+    assert found.values == {"L1": 0}
+    assert found.weights == {}
+    assert scoring.specs("self_reenactment") == [L1.spec(), Large.spec(), Clipwise.spec()]
+
+
+def test_a_metric_whose_weights_are_there_names_them(with_metrics, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    FILES["vgg19_imagenet"].path.parent.mkdir(parents=True)
+    FILES["vgg19_imagenet"].path.write_bytes(b"")
+    with_metrics(Networked)
+    batch = video("a")
+    assert FILES["vgg19_imagenet"].sha256 in scored(batch["target"], batch).weights["vgg19_imagenet"]
+
+
+def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
+    class Powered(L1):
+        def __init__(self, power=1):
+            super().__init__()
+            self.power = power
+
+        def update(self, preds, target, sample_ids):
+            super().update(preds**self.power, target**self.power, sample_ids)
+
+    squared = Configured(Powered, "L1-squared", options={"power": 2})
+    with_metrics(L1, squared)
+    batch = video("a")
+    found = scored(batch["target"] * 0.5, batch)
+    assert set(found.values) == {"L1", "L1-squared"} == set(found.samples["metric"])
+    assert found.values["L1"] != found.values["L1-squared"]
+    assert found.specs["L1-squared"] != L1.spec()
+    assert (squared.digits, squared.unit, squared.higher_is_better) == (4, "", False)
+
+
+def test_a_clip_metric_sees_the_first_frames_of_each_video_once(with_metrics):
+    with_metrics(Clipwise)
+    scorer = Scorer("self_reenactment")
+    for i, name in enumerate("ab"):
+        whole = video(name, 8, seed=i)
+        for piece in (slice(0, 5), slice(5, 8)):
+            batch = whole | {key: whole[key][piece] for key in ("sample_id", "frame")}
+            batch["target"] = whole["target"][:, piece]
+            scorer.add(batch["target"], batch)
+    found = scorer.finish()
+    assert set(found.sets["clipwise"].replicates) == {"a", "b"}
+    assert found.sets["clipwise"].n == 2
+
+
+ROWS = ("near", "far", "same")
+BLUR = {"near": 0.98, "far": 0.9, "same": 0.98}
+
+
+@pytest.fixture
+def set_table(with_metrics, tmp_path):
+    """A table of a set metric on 8 videos."""
+    with_metrics(L1, ToySetMetric)
+    found = {}
+    for row in ROWS:
+        scorer = Scorer("self_reenactment")
+        for i in range(8):
+            batch = video(f"v{i}", seed=i)
+            scorer.add(batch["target"] * (BLUR[row] + 0.004 * (i % 3)), batch)
+        found[row] = scorer.finish()
+        (tmp_path / row).mkdir()
+        write_scores(tmp_path / row, found[row], {"notes": {}})
+    columns = [{"test": "self", "metric": name} for name in ("L1", "toy-FD")]
+    claim = {"text": "near beats far", "better": "near", "worse": "far", "test": "self", "metric": "toy-FD"}
+    table = layout.parse(
+        {"title": "Sets", "name": "sets", "base": "dagan", "tests": {"self": {"task": "self_reenactment"}}}
+        | {"columns": columns, "rows": [{"name": row, "configs": [], "kind": "method"} for row in ROWS]}
+        | {"claims": [claim]}
+    )
+    return table, {(row, "self", 0): tmp_path / row for row in ROWS}, found
+
+
+def test_a_set_metric_has_a_jackknife_interval_and_a_paired_jackknife(set_table):
+    table, places, found = set_table
+    scores, _ = tables.collect(table, places)
+    near, far = (found[row].sets["toy-FD"] for row in ("near", "far"))
+    cell = summarise(scores, "near", "self", "toy-FD")
+    assert (cell.value, cell.videos, cell.frames, cell.set_size) == (near.value, 8, 32, 32)
+    expected = jackknife_interval(list(near.replicates.values()), near.value)
+    assert (cell.low, cell.high) == pytest.approx(expected, rel=1e-12)
+    pair = paired_jackknife(list(far.replicates.values()), list(near.replicates.values()), far.value, near.value)
+    compared = compare(scores, "near", "far", "self", "toy-FD")  # lower is better: the advantage is far minus near
+    assert (compared.advantage, compared.low, compared.high, compared.p) == pytest.approx(tuple(pair), rel=1e-9)
+    assert rank(scores, ROWS, "self", "toy-FD") == {"near": "best", "same": "best", "far": "second"}
+
+
+def test_a_replicate_is_the_value_of_the_set_without_the_video(set_table):
+    _, _, found = set_table
+    scorer = Scorer("self_reenactment")
+    for i in range(1, 8):
+        batch = video(f"v{i}", seed=i)
+        scorer.add(batch["target"] * (BLUR["far"] + 0.004 * (i % 3)), batch)
+    assert scorer.finish().values["toy-FD"] == pytest.approx(found["far"].sets["toy-FD"].replicates["v0"], rel=1e-12)
+
+
+def test_a_set_metric_is_a_column_that_prints_n_and_rebuilds_byte_for_byte(set_table, tmp_path):
+    table, places, _ = set_table
+    tables.write(table, *tables.collect(table, places), tmp_path / "out")
+    text = (tmp_path / "out/sets.md").read_text()
+    assert "toy-FD@32 ↓ (x)" in text
+    assert "never a bootstrap" in text
+    assert "**holds**" in text
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    tables.rebuild("sets", tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert pd.read_csv(tmp_path / "out/sets.csv").set_index(["row", "metric"])["set_size"]["far", "toy-FD"] == 32
+
+
+def test_sets_of_other_videos_are_not_compared(set_table):
+    table, places, _ = set_table
+    scores, provenance = tables.collect(table, places)
+    fewer = scores[(scores["row"] != "far") | (scores["video_id"] != "v0")]
+    assert compare(fewer, "near", "far", "self", "toy-FD") is None
+    assert compare(fewer, "near", "far", "self", "L1").videos == 7  # means of videos are, on the common ones
+    resized = scores.copy()
+    resized.loc[(resized["row"] == "far") & (resized["video_id"] == layout.WHOLE), "n_frames"] = 28
+    assert compare(resized, "near", "far", "self", "toy-FD") is None
+    assert rank(resized, ROWS, "self", "toy-FD") == {}
+    sheet = tables.assemble(table, resized, provenance)
+    assert sheet.claims[0].outcome == "n/a (other videos)"
+    assert "toy-FD@N ↓ (x)" in tables.markdown(sheet)
+    assert "@28" in tables.markdown(sheet)
+
+
+def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table, tmp_path):
+    table, places, _ = set_table
+    record = json.loads((tmp_path / "far/metrics.json").read_text())
+    record["specs"] |= {"toy-FD": "toy-FD@00000000"}
+    record["absent"] = {"L1": "weights absent"}
+    (tmp_path / "far/metrics.json").write_text(json.dumps(record))
+    scores, provenance = tables.collect(table, places)
+    assert "far" not in set(scores.loc[scores["metric"] == "toy-FD", "row"])
+    text = tables.markdown(tables.assemble(table, scores, provenance))
+    assert "n/a (another version of the metric)" in text
+
+
+def test_what_is_absent_is_printed_in_its_column(with_metrics, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    with_metrics(L1, Networked)
+    batch = video("a")
+    with pytest.warns(UserWarning, match="left out"):
+        write_scores(tmp_path, scored(batch["target"], batch), {})
+    columns = [{"test": "self", "metric": name} for name in ("L1", "networked")]
+    content = {"title": "t", "base": "b", "tests": {"self": {"task": "self_reenactment"}}, "columns": columns}
+    table = layout.parse(content | {"rows": [{"name": "row", "configs": [], "kind": "method"}]})
+    sheet = tables.assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
+    assert "n/a (weights absent)" in tables.markdown(sheet)
+    assert "truth of self" in sheet.origin
+
+
+def test_the_truth_has_one_digest_whatever_the_batches_and_the_method():
+    whole, halves = Scorer("self_reenactment"), Scorer("self_reenactment")
+    batch = video("a")
+    whole.add(batch["target"] * 0.5, batch)
+    for piece in (slice(2, 4), slice(0, 2)):
+        part = batch | {key: batch[key][piece] for key in ("sample_id", "frame")}
+        halves.add(batch["target"][:, piece], part | {"target": batch["target"][:, piece]})
+    assert whole.finish().truth == halves.finish().truth
+    changed = batch | {"target": batch["target"].roll(1, -1)}
+    assert scored(batch["target"], changed).truth != scored(batch["target"], batch).truth
+
+
+# Case 35: what happens to a score if outputs are handed over wrongly.
+
+
+@pytest.fixture(scope="module")
+def good():
+    """Outputs that are good, not perfect: the truth with a little noise."""
+    batch = video("a")
+    noise = 0.004 * torch.randn(batch["target"].shape, generator=torch.Generator().manual_seed(0))
+    return (batch["target"] + noise).clamp(0, 1), batch
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda x: x * 2 - 1, lambda x: x * 255, lambda x: (x * 255).round().byte()],
+    ids=["-1..1", "0..255", "uint8"],
+)
+def test_a_wrong_range_is_caught(good, wrong):
+    outputs, batch = good
+    with pytest.raises(ValueError, match=r"pass RGB in|pass a floating-point tensor"):
+        scored(wrong(outputs), batch)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda x: x.flip(2), lambda x: x.roll(1, 1), lambda x: x.roll(1, -1)], ids=["BGR", "frame", "pixel"]
+)
+def test_wrong_channels_frames_or_pixels_make_every_score_worse(good, wrong):
+    outputs, batch = good
+    right, moved = (scored(part, batch).values for part in (outputs, wrong(outputs)))
+    assert moved["L1"] > 1.5 * right["L1"]
+    assert moved["PSNR"] < right["PSNR"] - 3
+    assert moved["SSIM"] < right["SSIM"] - 0.02
+
+
+def test_swapped_pictures_change_no_score_but_the_truth(good):
+    outputs, batch = good
+    right, swapped = scored(outputs, batch), scored(batch["target"], batch | {"target": outputs})
+    assert swapped.values == pytest.approx(right.values, rel=1e-12)  # L1, PSNR and SSIM are symmetric
+    assert swapped.truth != right.truth
+
+
+def test_swapped_or_mislabelled_depth_moves_the_score():
+    generator = torch.Generator().manual_seed(0)
+    depth = 0.6 + 0.2 * torch.rand(2, 1, 16, 16, generator=generator)
+    guess = depth + 0.03 * torch.randn(depth.shape, generator=generator)
+    batch = {"task": "depth", "depth": depth, "mask": torch.ones_like(depth, dtype=torch.bool)}
+    batch |= {"K": torch.eye(3).expand(2, 3, 3), "video_id": ["a", "b"], "frame": [0, 0]}
+    batch |= {"sample_id": ["a/0", "b/0"]}
+    right = scored(DepthEstimate(guess, "depth"), batch)
+    swapped = scored(DepthEstimate(depth, "depth"), batch | {"depth": guess})
+    assert abs(swapped.values["RMSE"] / right.values["RMSE"] - 1) > 1e-3
+    for kind in ("closeness", "disparity"):
+        moved = scored(DepthEstimate(guess, kind), batch)
+        assert moved.values["RMSE"] > 1.5 * right.values["RMSE"]
+        assert set(moved.samples["status"]) == {7}  # no positive scale fits
+
+
+def test_scoring_is_a_small_part_of_the_time(good):
+    outputs, batch = good
+    assert 0 < scored(outputs, batch).seconds < 30
+    assert np.isfinite(list(scored(outputs, batch).values.values())).all()
