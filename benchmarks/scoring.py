@@ -12,12 +12,13 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from metrics.image import L1, PSNR, SSIM, as_saved
 from models.base import UserError
 from models.tasks import DEPTH, Batch, DepthEstimate
-from models.weights import FILES, find
+from models.weights import FILES
 
 
 @dataclass(frozen=True)
@@ -222,14 +223,15 @@ def specs(task: str) -> list[str]:
 
 
 def missing_files(backbone: str) -> list[str]:
-    """The files of a network that are not in the cache of `models.weights`."""
-    return [backbone] if backbone in FILES and find(backbone) is None else []
+    """The files of a network (`metrics.backbones`) that are not in the cache of `models.weights`."""
+    return BACKBONES[backbone].missing if backbone else []
 
 
 def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
-    file = FILES.get(backbone)
-    return f"{backbone} (sha256 {file.sha256}, {file.licence})" if file else backbone
+    network = BACKBONES[backbone]
+    files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
+    return f"{files or network.origin}; {network.licence}"
 
 
 def _truth(batch: Batch) -> tuple[Tensor, ...]:

@@ -17,6 +17,7 @@ from models.base import UserError
 
 Picture = NDArray[np.uint8]
 ALIGNED = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+_HEADS = "linear heads v0.1, which the lpips package holds"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ BACKBONES = {
     backbone.key: backbone
     for backbone in (
         Backbone("inception-tf2015", ("inception_tf2015",), "299 px, grey levels: (x - 128) / 128", note="pool3, 2048"),
+        Backbone("lpips-alex", ("alexnet_imagenet",), "own resolution, [-1, 1]", note=_HEADS),
+        Backbone("lpips-vgg", ("vgg16_imagenet",), "own resolution, [-1, 1]", note=_HEADS),
+        Backbone("lpips-squeeze", ("squeezenet_imagenet",), "own resolution, [-1, 1]", note=_HEADS),
         Backbone(
             "i3d-k400",
             ("i3d_k400",),
@@ -88,9 +92,10 @@ def load_backbone(key: str, device: str = "cpu") -> Frozen:
     """Loads a network from its verified files; nothing is downloaded.
 
     What it takes and gives: ``inception-tf2015`` grey levels ``B 3 299 299`` to ``B 2048``; ``i3d-k400`` grey levels
-    ``B T 3 224 224``, T >= 10, to ``B 400``; ``2dfan4`` one picture ``H W 3`` uint8 RGB to landmarks, their scores and
-    boxes; ``yunet-sface`` and ``w600k-r50`` one picture ``H W 3`` uint8 BGR to (YuNet row of 15, embedding) of each
-    face; the two ``iqa`` pictures ``B 3 H W`` in [0, 1] to ``B`` in 0 to 100; ``procface`` as `metrics.procface` says.
+    ``B T 3 224 224``, T >= 10, to ``B 400``; ``lpips-`` two batches ``B 3 H W`` to ``B 1 1 1``; ``2dfan4`` one picture
+    ``H W 3`` uint8 RGB to landmarks, their scores and boxes; ``yunet-sface`` and ``w600k-r50`` one picture ``H W 3``
+    uint8 BGR to (YuNet row of 15, embedding) of each face; the two ``iqa`` pictures ``B 3 H W`` in [0, 1] to ``B`` in
+    0 to 100; ``procface`` as `metrics.procface` says.
 
     Args:
         key: One of `BACKBONES`.
@@ -205,6 +210,10 @@ def _procface() -> nn.Module:
     return import_module("metrics.procface").ProcFace.load()
 
 
+def _lpips(net: Any) -> nn.Module:  # noqa: ANN401 - one of `perceptual.Net`
+    return import_module("metrics.perceptual").pretrained_network(net)
+
+
 def _arniqa() -> nn.Module:
     from metrics.quality import Arniqa
 
@@ -220,6 +229,9 @@ def _hyperiqa() -> Callable[[Tensor], Tensor]:
 _LOADERS: dict[str, Callable[[], Callable[..., Any]]] = {
     "inception-tf2015": _inception,
     "i3d-k400": _i3d,
+    "lpips-alex": partial(_lpips, "alex"),
+    "lpips-vgg": partial(_lpips, "vgg"),
+    "lpips-squeeze": partial(_lpips, "squeeze"),
     "yunet-sface": _sface,
     "w600k-r50": _w600k,
     "arniqa-koniq10k": _arniqa,

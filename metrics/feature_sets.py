@@ -84,7 +84,9 @@ class FeatureSetMetric(PerSampleMetric):
         return torch.tensor(self.factor * self.distance(sets), dtype=torch.float64, device=self.device)
 
     def per_video_jackknife(self) -> dict[int, float]:
-        """The distance without each video in turn, by the video's key, in `compute`'s unit; every process has to call it.
+        """The distance without each video in turn, by the video's key, in `compute`'s unit.
+
+        Every process has to call it.
 
         Raises:
             ValueError: As `compute`, also if fewer than 2 samples are left.

@@ -105,11 +105,11 @@ class LPIPS(PictureMetric):
         "give a fraction of the value."
     )
     parity = "9"
-    backbone = "alexnet_imagenet"
+    backbone = "lpips-alex"
 
     def __init__(self, net: Net = "alex", masked: bool = False, network: Frozen | None = None) -> None:
         _check_net(net)
-        self.__dict__.update(name=f"LPIPS-{net}", protocol=f"{net}, {self.protocol}", backbone=TRUNKS[net])
+        self.__dict__.update(name=f"LPIPS-{net}", protocol=f"{net}, {self.protocol}", backbone=f"lpips-{net}")
         super().__init__(masked)
         self.network = network or pretrained_network(net)
 

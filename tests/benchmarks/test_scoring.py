@@ -37,7 +37,7 @@ def scored(outputs, batch):
 
 class Networked(L1):
     name = "networked"
-    backbone = "vgg19_imagenet"
+    backbone = "lpips-vgg"
 
 
 class Large(L1):
@@ -69,7 +69,7 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with_metrics(L1, Networked, Large, Clipwise)
     batch = video("a", count=3)
-    with pytest.warns(UserWarning, match="networked is left out.*python -m models.weights fetch vgg19_imagenet"):
+    with pytest.warns(UserWarning, match="networked is left out.*python -m models.weights fetch vgg16_imagenet"):
         found = scored(batch["target"], batch)
     reasons = {"networked": "weights absent", "large": "under 64 px", "clipwise": "a video under 4 frames"}
     assert found.absent == reasons
@@ -80,11 +80,11 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
 
 def test_a_metric_whose_weights_are_there_names_them(with_metrics, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    FILES["vgg19_imagenet"].path.parent.mkdir(parents=True)
-    FILES["vgg19_imagenet"].path.write_bytes(b"")
+    FILES["vgg16_imagenet"].path.parent.mkdir(parents=True)
+    FILES["vgg16_imagenet"].path.write_bytes(b"")
     with_metrics(Networked)
     batch = video("a")
-    assert FILES["vgg19_imagenet"].sha256 in scored(batch["target"], batch).weights["vgg19_imagenet"]
+    assert FILES["vgg16_imagenet"].sha256 in scored(batch["target"], batch).weights["lpips-vgg"]
 
 
 def test_options_give_a_metric_a_name_and_a_specification(with_metrics):

@@ -37,7 +37,8 @@ def test_pictures_are_rounded_resized_and_scored(metric, distance, factor):
     assert 200 < network.given.max() <= 255
     features = [Blocks()(resize(as_saved(x) * 255, 299, "pil-bicubic")) for x in (fake, real)]
     assert scored.compute().item() == pytest.approx(factor * distance(*features), rel=1e-9)
-    assert scored.per_video_jackknife()[0] == pytest.approx(scored.factor * scored.replicates(scored.feature_sets())[0])
+    replicates = scored.factor * scored.replicates(scored.feature_sets())
+    assert list(scored.per_video_jackknife().values()) == pytest.approx(replicates)
     assert scored.label() == f"{metric.name}@6"
 
 

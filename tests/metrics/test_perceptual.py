@@ -113,7 +113,7 @@ def test_the_net_is_in_the_name_and_the_trunk_comes_from_the_cache_of_weights(sm
     perceptual.pretrained_network.cache_clear()
     metric = LPIPS("squeeze")
     assert asked == ["squeezenet_imagenet"]
-    assert (metric.name, metric.backbone) == ("LPIPS-squeeze", "squeezenet_imagenet")
+    assert (metric.name, metric.backbone) == ("LPIPS-squeeze", "lpips-squeeze")
     expected = network_lpips(*small, make_network("squeeze", published))
     assert torch.equal(lpips(*small, net="squeeze"), expected)
     assert asked == ["squeezenet_imagenet"]  # read once
