@@ -15,7 +15,13 @@ from torch import Tensor
 from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.image import L1, PSNR, SSIM, as_saved
+from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
+from metrics.face_analysis import FaceAnalysisCache
+from metrics.face_scores import FaceMetric
+from metrics.fid import FID, FVD, KID, KVD
+from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
+from metrics.pictures import as_saved
+from metrics.proxy import ProxyFD, ProxyFVD
 from models.base import UserError
 from models.tasks import DEPTH, Batch, DepthEstimate
 from models.weights import FILES
@@ -37,9 +43,9 @@ class Configured:
     backbone: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def __call__(self) -> Any:  # noqa: ANN401 - a metric
+    def __call__(self, **more: Any) -> Any:  # noqa: ANN401 - a metric
         """Constructs the metric."""
-        return self.metric(**self.options)
+        return self.metric(**self.options, **more)
 
     def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
         return getattr(self.metric, fact)
@@ -50,7 +56,30 @@ class Configured:
 
 
 TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (L1, PSNR, SSIM)
+
+
+def _face(metric: type[FaceMetric], analyser: str) -> Configured:
+    """A face metric by one of the analysers of `metrics.face_analysers`."""
+    name = metric.proxy_name if analyser == "procface" else f"{metric.name}[{analyser}]"
+    return Configured(metric, name, analyser, {"analyser": analyser})
+
+
+REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
+    L1,
+    PSNR,
+    SSIM,
+    MSSSIM,
+    Configured(LPIPS, "LPIPS-alex", "lpips-alex", {"net": "alex"}),
+    *(_face(metric, "procface") for metric in (AKD, HeadPose, ExpressionError, CSIM)),
+    ProxyFD,
+    ProxyFVD,
+    *(_face(metric, "2dfan4") for metric in (AKD, NME)),
+    _face(CSIM, "yunet-sface"),
+    FID,
+    KID,
+    FVD,
+    KVD,
+)
 TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
@@ -124,6 +153,7 @@ class Scorer:
     def __init__(self, task: str, device: torch.device | str = "cpu", without: Mapping[str, str] | None = None) -> None:
         self.task, self.device = task, torch.device(device)
         self.absent = dict(without or {})
+        self.faces = FaceAnalysisCache()
         self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
         self.seconds = 0.0
@@ -137,7 +167,7 @@ class Scorer:
         started = self._now()
         truth = _truth(batch)
         if self.metrics is None:
-            self.metrics = {metric: metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))}
+            self.metrics = {kind: self._made(kind) for kind in self._chosen(min(truth[0].shape[-2:]))}
         self._remember(batch, truth)
         arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth[0])
         for kind, metric in list(self.metrics.items()):
@@ -146,6 +176,11 @@ class Scorer:
             else:
                 metric.update(*arguments, batch["sample_id"])
         self.seconds += self._now() - started
+
+    def _made(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
+        """The metric; those that look at faces share what they see."""
+        looks_at_faces = issubclass(getattr(kind, "metric", kind), (FaceMetric, ProxyFD))
+        return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
 
     def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
