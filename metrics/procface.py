@@ -20,7 +20,7 @@ from models.base import UserError
 
 KEY = "proxy-procface-v1"
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
-SHA256 = ""
+SHA256 = "6b2d606114e4c62c5e7586a5b68284311250298a3a8f067bf8badacdb79bc359"
 SIDE = 128  # pixels: every picture is resized to this before it is looked at
 LANDMARKS, EXPRESSIONS, EMBEDDING = 68, 25, 128
 WIDTHS = (32, 48, 112)  # channels at 1/4, 1/8 and 1/16 of the side
