@@ -1,14 +1,17 @@
 """What a face network must not mind: other framing, mirrors, blur, noise, JPEG, colour, and pictures without a face."""
 
 from collections.abc import Callable
+from io import BytesIO
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
+from PIL import Image
 from torch import Generator, Tensor
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from datamodules.world.expression import NAMES
+from datamodules.world.files import to_pixels
 from metrics.procface import SIDE, resized
 
 Batch = dict[str, Tensor]
@@ -119,8 +122,12 @@ def noisy(images: Tensor, sigma: Tensor | float, rng: Generator) -> Tensor:
 
 def compressed(images: Tensor, quality: int) -> Tensor:
     """As JPEG of a quality from 1 to 100 keeps them."""
-    pixels = (images * 255).round().byte()
-    return torch.stack([decode_jpeg(encode_jpeg(image, quality)) for image in pixels]).float() / 255
+    kept = []
+    for pixels in to_pixels(images):
+        with BytesIO() as file:
+            Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+            kept.append(torch.from_numpy(np.array(Image.open(file))))
+    return torch.stack(kept).permute(0, 3, 1, 2).float() / 255
 
 
 def _some(images: Tensor, share: float, change: Callable[[Tensor], Tensor], rng: Generator) -> Tensor:

@@ -91,7 +91,7 @@ def jackknifed_auc(embedding: Array, person: NDArray[np.int64]) -> Floor:
     people = np.unique(person)
     left = np.array([auc(embedding[person != number], person[person != number]) for number in people])
     error = 1.96 * np.sqrt((len(people) - 1) * left.var())
-    return Floor(value, value - error, min(value + error, 1.0))
+    return Floor(value, float(value - error), float(min(value + error, 1.0)))
 
 
 def correlation(found: Array, truth: Array) -> Floor:
