@@ -88,7 +88,7 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
     scores.samples.to_parquet(aside, index=False)
     aside.replace(folder / SAMPLES)
     counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
-    record = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
+    record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
     runs.write_json(folder / "metrics.json", facts | record | runs.provenance())

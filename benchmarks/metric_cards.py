@@ -28,7 +28,7 @@ own face network and is comparable with no published number. Parity cases are th
 
 def cards() -> str:
     """The page."""
-    found = [*classes(), *(m for group in TASK_METRICS.values() for m in group if isinstance(m, Configured))]
+    found: list[Any] = [*classes(), *(m for group in TASK_METRICS.values() for m in group if isinstance(m, Configured))]
     unique = {metric.name: metric for metric in sorted(found, key=lambda metric: metric.name.lower())}
     contents = " · ".join(f"[{name}](#{_anchor(metric)})" for name, metric in unique.items())
     return "\n\n".join([HEAD + "\n" + contents, *(_card(metric) for metric in unique.values())]) + "\n"

@@ -16,7 +16,7 @@ from benchmarks import saved, tables
 from benchmarks.evaluation import write_scores
 from benchmarks.layout import FOLDER, Row, Table, load, load_all, parse
 from benchmarks.scoring import Scorer
-from metrics.depth import KINDS
+from metrics.alignment import KINDS
 from models.base import UserError
 from models.tasks import DEPTH, TASKS
 

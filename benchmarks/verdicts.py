@@ -111,11 +111,11 @@ def compare(scores: pd.DataFrame, first: str, second: str, test: str, metric: st
 
     Two values of a set metric are compared only where both are of the same videos and of as many samples.
     """
-    cells = [_cell(scores, row, test, metric) for row in (first, second)]
+    one, other = (_cell(scores, row, test, metric) for row in (first, second))
     sign = 1 if METRICS[metric].higher_is_better else -1
-    if any((cell["video_id"] == WHOLE).any() for cell in cells):
-        return _compare_sets(*cells, sign)
-    pair = [cell.set_index(["video_id", "seed"])["value"].dropna() for cell in cells]
+    if (one["video_id"] == WHOLE).any() or (other["video_id"] == WHOLE).any():
+        return _compare_sets(one, other, sign)
+    pair = [cell.set_index(["video_id", "seed"])["value"].dropna() for cell in (one, other)]
     videos = _difference(*(values.groupby("video_id").mean() for values in pair))
     if videos.empty:
         return None

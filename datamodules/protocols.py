@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -13,6 +13,7 @@ from datamodules.pairs import Pair
 from datamodules.samples import FrameStore, to_float
 from datamodules.truth import read_depth, truth_file
 
+Item = TypeVar("Item")
 CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
 
 
@@ -23,9 +24,9 @@ def spread(frames: Sequence[int], most: int | None) -> list[int]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-def chunks(frames: Sequence[int], size: int = CHUNK) -> list[list[int]]:
+def chunks(items: Sequence[Item], size: int = CHUNK) -> list[list[Item]]:
     """Cuts a list into pieces of at most that size."""
-    return [list(frames[start : start + size]) for start in range(0, len(frames), size)]
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def shuffled(length: int, seed: int, name: str) -> np.ndarray:

@@ -52,8 +52,8 @@ def frechet_parts(first: Tensor | ArrayLike, second: Tensor | ArrayLike, ddof: i
     x, y = _centred_sets(first, second)
     if torch.equal(x.features, y.features):
         return FrechetParts(0.0, 0.0)
-    everything = [torch.ones(len(s.features), dtype=torch.bool) for s in (x, y)]
-    return _parts(x, y, *everything, _products(x, y), ddof)
+    all_x, all_y = (torch.ones(len(s.features), dtype=torch.bool) for s in (x, y))
+    return _parts(x, y, all_x, all_y, _products(x, y), ddof)
 
 
 def frechet_jackknife(
@@ -109,12 +109,12 @@ def frechet_infinity(first: Tensor | ArrayLike, second: Tensor | ArrayLike, seed
     x, y = _centred_sets(first, second)
     count = len(x.features)
     if count != len(y.features) or count < 16:
-        sizes = f"{count} and {len(y.features)}"
-        raise ValueError(f"The extrapolation needs two sets of one size of at least 16, not {sizes} samples.")
+        counts = f"{count} and {len(y.features)}"
+        raise ValueError(f"The extrapolation needs two sets of one size of at least 16, not {counts} samples.")
     order = torch.Generator().manual_seed(seed)
     sizes = np.linspace(count // 4, count, points).astype(int)
     picks = [[torch.randperm(count, generator=order)[:size] for _ in range(2)] for size in sizes]
-    values = [frechet_distance(x.features[i], y.features[j]) for i, j in picks]
+    values = np.array([frechet_distance(x.features[i], y.features[j]) for i, j in picks])
     return float(np.polynomial.Polynomial.fit(1 / sizes, values, 1).convert().coef[0])
 
 
@@ -135,7 +135,8 @@ def kernel_distance(first: Tensor | ArrayLike, second: Tensor | ArrayLike) -> fl
     """
     x, y = _checked(first, second)
     sums = _kernel_sums(x, y, np.zeros(len(x), int), np.zeros(len(y), int), 1)
-    return float(_u_statistic(*(s.sum() for s in sums), len(x), len(y)))
+    within_x, within_y, across = (s.sum() for s in sums)
+    return float(_u_statistic(within_x, within_y, across, len(x), len(y)))
 
 
 def kernel_jackknife(

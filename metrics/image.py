@@ -196,8 +196,8 @@ class PooledPSNR(PSNR):
     def compute(self) -> Tensor:
         """PSNR of the mean error; nan if there is no frame."""
         _, videos, values, _ = self._scores()
-        videos, values = videos[~np.isnan(values)], torch.from_numpy(values[~np.isnan(values)])
-        pooled = [pooled_psnr(values[torch.from_numpy(videos == video)]) for video in np.unique(videos)]
+        videos, values = videos[~np.isnan(values)], values[~np.isnan(values)]
+        pooled = [pooled_psnr(torch.from_numpy(values[videos == video])) for video in np.unique(videos)]
         return pooled_psnr(torch.tensor(pooled, dtype=torch.float64)).to(self.device)
 
 

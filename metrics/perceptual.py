@@ -3,7 +3,7 @@
 import re
 import warnings
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -43,7 +43,8 @@ def network_lpips(preds: Tensor, target: Tensor, network: Frozen, mask: Tensor |
     first, second = checked_pair(preds, target)
     if min(preds.shape[2:]) < LEAST_SIZE:
         raise ValueError(f"LPIPS needs images of at least {LEAST_SIZE} pixels a side, not {tuple(preds.shape[2:])}.")
-    network.network.spatial = mask is not None  # type: ignore[assignment]
+    model: Any = network.network
+    model.spatial = mask is not None
     distance = network(first.float(), second.float(), normalize=True).double()
     return masked_mean(distance, mask)
 

@@ -14,8 +14,8 @@ def similarity_maps(
     maps = np.empty((2, *x.shape[:2], height, width))
     constants = np.array([factor, c1, c2])
     for image in range(len(x)):  # one at a time stays in a processor's cache
-        pair = (pictures[image].contiguous().numpy() for pictures in (x, y))
-        _slide(*pair, weights.numpy(), constants, maps[0, image], maps[1, image])
+        first, second = (pictures[image].contiguous().numpy() for pictures in (x, y))
+        _slide(first, second, weights.numpy(), constants, maps[0, image], maps[1, image])
     return torch.from_numpy(maps[0]), torch.from_numpy(maps[1])
 
 
