@@ -8,11 +8,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.procface_data import Arrays, FaceSet, open_set
-from benchmarks.procface_scores import Floor, floors, ladders, refused
+from benchmarks.procface_scores import Floor, analyse, floors, ladders, refused
 from datamodules.world.files import Pixels, write_picture, write_text
 from datamodules.world.portraits import WORLD_VERSION
-from metrics.procface import KEY, SHA256, SIDE, Faces, ProcFace
-from metrics.proxy import analyse
+from metrics.procface import SHA256, SIDE, Faces, ProcFace
 
 SIZES = (64, 128)
 LADDER_PEOPLE = 16
@@ -36,7 +35,7 @@ _TEXT = """# The suite's own face network: validity card
 *Unseen people at {sizes}; green is the truth of the visible landmarks, red what the network sees. The numbers are
 computed by `python -m benchmarks.procface card`.*
 
-`{key}` ({parameters:,} parameters, weights {digest}...) is trained by `python -m benchmarks.procface train` on the
+`procface` ({parameters:,} parameters, weights {digest}...) is trained by `python -m benchmarks.procface train` on the
 portrait world alone (its version {version} draws what is measured here). **What rests on it is not comparable with
 published numbers**, and what it says of real faces is not known.
 
@@ -75,7 +74,7 @@ def write_card(path: Path, people: int, pictures: int, root: Path, seed: int = 0
     measured = [floors(sets[size], seen[size]) for size in SIZES]
     write_picture(path.with_suffix(".png"), sheet(sets, seen))
     text = _TEXT.format(
-        picture=path.with_suffix(".png").name, key=KEY, digest=SHA256[:12], version=WORLD_VERSION, side=SIDE,
+        picture=path.with_suffix(".png").name, digest=SHA256[:12], version=WORLD_VERSION, side=SIDE,
         sizes=" and ".join(f"{size} px" for size in SIZES), people=people, pictures=pictures,
         parameters=sum(value.numel() for value in ProcFace().parameters()), floors=floor_table(measured),
         refused=", ".join(f"{refused(sets[size], seed):.1%} at {size} px" for size in SIZES),

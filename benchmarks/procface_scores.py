@@ -1,5 +1,6 @@
 """How good the suite's own face network is: errors against exact truth, and whether its scores rank degradations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,15 +21,25 @@ from datamodules.world.scene import render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
-from metrics.procface import Faces
-from metrics.proxy import MIN_CONFIDENCE, ProxyAKD, ProxyExpression, ProxyID, ProxyMetric, ProxyPose, analyse, distance
+from metrics.distribution import frechet_distance
+from metrics.face import akd_l1, cosine_similarity, expression_error, head_pose_degrees
+from metrics.face_analysers import ProxyAnalyser
+from metrics.pictures import as_saved
+from metrics.procface import Faces, shipped
 from metrics.statistics import bootstrap_interval
 
 LEVELS = np.linspace(0, 1, 6)  # of every ladder, from nothing to its worst
 WORST_BLUR, WORST_NOISE, WORST_QUALITY = 4.0, 0.15, 5  # pixels at 128 px, deviation, JPEG
 WORST_YAW = 25.0  # degrees, towards the other side
 LADDER_FAMILY = 1000  # people of the ladders, beside those of the floors: numbers from here on
-SCORES: tuple[type[ProxyMetric], ...] = (ProxyAKD, ProxyPose, ProxyExpression, ProxyID)
+MIN_CONFIDENCE = ProxyAnalyser.min_confidence
+# What each proxy compares of two faces, and how; the sign is that of "worse".
+SCORES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor], int]] = {
+    "proxy-AKD": ("landmarks", akd_l1, 1),
+    "proxy-pose": ("rotation", head_pose_degrees, 1),
+    "proxy-expr": ("expression", expression_error, 1),
+    "proxy-ID": ("embedding", cosine_similarity, -1),
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,14 @@ class Floor:
     value: float
     low: float
     high: float
+
+
+@torch.no_grad()
+def analyse(pictures: Tensor) -> Faces:
+    """What the shipped network sees in pictures ``B 3 H H`` in [0, 1] as they would be saved."""
+    network = shipped(pictures.device)
+    seen = [network(as_saved(piece).float()) for piece in pictures.split(64)]
+    return Faces(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
 
 
 def floors(arrays: Arrays, faces: Faces) -> dict[str, Floor]:
@@ -189,9 +208,8 @@ def _ranked(levels: list[Tensor]) -> dict[str, float]:
     truth, *_ = seen = [analyse(pictures) for pictures in levels]
     severity = np.repeat(LEVELS, len(levels[0]))
     found = {}
-    for score in SCORES:
-        worse = -1 if score.higher_is_better else 1
-        values = torch.cat([score().compare(faces, truth) for faces in seen]).numpy()
-        found[score.name] = float(spearmanr(severity, worse * values).statistic)
-    distances = [float(distance(faces.features, truth.features)) for faces in seen]
+    for name, (part, score, worse) in SCORES.items():
+        values = torch.cat([score(getattr(faces, part), getattr(truth, part)) for faces in seen]).numpy()
+        found[name] = float(spearmanr(severity, worse * values).statistic)
+    distances = [frechet_distance(faces.features, truth.features) for faces in seen]
     return {**found, "proxy-FD": float(spearmanr(LEVELS, distances).statistic)}

@@ -21,6 +21,7 @@ from metrics.face_scores import FaceMetric
 from metrics.fid import FID, FVD, KID, KVD
 from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.pictures import as_saved
+from metrics.procface import SHA256
 from metrics.proxy import ProxyFD, ProxyFVD
 from models.base import UserError
 from models.tasks import DEPTH, Batch, DepthEstimate
@@ -86,6 +87,7 @@ TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its 
     "depth": (AbsRel, Delta1, RMSE, NormalError),
 }
 WEIGHTS_ABSENT = "weights absent"
+FEWEST_VIDEOS = 3  # of a set metric
 
 
 class SetMetric(Protocol):
@@ -179,7 +181,8 @@ class Scorer:
 
     def _made(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
         """The metric; those that look at faces share what they see."""
-        looks_at_faces = issubclass(getattr(kind, "metric", kind), (FaceMetric, ProxyFD))
+        of_class = kind.metric if isinstance(kind, Configured) else kind
+        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
         return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
 
     def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
@@ -204,6 +207,7 @@ class Scorer:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         started = self._now()
         known = self._known()
+        self._leave_out_sets({video for _, video, _, _ in known.values()})
         values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
         found = [(kind.name, metric, hasattr(metric, "per_video_jackknife")) for kind, metric in self.metrics.items()]
         sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
@@ -219,6 +223,14 @@ class Scorer:
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
         )
+
+    def _leave_out_sets(self, videos: set[str]) -> None:
+        """A set metric without error bars says nothing: its jackknife needs a few videos."""
+        assert self.metrics is not None
+        if len(videos) < FEWEST_VIDEOS:
+            for kind in [kind for kind, metric in self.metrics.items() if hasattr(metric, "per_video_jackknife")]:
+                self.absent[kind.name] = f"under {FEWEST_VIDEOS} videos"
+                del self.metrics[kind]
 
     def _chosen(self, side: int) -> list[TaskMetric]:
         """The task's metrics that pictures of this size, and the weights in the cache, allow."""
@@ -265,6 +277,8 @@ def missing_files(backbone: str) -> list[str]:
 def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
     network = BACKBONES[backbone]
+    if backbone == "procface":
+        return f"sha256 {SHA256[:12]}..., {network.origin}"
     files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
     return f"{files or network.origin}; {network.licence}"
 

@@ -15,10 +15,9 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from metrics.base import check_finite
+from metrics.pictures import check_range
 from models.base import UserError
 
-KEY = "proxy-procface-v1"
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
 SHA256 = "6b2d606114e4c62c5e7586a5b68284311250298a3a8f067bf8badacdb79bc359"
 SIDE = 128  # pixels: every picture is resized to this before it is looked at
@@ -151,9 +150,7 @@ def check_pictures(images: Tensor) -> None:
     """
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"The pictures are {tuple(images.shape)}; pass square RGB ones, B 3 H H.")
-    check_finite("The picture", images)
-    if images.numel() and (images.min() < -1e-3 or images.max() > 1 + 1e-3):
-        raise ValueError("The pictures leave [0, 1]; pass RGB in [0, 1] (from [-1, 1]: (x + 1) / 2).")
+    check_range("The picture", images)
 
 
 def resized(images: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from benchmarks import procface
 from benchmarks.procface_augment import MIRRORED, augmented, mirror, reframed, without_face
 from benchmarks.procface_data import FaceSet, draw, open_set, tensors
 from benchmarks.procface_fit import Lesson, Recipe, fit, write
-from benchmarks.procface_scores import auc, floors, landmark_error, pose_error
+from benchmarks.procface_scores import MIN_CONFIDENCE, analyse, auc, floors, landmark_error, pose_error
 from metrics.procface import ProcFace
-from metrics.proxy import MIN_CONFIDENCE, analyse
 
 PEOPLE, PICTURES = 10, 4
 
