@@ -14,7 +14,7 @@ from metrics.procface import WEIGHTS
 from models.base import UserError
 
 # Enough people that new ones are told apart, enough pictures of each that light, lens and pose are not the person.
-TRAIN_PEOPLE, TRAIN_PICTURES = 1200, 14
+TRAIN_PEOPLE, TRAIN_PICTURES = 900, 12
 TEST_PEOPLE, TEST_PICTURES = 100, 6
 CARD = Path("results/metrics/procface.md")
 
