@@ -34,6 +34,6 @@ class Frozen(nn.Module):
         if arguments and isinstance(arguments[0], Tensor):
             device = arguments[0].device.type
             if isinstance(network, nn.Module):
-                network.to(arguments[0].device)
+                network.to(arguments[0].device).eval()
         with torch.no_grad(), torch.autocast(device, enabled=False):
             return network(*arguments, **options)
