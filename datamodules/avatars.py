@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.avatar_frames import Batch, FrameStore, collate
+from datamodules.avatar_frames import Batch, FrameStore, Packed, Record, frontal_of, joined
 from datamodules.base import DataError, PortraitDataModule, Task, TestProtocol
 from datamodules.multiface import METRES, Capture, FrameName, find_captures
 from datamodules.world.avatar import AvatarSpec
@@ -89,51 +89,93 @@ def spread(frames: Sequence[FrameName], count: int | None) -> list[FrameName]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
-class TrainFrames(Dataset[Batch]):
-    """Frames, each from one camera; both are drawn by the sample's number."""
+class TrainFrames(Dataset[Any]):
+    """Frames, each from one camera; both are drawn by the sample's number.
 
-    def __init__(self, store: FrameStore, frames: list[FrameName], size: int, seed: int, textures: bool) -> None:
-        self.store, self.frames, self.size, self.seed, self.textures = store, frames, size, seed, textures
+    Args:
+        store: What reads them.
+        frames: Which.
+        size: Samples an epoch.
+        seed: Of the draws.
+        textures: Whether each camera's own texture is wanted, too.
+        packed: The frames in memory, or None to read each when it is drawn.
+    """
+
+    def __init__(
+        self, store: FrameStore, frames: list[FrameName], size: int, seed: int, textures: bool, packed: Packed | None
+    ) -> None:
+        self.store, self.size, self.seed, self.textures, self.packed = store, size, seed, textures, packed
+        self.frames = frames if packed is None else [name for name in frames if name in packed.row]
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, number: int) -> Batch:
-        """The sample, tried again with another draw where the frame lacks what it needs.
+    def __getitems__(self, numbers: Sequence[int]) -> Batch:
+        """The batch of these samples (torch's loader asks for whole batches where it can)."""
+        if self.packed is None:
+            names, records = zip(*(self._read(number) for number in numbers), strict=True)
+            return self.store.batch(joined(records), names)
+        drawn = [self._draw(np.random.default_rng([self.seed, number])) for number in numbers]
+        names = [name for name, _ in drawn]
+        return self.store.batch(self.packed.take(names, [[camera] for _, camera in drawn]), names)
+
+    def _read(self, number: int) -> tuple[FrameName, Record]:
+        """A sample, drawn again where the frame lacks what it needs.
 
         Raises:
             DataError: If twenty draws in a row lack it.
         """
         rng = np.random.default_rng([self.seed, number])
-        for _ in range(20):
-            name = self.frames[rng.integers(len(self.frames))]
-            camera = str(rng.choice(list(self.store.capture.cameras)))
-            sample = self.store.sample(name, [camera], self.textures)
-            if sample is not None:
-                return sample
+        for name, camera in (self._draw(rng) for _ in range(20)):
+            if (record := self.store.record(name, [camera], self.textures)) is not None:
+                return name, record
         raise DataError(
             f"'{self.store.capture.root}' lacks the pictures of twenty frames in a row: download images/ and "
             "unwrapped_uv_1024/ of the same segments as tracked_mesh/."
         )
 
+    def _draw(self, rng: np.random.Generator) -> tuple[FrameName, str]:
+        return self.frames[rng.integers(len(self.frames))], self.store.cameras[rng.integers(len(self.store.cameras))]
+
 
 class TestFrames(Dataset[Batch]):
-    """Batches of whole frames, with all views that are scored, in the order of frames."""
+    """Batches of whole frames, with all views that are scored, in the order of frames.
+
+    Args:
+        store: What reads them.
+        frames: Which; those that lack a view are left out, and counted.
+        views: Cameras that are scored, from the left to the right.
+        protocol: What the test asks.
+        size: Frames of a batch.
+        packed: The frames in memory, or None to read them.
+
+    Raises:
+        DataError: If no frame is left.
+    """
 
     __test__ = False
 
     def __init__(
-        self, store: FrameStore, frames: list[FrameName], views: list[str], protocol: AvatarProtocol, size: int
+        self,
+        store: FrameStore,
+        frames: list[FrameName],
+        views: list[str],
+        protocol: AvatarProtocol,
+        size: int,
+        packed: Packed | None,
     ) -> None:
-        self.store, self.views, self.protocol, self.size = store, views, protocol, size
-        self.frames = spread([name for name in frames if store.is_complete(name, views)], protocol.max_frames)
+        self.store, self.views, self.protocol, self.size, self.packed = store, views, protocol, size, packed
+        wanted = spread(frames, protocol.max_frames)
+        self.frames = [name for name in wanted if self._is_there(name)]
         if not self.frames:
             raise DataError(
                 f"'{store.capture.root}' has no held-out frame with the views {', '.join(views)}: download its images, "
                 "or name others with data.init_args.views."
             )
-        if len(self.frames) < len(frames):
-            rank_zero_info(f"{len(frames) - len(self.frames)} of {len(frames)} held-out frames are not scored.")
+        if len(self.frames) < len(wanted):
+            rank_zero_info(
+                f"{len(wanted) - len(self.frames)} of {len(wanted)} held-out frames lack a view: not scored."
+            )
 
     def __len__(self) -> int:
         return -(-len(self.frames) // self.size)
@@ -143,17 +185,27 @@ class TestFrames(Dataset[Batch]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         chosen = self.frames[index * self.size : (index + 1) * self.size]
-        samples = [sample for name in chosen if (sample := self.store.sample(name, self.views)) is not None]
-        batch = collate(samples)
+        batch = self._batch(chosen)
         if self.protocol.shuffle_driving:
-            others = [
-                self.frames[(self.frames.index(name) + len(self.frames) // 2) % len(self.frames)] for name in chosen
-            ]
-            signals = collate([s for name in others if (s := self.store.sample(name, self.views)) is not None])
-            batch |= {name: signals[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
+            half = len(self.frames) // 2
+            others = self._batch([self.frames[(self.frames.index(name) + half) % len(self.frames)] for name in chosen])
+            batch |= {name: others[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
         target = "dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive
         settings = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
         return batch | {"task": "avatar", "target": target, "view_names": self.views} | settings
+
+    def _batch(self, names: Sequence[FrameName]) -> Batch:
+        if self.packed is None:
+            found = [record for name in names if (record := self.store.record(name, self.views)) is not None]
+            batch = self.store.batch(joined(found), names)
+        else:
+            batch = self.store.batch(self.packed.take(names, [self.views] * len(names)), names)
+        return batch | {"frontal": frontal_of(batch["views"])}
+
+    def _is_there(self, name: FrameName) -> bool:
+        if self.packed is not None:
+            return name in self.packed.row
+        return self.store.record(name, self.views) is not None
 
 
 class AvatarData(PortraitDataModule):
@@ -223,10 +275,10 @@ class AvatarData(PortraitDataModule):
         split = self.split
         if stage in ("fit", "validate"):
             size = self.samples_per_epoch or len(split.train)
-            self.train_set = TrainFrames(self.store, split.train, size, self.seed, self.view_texture)
-            self.val_set = TrainFrames(self.store, split.val, len(split.val), self.seed + 1, self.view_texture)
+            self.train_set = self._samples(split.train, size, self.seed)
+            self.val_set = self._samples(split.val, len(split.val), self.seed + 1)
         else:
-            self.test_set = TestFrames(self.store, split.test, self.scored, self.protocol, self.test_frames_at_once)
+            self.test_set = self._batches(split.test, self.test_frames_at_once)
         if told := ", ".join(f"{count} {what}" for what, count in self.store.capture.missing.items() if count):
             rank_zero_info(f"'{self.store.capture.root}': {told}.")
 
@@ -247,7 +299,16 @@ class AvatarData(PortraitDataModule):
             raise DataError(
                 f"'{self.root}' holds {len(found)} captures, not number {self.number}: set another subject."
             )
-        return FrameStore(Capture(found[self.number], self.leave_out), self.image_size, self.texture, self.cache)
+        return FrameStore(Capture(found[self.number], self.leave_out), self.image_size, self.texture)
+
+    @cached_property
+    def packed(self) -> Packed | None:
+        """All frames in memory, where that is asked for; the portrait world's are kept on disk in that form, too."""
+        if not self.cache:
+            return None
+        left = "".join(f"-{part}" for part in self.leave_out) + ("-views" if self.view_texture else "")
+        file = self.store.capture.root / f"packed-{self.image_size}-{self.texture}{left}.pt"
+        return Packed(self.store, self.store.capture.frames, self.view_texture, file if self.world else None)
 
     @cached_property
     def split(self) -> Split:
@@ -271,7 +332,7 @@ class AvatarData(PortraitDataModule):
     @cached_property
     def tuning_batch(self) -> Batch:
         """The validation frames as one batch of the test's kind."""
-        return TestFrames(self.store, self.split.val, self.scored, self.protocol, len(self.split.val))[0]
+        return self._batches(self.split.val, len(self.split.val))[0]
 
     @cached_property
     def subject(self) -> Subject:
@@ -314,17 +375,26 @@ class AvatarData(PortraitDataModule):
         return mean, float((values - mean).square().mean().sqrt())
 
     def _keypoint_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
-        found = [signal.normalised for name in frames if (signal := self.store.keypoints(name)) is not None]
+        found = [points for name in frames if (points := self.store.capture.keypoints(name)) is not None]
         if not found:
             return torch.zeros(0, 2), 1.0
-        values = torch.cat(found)
+        height, width = self.store.frontal_size
+        values = torch.stack(found) / torch.tensor([width, height])
         mean = values.nanmean(0)
         return mean, float((values - mean).square().nanmean().sqrt())
 
+    def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
+        return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)
+
+    def _batches(self, frames: list[FrameName], size: int) -> TestFrames:
+        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed)
+
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
-        if options.get("batch_size") is not None:
-            options["collate_fn"] = collate
-        return super()._loader(dataset, **options)
+        return super()._loader(dataset, collate_fn=_as_is, **options)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
 
 
 def make_avatars(spec: AvatarSpec, root: Path) -> Path:
