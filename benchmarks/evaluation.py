@@ -11,18 +11,19 @@ from lightning.pytorch.callbacks import Callback
 from PIL import PngImagePlugin
 from torch import Tensor
 
-from benchmarks import figures, runs
+from benchmarks import avatars, figures, runs
 from datamodules.base import PortraitDataModule
 from metrics.base import PerSampleMetric
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from metrics.image import L1, PSNR, SSIM
 from models.base import PortraitModule, UserError
-from models.tasks import DEPTH, Batch, DepthEstimate
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 
 TASK_METRICS: dict[str, tuple[type[PerSampleMetric], ...]] = {
     "self_reenactment": (L1, PSNR, SSIM),
     "cross_reenactment": (L1, PSNR, SSIM),
     "depth": (AbsRel, Delta1, RMSE, NormalError),
+    AVATAR: avatars.METRICS,
 }
 SAMPLES = "samples.parquet"
 
@@ -44,6 +45,7 @@ class Evaluator(Callback):
         self.metrics: list[PerSampleMetric] = []
         self.samples: dict[int, tuple[str, str, int]] = {}
         self.figure: list[Tensor] = []
+        self.fits: list[pd.DataFrame] = []
         self.protocol: dict[str, str] = {}
         self.started = time.time()
 
@@ -61,9 +63,13 @@ class Evaluator(Callback):
             self.metrics = [metric().to(pl_module.device) for metric in TASK_METRICS[batch["task"]]]
             self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
         self._remember(batch)
-        arguments = self._depth(outputs, batch) if batch["task"] == DEPTH else self._frames(outputs, batch)
-        for metric in self.metrics:
-            metric.update(*arguments, batch["sample_id"])
+        if batch["task"] == AVATAR:
+            avatars.update(self.metrics, outputs, batch)
+            self.fits.append(avatars.fits(outputs, batch))
+        else:
+            arguments = self._depth(outputs, batch) if batch["task"] == DEPTH else self._frames(outputs, batch)
+            for metric in self.metrics:
+                metric.update(*arguments, batch["sample_id"])
         if len(self.figure) < self.figure_rows:
             self.figure.append(figures.picture_row(outputs, batch))
 
@@ -82,6 +88,9 @@ class Evaluator(Callback):
             self._write(trainer, pl_module, values, table)
 
     def _remember(self, batch: Batch) -> None:
+        if batch["task"] == AVATAR:
+            self.samples |= {PerSampleMetric.sample_key(sample[0]): sample for sample in avatars.samples(batch)}
+            return
         names = batch["video_id"] if batch["task"] == DEPTH else batch["video_id"] * len(batch["sample_id"])
         for sample, video, frame in zip(batch["sample_id"], names, batch["frame"], strict=True):
             self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, int(frame))
@@ -123,6 +132,8 @@ class Evaluator(Callback):
         table.to_parquet(aside, index=False)
         aside.replace(folder / SAMPLES)
         figures.stack(self.figure).save(folder / "figure.png")
+        if any(len(part) for part in self.fits):
+            pd.concat(self.fits).to_csv(folder / "fits.csv", index=False)
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         runs.write_json(
@@ -130,6 +141,7 @@ class Evaluator(Callback):
             {"key": self.run.key, "values": values, "n": int(table["sample_id"].nunique())}
             | {"videos": int(table["video_id"].nunique()), "seconds": round(time.time() - self.started, 2)}
             | self.protocol
+            | avatars.summary(self.fits)
             | {"notes": notes}
             | runs.provenance(),
         )

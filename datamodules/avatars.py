@@ -148,6 +148,7 @@ class TestFrames(Dataset[Batch]):
         protocol: What the test asks.
         size: Frames of a batch.
         packed: The frames in memory, or None to read them.
+        vertex_std: The training set's, metres.
 
     Raises:
         DataError: If no frame is left.
@@ -163,8 +164,10 @@ class TestFrames(Dataset[Batch]):
         protocol: AvatarProtocol,
         size: int,
         packed: Packed | None,
+        vertex_std: float,
     ) -> None:
         self.store, self.views, self.protocol, self.size, self.packed = store, views, protocol, size, packed
+        self.vertex_std = vertex_std
         wanted = spread(frames, protocol.max_frames)
         self.frames = [name for name in wanted if self._is_there(name)]
         if not self.frames:
@@ -192,6 +195,7 @@ class TestFrames(Dataset[Batch]):
             batch |= {name: others[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
         target = "dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive
         settings = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
+        settings |= {"vertex_std": self.vertex_std}
         return batch | {"task": "avatar", "target": target, "view_names": self.views} | settings
 
     def _batch(self, names: Sequence[FrameName]) -> Batch:
@@ -387,7 +391,7 @@ class AvatarData(PortraitDataModule):
         return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)
 
     def _batches(self, frames: list[FrameName], size: int) -> TestFrames:
-        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed)
+        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed, self.subject.vertex_std)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
         return super()._loader(dataset, collate_fn=_as_is, **options)

@@ -37,8 +37,8 @@ class PinholeCamera(NamedTuple):
 class Topology(NamedTuple):
     """The mesh that is used: which of the file's vertices, faces ``F 3`` among them, and the corners' ``F 3 2`` uv.
 
-    Texture coordinates have v down, so that pictures need no flip: Multiface's grow upwards, over pictures whose rows go
-    down.
+    Texture coordinates have v down, so that pictures need no flip: Multiface's grow upwards, while the rows of its
+    pictures go down.
     """
 
     kept: Tensor
@@ -49,7 +49,7 @@ class Topology(NamedTuple):
 
 @dataclass
 class Capture:
-    """One subject's folder, ``m--DATE--TIME--SUBJECT--GHS``. What single frames lack is counted, and they are passed by.
+    """One subject's folder, ``m--DATE--TIME--SUBJECT--GHS``. What single frames lack is counted and passed by.
 
     Args:
         root: The folder.
@@ -164,7 +164,7 @@ class Capture:
         return (stack.sum(0) / count.clamp(min=1)).round().byte()
 
     def headset(self, name: FrameName) -> tuple[Tensor, list[PinholeCamera]] | None:
-        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras (head to camera); None if one is missing."""
+        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing."""
         folder = self.root / "headset" / name.segment
         views = [self._picture(folder / view / f"{name.number}.png") for view in HEADSET_VIEWS]
         told = folder / "cameras" / f"{name.number}.txt"
@@ -252,7 +252,7 @@ def find_captures(root: Path) -> list[Path]:
 
 
 def read_cameras(path: Path) -> dict[str, PinholeCamera]:
-    """Reads blocks of a name, three rows of K, one of distortions (which Multiface does not use) and three of ``[R|t]``.
+    """Reads blocks of a name, three rows of K, one of distortions (unused by Multiface too) and three of ``[R|t]``.
 
     Raises:
         DataError: If the file is missing or breaks off.
@@ -290,8 +290,8 @@ def read_vertices(path: Path, count: int) -> Tensor:
         raise DataError(f"'{path}' cannot be read ({error}): download it again.") from error
     if len(values) % 3 or len(values) // 3 != count:
         raise DataError(
-            f"'{path}' holds {len(values)} numbers, not three for each of the mesh's {count} vertices: mesh and topology "
-            "disagree; download both of one release."
+            f"'{path}' holds {len(values)} numbers, not three for each of the mesh's {count} vertices: mesh and "
+            "topology disagree; download both of one release."
         )
     return torch.from_numpy(values.reshape(-1, 3).copy()) * METRES
 

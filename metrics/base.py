@@ -19,6 +19,8 @@ class Status(IntEnum):
     DEGENERATE_ALIGNMENT = 7  # 1 to 6 are those of the face detectors (no face, several, low confidence)
     IDENTICAL = 8
     EMPTY_MASK = 9
+    NOT_CONVERGED = 10  # a fit that was still falling; it counts
+    DIVERGED = 11  # a fit that ceased to be finite, scored by its last finite state
 
 
 class PerSampleMetric(Metric):

@@ -125,8 +125,8 @@ class Observation:
     """What is known of B frames, and from where they are to be seen.
 
     Args:
-        target: What the avatar is made from or fitted to: ``dome`` gives texture and vertices as in training, the others
-            the pictures or points of that name.
+        target: What the avatar is made from or fitted to: ``dome`` gives texture and vertices as in training, the
+            others the pictures or points of that name.
         cameras: ``B V``; the avatar is drawn from these.
         headset: The headset's pictures, for models that it drives.
         keypoints: The keypoints, for models that they drive.

@@ -1,4 +1,4 @@
-"""Fitting codes to what is seen at inference time (LiP-Flow, eqs. 10 to 12): all frames at once, none touching another."""
+"""Fitting codes to what is seen at inference time (LiP-Flow, eqs. 10 to 12): all frames at once, each alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class FittingConfig:
         weights: Weights of the latent likelihood (lambda_L of eq. 10) to choose from, on validation frames alone.
         tolerance: A fit whose objective falls by less than this share in the last tenth of its steps has converged.
         infrared: Share of red, green and blue in what a headset's camera sees.
-        match_light: Whether each rendered headset view is first brought to the picture's light by the gain and offset of
-            least squares, since a headset has lamps of its own.
+        match_light: Whether each rendered headset view is first brought to the picture's light by the gain and offset
+            of least squares, since a headset has lamps of its own.
     """
 
     headset: Schedule
@@ -105,7 +105,7 @@ def _settled(history: list[Tensor], tolerance: float) -> Tensor:
 
 
 def picture_error(drawn: Tensor, seen: Pictures, std: float | Tensor) -> Tensor:
-    """Mean squared error of drawn pictures ``B N C H W`` over the visible pixels, in units of ``std``, ``B`` (eq. 11)."""
+    """Mean squared error of drawn pictures ``B N C H W`` where they are seen, in units of ``std``, ``B`` (eq. 11)."""
     squares = ((drawn - seen.image) * seen.mask).square().sum((1, 2, 3, 4))
     return squares / (seen.mask.sum((1, 2, 3, 4)) * drawn.shape[2]).clamp(min=1) / std**2
 

@@ -20,8 +20,8 @@ class LossConfig:
         vertices: Of the mesh, lambda_M.
         texture: Of the view's own texture, where it was seen; 0 as in the paper.
         latent: Of the latent objective, per dimension, lambda_L.
-        entropy: Whether the flow's objective is the negative log-likelihood less the entropy of Q, which makes it the KL
-            to the flow's prior, or the likelihood alone (eq. 9).
+        entropy: Whether the flow's objective is the negative log-likelihood less the entropy of Q, which makes it the
+            KL to the flow's prior, or the likelihood alone (eq. 9).
     """
 
     image: float
