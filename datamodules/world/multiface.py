@@ -40,7 +40,7 @@ def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None
 
     ``headset/SEGMENT/{mouth,right_eye,left_eye}/000000.png`` (level 0 outside of the visible region and nowhere else)
     with ``headset/SEGMENT/cameras/000000.txt`` (as ``KRT``, but head to camera) and ``keypoints/SEGMENT/000000.txt``
-    (68 rows of pixels) with ``keypoints/KRT`` (their frontal camera) and ``keypoints/vertices.txt`` (the 68 vertices that
+    (68 rows of pixels) with ``keypoints/KRT`` (their frontal camera) and ``keypoints/vertices.txt`` (which vertices
     they are) are ours: Multiface has neither.
     """
     for number in range(spec.subjects):
