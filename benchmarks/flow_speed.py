@@ -93,9 +93,8 @@ def print_flows(rounds: int, steps: int) -> None:
     chosen = {name: config for name, config in FLOWS.items() if config.backend != "zuko" or find_spec("zuko")}
     flows = {name: ConditionalFlow(LATENT, CONTEXT, config) for name, config in chosen.items()}
     seconds = in_turns({name: lambda f=flow: pass_through(f) for name, flow in flows.items()}, rounds)  # type: ignore[misc]
-    print(
-        f"Flow: D {LATENT}, context {CONTEXT}, {LAYERS} layers, hidden {HIDDEN}, batch {BATCH}; forward, inverse, gradient"
-    )
+    sizes = f"D {LATENT}, context {CONTEXT}, {LAYERS} layers of {HIDDEN}, batch {BATCH}"
+    print(f"Flow, forward, inverse and gradient: {sizes}")
     ours = next(iter(seconds.values()))
     for name, flow in flows.items():
         count = sum(parameter.numel() for parameter in flow.parameters())
@@ -188,16 +187,13 @@ def print_step(rounds: int, batch: int = 8) -> None:
             optimiser.step()
         taken.append(parts)
     weights = sum(parameter.numel() for parameter in dam.parameters()) * 4 / 2**20
-    print(
-        f"A step of the Deep Appearance Model: {len(subject.vertex_mean)} vertices, texture and picture {TEXTURE}², batch {batch}"
-    )
+    about = f"{len(subject.vertex_mean)} vertices, texture and picture {TEXTURE}², batch {batch}"
+    print(f"A step of the Deep Appearance Model: {about}")
     for name in taken[0].seconds:
         spent = statistics.median(parts.seconds[name] for parts in taken[1:])
         print(f"  {name:10} {1000 * spent:7.1f} ms, {taken[-1].kept[name]:7.1f} MB kept for the gradient")
     whole = statistics.median(sum(parts.seconds.values()) for parts in taken[1:])
-    print(
-        f"  {'together':10} {1000 * whole:7.1f} ms; weights {weights:.0f} MB, and three times that for gradient and moments"
-    )
+    print(f"  {'together':10} {1000 * whole:7.1f} ms; weights {weights:.0f} MB, gradient and moments three times that")
 
 
 def print_fitting(rounds: int, frames: int = 32) -> None:
