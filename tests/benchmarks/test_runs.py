@@ -91,11 +91,11 @@ def test_provenance_names_what_a_number_must_be_read_with():
 def test_a_need_by_overlays_is_the_same_fit_from_whichever_run_asks_for_it():
     base = ["-c", "benchmarks/lipflow.yaml", "-c", "benchmarks/tiny/lipflow.yaml"]
     overlay = {name: ["-c", f"benchmarks/variants/lipflow_{name}.yaml"] for name in ("dam", "reg", "keypoints")}
-    dam = Run.of("fit", parse(["fit", *base, *overlay["dam"]]), parse, (*base, *overlay["dam"]))
+    dam = runs.Run.of("fit", parse(["fit", *base, *overlay["dam"]]), parse, (*base, *overlay["dam"]))
     for drive in ([], overlay["keypoints"]):
         args = [*base, *overlay["reg"], *drive, "--seed_everything=0"]
-        run = Run.of("fit", parse(["fit", *args]), parse, tuple(args))
+        run = runs.Run.of("fit", parse(["fit", *args]), parse, tuple(args))
         assert run.needs["avatar"].key == dam.key
         assert run.key != dam.key
     other = [*base, *overlay["reg"], "--seed_everything=4"]
-    assert Run.of("fit", parse(["fit", *other]), parse, tuple(other)).needs["avatar"].key != dam.key
+    assert runs.Run.of("fit", parse(["fit", *other]), parse, tuple(other)).needs["avatar"].key != dam.key
