@@ -67,7 +67,7 @@ def minimise(objective: Objective, start: Tensor, schedule: Schedule, tolerance:
     """Minimises an objective of codes, frame by frame in one batch.
 
     The frames' objectives are summed and Adam works on each number alone, so that no frame changes another's result.
-    A frame whose objective ceases to be finite keeps its last finite code.
+    Of each frame the code of the least objective is returned; one whose objective ceases to be finite stays there.
 
     Args:
         objective: Maps codes ``B D`` to ``B``; row i depends on code i only.
@@ -79,24 +79,30 @@ def minimise(objective: Objective, start: Tensor, schedule: Schedule, tolerance:
     codes = start.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([codes], lr=schedule.lr)
     slowing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, schedule.steps, schedule.final_lr)
-    kept, diverged = start.detach().clone(), torch.zeros(len(start), dtype=torch.bool, device=start.device)
+    best, least = codes.detach().clone(), torch.full_like(start[:, 0], torch.inf)
+    diverged = torch.zeros_like(least, dtype=torch.bool)
     history: list[Tensor] = []
     for _ in tqdm(range(schedule.steps), desc=label, leave=False, disable=None):
         value = objective(codes)
-        (codes.grad,) = torch.autograd.grad(value[value.isfinite()].sum(), codes)
-        diverged = diverged | ~value.isfinite() | ~codes.grad.isfinite().all(1)
-        codes.grad[diverged] = 0
-        kept = torch.where(diverged[:, None], kept, codes.detach())
+        (gradient,) = torch.autograd.grad(value[value.isfinite()].sum(), codes)
+        diverged = diverged | ~value.isfinite() | ~gradient.isfinite().all(1)
         history.append(value.detach())
+        best, least = _better(best, least, codes, value)
+        codes.grad = gradient.masked_fill(diverged[:, None], 0)
         optimiser.step()
         slowing.step()
         with torch.no_grad():
-            codes.copy_(torch.where(diverged[:, None], kept, codes))
+            codes.copy_(torch.where(diverged[:, None], best, codes))
     with torch.no_grad():
         history.append(objective(codes))
-    lost = ~history[-1].isfinite() & ~diverged
-    codes = torch.where(lost[:, None], kept, codes.detach())
-    return Fitted(codes, history[0], history[-1], _settled(history, tolerance) & ~diverged & ~lost, diverged | lost)
+    best, least = _better(best, least, codes, history[-1])
+    diverged = diverged | ~history[-1].isfinite()
+    return Fitted(best, history[0], least, _settled(history, tolerance) & ~diverged, diverged)
+
+
+def _better(best: Tensor, least: Tensor, codes: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    lower = value.detach() < least  # never true of nan
+    return torch.where(lower[:, None], codes.detach(), best), torch.where(lower, value.detach(), least)
 
 
 def _settled(history: list[Tensor], tolerance: float) -> Tensor:

@@ -143,7 +143,7 @@ def test_unseen_texels_are_zero_after_standardising(make):
 
 
 def test_a_fit_starts_from_the_prior_and_in_the_space_of_q(make):
-    model = make("flow")
+    model = make("flow").eval()
     for parameter in model.flow.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     seen = observation(toy.batch(3, 3, target="headset"))

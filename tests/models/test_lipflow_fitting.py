@@ -41,7 +41,8 @@ def test_a_frame_that_diverges_keeps_its_last_finite_code_and_harms_no_other():
 
     def objective(codes):
         value = (codes - goal).square().sum(1)
-        return torch.where(torch.tensor([True, False]) | (codes[:, 0] < 0.5), value, value * torch.nan)
+        lost = torch.tensor([False, True]) & (codes[:, 0] > 0.5)
+        return value + torch.where(lost, torch.nan, 0.0)
 
     found = fitting.minimise(objective, torch.zeros(2, 1), Schedule(100, 0.1, 0.01), 1e-3)
     assert found.diverged.tolist() == [False, True]

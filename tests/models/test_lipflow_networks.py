@@ -39,8 +39,8 @@ def test_a_normed_layer_starts_as_an_ordinary_one_and_ignores_the_length_of_its_
 
 def test_glorots_bound_has_the_leaky_gain_or_none():
     bound = math.sqrt(6 / 600)
-    assert linear(300, 300).weight.abs().max() == pytest.approx(math.sqrt(2 / 1.04) * bound, rel=1e-3)
-    assert linear(300, 300, gain=1).weight.abs().max() == pytest.approx(bound, rel=1e-3)
+    assert linear(300, 300).weight.abs().max().item() == pytest.approx(math.sqrt(2 / 1.04) * bound, rel=1e-3)
+    assert linear(300, 300, gain=1).weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
     assert not linear(3, 3).bias.any()
     assert not convolution(3, 3).bias.any()
 
@@ -207,7 +207,7 @@ def test_drawing_gradients_are_those_of_finite_differences():
         offset[index] = step
         offset = offset.view_as(points)
         numeric = (value(points + offset, texture) - value(points - offset, texture)) / (2 * step)
-        assert numeric == pytest.approx(for_points.flatten()[index].item(), rel=1e-4, abs=1e-6)
+        assert numeric.item() == pytest.approx(for_points.flatten()[index].item(), rel=1e-4, abs=1e-6)
     offset = torch.randn_like(texture)
     numeric = (value(points, texture + offset) - value(points, texture - offset)) / 2
-    assert numeric == pytest.approx((for_texture * offset).sum().item(), rel=1e-9)
+    assert numeric.item() == pytest.approx((for_texture * offset).sum().item(), rel=1e-9)
