@@ -12,6 +12,7 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from benchmarks import avatars
 from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
@@ -24,7 +25,8 @@ from metrics.pictures import as_saved
 from metrics.procface import SHA256
 from metrics.proxy import ProxyFD, ProxyFVD
 from models.base import UserError
-from models.tasks import DEPTH, Batch, DepthEstimate
+from models.avatars import AvatarEstimate
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 from models.weights import FILES
 
 
@@ -85,6 +87,7 @@ TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its 
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
     "depth": (AbsRel, Delta1, RMSE, NormalError),
+    AVATAR: avatars.METRICS,
 }
 WEIGHTS_ABSENT = "weights absent"
 FEWEST_VIDEOS = 3  # of a set metric
@@ -131,6 +134,7 @@ class Scores:
         weights: What the metrics' networks are: file, checksum, licence.
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
+        fits: Of avatars, how the fit of each frame went.
     """
 
     values: dict[str, float]
@@ -141,6 +145,7 @@ class Scores:
     weights: dict[str, str]
     truth: str
     seconds: float
+    fits: pd.DataFrame
 
 
 class Scorer:
@@ -158,9 +163,10 @@ class Scorer:
         self.faces = FaceAnalysisCache()
         self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
+        self.fits: list[pd.DataFrame] = []
         self.seconds = 0.0
 
-    def add(self, outputs: Tensor | DepthEstimate, batch: Batch) -> None:
+    def add(self, outputs: Tensor | DepthEstimate | AvatarEstimate, batch: Batch) -> None:
         """Scores one batch.
 
         Raises:
@@ -171,13 +177,21 @@ class Scorer:
         if self.metrics is None:
             self.metrics = {kind: self._made(kind) for kind in self._chosen(min(truth[0].shape[-2:]))}
         self._remember(batch, truth)
-        arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth[0])
+        if isinstance(outputs, AvatarEstimate):
+            avatars.update(list(self.metrics.values()), outputs, batch)
+            self.fits.append(avatars.fits(outputs, batch))
+        else:
+            self._update(outputs, batch, truth[0])
+        self.seconds += self._now() - started
+
+    def _update(self, outputs: Tensor | DepthEstimate, batch: Batch, truth: Tensor) -> None:
+        assert self.metrics is not None
+        arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth)
         for kind, metric in list(self.metrics.items()):
             if kind.clip_frames:
                 self._add_clip(kind, cast(Tensor, outputs), batch)
             else:
                 metric.update(*arguments, batch["sample_id"])
-        self.seconds += self._now() - started
 
     def _made(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
         """The metric; those that look at faces share what they see."""
@@ -222,6 +236,7 @@ class Scorer:
             {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
+            pd.concat(self.fits) if self.fits else pd.DataFrame(),
         )
 
     def _leave_out_sets(self, videos: set[str]) -> None:
@@ -244,10 +259,12 @@ class Scorer:
         return [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
 
     def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> None:
-        names = batch["video_id"] if self.task == DEPTH else batch["video_id"] * len(batch["sample_id"])
-        for i, (sample, video, frame) in enumerate(zip(batch["sample_id"], names, batch["frame"], strict=True)):
-            digest = sha256(b"".join(_bytes(part[i]) for part in truth)).hexdigest()[:16]
-            self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, int(frame), digest)
+        parts = [b"".join(_bytes(part[i]) for part in truth) for i in range(len(truth[0]))]
+        if self.task == AVATAR:  # the pictures of the views, after the frames' vertices
+            parts = [_bytes(part) for part in (*batch["truth"], *batch["views"].image.flatten(0, 1))]
+        for (sample, video, frame), part in zip(_samples(batch), parts, strict=True):
+            digest = sha256(part).hexdigest()[:16]
+            self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, frame, digest)
 
     def _known(self) -> dict[int, tuple[str, str, int, str]]:
         """Identifiers and truths of the samples of all processes."""
@@ -283,8 +300,19 @@ def provenance(backbone: str) -> str:
     return f"{files or network.origin}; {network.licence}"
 
 
+def _samples(batch: Batch) -> list[tuple[str, str, int]]:
+    """Identifier, video and frame of what is scored in a batch."""
+    if batch["task"] == AVATAR:
+        return avatars.samples(batch)
+    videos = batch["video_id"] if batch["task"] == DEPTH else batch["video_id"] * len(batch["sample_id"])
+    named = zip(batch["sample_id"], videos, batch["frame"], strict=True)
+    return [(sample, video, int(frame)) for sample, video, frame in named]
+
+
 def _truth(batch: Batch) -> tuple[Tensor, ...]:
     """What is scored against, sample by sample: frames ``N 3 H W``, or depth inside its mask and the mask."""
+    if batch["task"] == AVATAR:
+        return (batch["views"].image.flatten(0, 1),)
     if batch["task"] == DEPTH:
         return torch.where(batch["mask"], batch["depth"].float(), 0.0), batch["mask"]
     if "target" not in batch:
