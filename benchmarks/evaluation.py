@@ -93,9 +93,7 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
     if len(scores.fits):
         scores.fits.to_csv(folder / "fits.csv", index=False)
-    runs.write_json(
-        folder / "metrics.json", facts | record | avatars.summary(scores.fits) | runs.provenance()
-    )
+    runs.write_json(folder / "metrics.json", facts | record | avatars.summary(scores.fits) | runs.provenance())
 
 
 class PredictionWriter(Callback):

@@ -24,8 +24,8 @@ from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.pictures import as_saved
 from metrics.procface import SHA256
 from metrics.proxy import ProxyFD, ProxyFVD
-from models.base import UserError
 from models.avatars import AvatarEstimate
+from models.base import UserError
 from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 from models.weights import FILES
 

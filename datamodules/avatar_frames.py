@@ -113,8 +113,10 @@ class FrameStore:
         scale = image.shape[-1] / width
         change = torch.tensor([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]])
         view = view._replace(K=change @ view.K)
-        pose, size = [part[None] for part in view], (image.shape[-2], image.shape[-1])
-        mask = mesh.coverage(vertices[None], self.capture.topology.faces, *pose, size)[0]
+        matrix, rotation, translation = (part[None] for part in view)
+        size = (image.shape[-2], image.shape[-1])
+        faces = self.capture.topology.faces
+        mask = mesh.coverage(vertices[None], faces, matrix, rotation, translation, size)[0]
         return image, mask, *view
 
     def _headset(self, name: FrameName) -> Record:

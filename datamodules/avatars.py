@@ -113,8 +113,8 @@ class TrainFrames(Dataset[Any]):
     def __getitems__(self, numbers: Sequence[int]) -> Batch:
         """The batch of these samples (torch's loader asks for whole batches where it can)."""
         if self.packed is None:
-            names, records = zip(*(self._read(number) for number in numbers), strict=True)
-            return self.store.batch(joined(records), names)
+            read = [self._read(number) for number in numbers]
+            return self.store.batch(joined([record for _, record in read]), [name for name, _ in read])
         drawn = [self._draw(np.random.default_rng([self.seed, number])) for number in numbers]
         names = [name for name, _ in drawn]
         return self.store.batch(self.packed.take(names, [[camera] for _, camera in drawn]), names)
@@ -194,7 +194,7 @@ class TestFrames(Dataset[Batch]):
             others = self._batch([self.frames[(self.frames.index(name) + half) % len(self.frames)] for name in chosen])
             batch |= {name: others[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
         target = "dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive
-        settings = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
+        settings: Batch = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
         settings |= {"vertex_std": self.vertex_std}
         return batch | {"task": "avatar", "target": target, "view_names": self.views} | settings
 
@@ -412,4 +412,6 @@ def _three_views(capture: Capture, name: FrameName) -> list[str]:
     towards = {k: torch.nn.functional.normalize(-v.translation @ v.rotation, dim=0) for k, v in views.items()}
     angles = np.radians(YAWS)
     wanted = [torch.tensor([np.sin(a), 0, -np.cos(a)]).float() for a in angles]
-    return list(dict.fromkeys(max(towards, key=lambda k, w=w: float(towards[k] @ w)) for w in wanted))
+    names = list(towards)
+    nearest = (torch.stack([towards[name] for name in names]) @ torch.stack(wanted).T).argmax(0)
+    return list(dict.fromkeys(names[i] for i in nearest.tolist()))

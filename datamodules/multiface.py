@@ -44,7 +44,7 @@ class Topology(NamedTuple):
     kept: Tensor
     faces: Tensor
     corner_uv: Tensor
-    count: int
+    vertex_count: int
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Capture:
             raise DataError(f"'{self.root / 'tracked_mesh'}' holds no .obj: one is needed for faces and textures.")
         found = read_topology(path, self.leave_out)
         if path.with_suffix(".bin").is_file():
-            read_vertices(path.with_suffix(".bin"), found.count)
+            read_vertices(path.with_suffix(".bin"), found.vertex_count)
         return found
 
     def vertices(self, name: FrameName) -> Tensor:
@@ -117,7 +117,7 @@ class Capture:
         Raises:
             DataError: If the file has another number of vertices than the mesh.
         """
-        return read_vertices(self._mesh(name, ".bin"), self.topology.count)[self.topology.kept]
+        return read_vertices(self._mesh(name, ".bin"), self.topology.vertex_count)[self.topology.kept]
 
     def pose(self, name: FrameName) -> tuple[Tensor, Tensor]:
         """Head to world: rotation ``3 3`` and translation ``3`` in metres.
@@ -204,7 +204,7 @@ class Capture:
         if not path.is_file():
             return torch.zeros(0, dtype=torch.long)
         wanted = torch.from_numpy(_numbers(path.read_text(), path)).long()
-        place = torch.full((self.topology.count,), -1)
+        place = torch.full((self.topology.vertex_count,), -1)
         place[self.topology.kept] = torch.arange(len(self.topology.kept))
         if (place[wanted] < 0).any():
             raise DataError(f"'{path}' names vertices that data.init_args.leave_out takes away: keep their group.")
@@ -217,7 +217,7 @@ class Capture:
         variance = float(variance_path.read_text()) if variance_path.is_file() else None
         if not mean_path.is_file():
             return None, variance
-        mean = read_vertices(mean_path, self.topology.count) if name == "vert" else self._picture(mean_path)
+        mean = read_vertices(mean_path, self.topology.vertex_count) if name == "vert" else self._picture(mean_path)
         return mean, variance
 
     def _picture(self, path: Path) -> Tensor | None:

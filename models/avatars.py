@@ -70,7 +70,8 @@ class Cameras:
 
     def repeat(self, times: int) -> "Cameras":
         """The whole batch, ``times`` over."""
-        return replace(self, **{name: _repeated(getattr(self, name), times) for name in _TENSORS})
+        changed: dict[str, Any] = {name: _repeated(getattr(self, name), times) for name in _TENSORS}
+        return replace(self, **changed)
 
 
 _TENSORS = ("K", "rotation", "translation", "number")
@@ -155,10 +156,9 @@ class Observation:
         """The whole batch, ``times`` over: frame ``i`` of copy ``j`` is at ``j B + i``."""
         parts = {name: getattr(self, name) for name in ("cameras", "headset", "keypoints", "frontal")}
         tensors = {name: getattr(self, name) for name in ("texture", "vertices", "seeds")}
-        changed = {name: part.repeat(times) for name, part in parts.items() if part is not None}
-        return replace(
-            self, **changed, **{name: _repeated(part, times) for name, part in tensors.items() if part is not None}
-        )
+        changed: dict[str, Any] = {name: part.repeat(times) for name, part in parts.items() if part is not None}
+        changed |= {name: _repeated(part, times) for name, part in tensors.items() if part is not None}
+        return replace(self, **changed)
 
 
 @dataclass

@@ -103,15 +103,19 @@ class Couplings(nn.Module):
         return self.inject(context).chunk(len(self.nets), 1)
 
 
+def _zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with parameters of zero: a coupling begins as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 class _Coupling(nn.Module):
     def __init__(self, kept: int, moved: int, config: FlowConfig) -> None:
         super().__init__()
         self.first = nn.Linear(kept, config.hidden, bias=False)  # the context's part brings the bias
-        self.rest = nn.Sequential(
-            nn.SiLU(), nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Linear(config.hidden, 2 * moved)
-        )
-        nn.init.zeros_(self.rest[-1].weight)
-        nn.init.zeros_(self.rest[-1].bias)
+        last = _zeroed(nn.Linear(config.hidden, 2 * moved))
+        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(config.hidden, config.hidden), nn.SiLU(), last)
         self.limit = config.log_scale_limit
 
     def forward(self, kept: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,8 +142,7 @@ class ZukoCouplings(nn.Module):
         built = RealNVP(latent, context, transforms=config.layers, hidden_features=hidden, activation=nn.SiLU)
         self.transform = built.transform
         for net in (module for module in self.transform.modules() if isinstance(module, nn.Sequential)):
-            nn.init.zeros_(net[-1].weight)
-            nn.init.zeros_(net[-1].bias)
+            _zeroed(net[-1])
 
     def forward(self, codes: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Maps codes ``B D``; also the log-determinant ``B``."""

@@ -68,7 +68,7 @@ def test_left_out_parts_take_their_vertices_along(exported):
     path = exported / "tracked_mesh" / TRAIN / "000000.obj"
     whole, part = read_topology(path), read_topology(path, tuple(LEFT_OUT))
     known = template("light")
-    assert whole.count == part.count == len(known.position)
+    assert whole.vertex_count == part.vertex_count == len(known.position)
     gone = {int(i) for name in LEFT_OUT for i in range(known.spans[name].start, known.spans[name].stop)}
     assert not gone & set(part.kept.tolist())
     assert torch.equal(
