@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from PIL import PngImagePlugin
 from torch import Tensor
 
-from benchmarks import figures, runs
+from benchmarks import avatars, figures, runs
 from benchmarks.scoring import Scorer, Scores
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule
@@ -91,7 +91,9 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
     record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
-    runs.write_json(folder / "metrics.json", facts | record | runs.provenance())
+    if len(scores.fits):
+        scores.fits.to_csv(folder / "fits.csv", index=False)
+    runs.write_json(folder / "metrics.json", facts | record | avatars.summary(scores.fits) | runs.provenance())
 
 
 class PredictionWriter(Callback):

@@ -5,21 +5,26 @@ from kornia.geometry.transform import resize
 from PIL import Image
 from torch import Tensor
 
-from models.tasks import DEPTH, Batch, DepthEstimate
+from benchmarks import avatars
+from models.avatars import AvatarEstimate
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 
 GAP = 2  # pixels of white between tiles
 LEAST = 128  # a tile's smallest side; smaller images are enlarged without smoothing
 
 
-def picture_row(outputs: Tensor | DepthEstimate, batch: Batch, columns: int = 4) -> Tensor:
+def picture_row(outputs: Tensor | DepthEstimate | AvatarEstimate, batch: Batch, columns: int = 4) -> Tensor:
     """One row of a figure, ``3 h w`` in [0, 1].
 
     For reenactment: the source, then, one above the other, driving frames, results and targets where there are any. For
-    depth: image, estimate and truth of the batch's first images.
+    depth: image, estimate and truth of the batch's first images. For avatars: observation, start, result and truth.
     """
     if batch["task"] == DEPTH:
         assert isinstance(outputs, DepthEstimate)
         return _depth_row(outputs, batch, columns)
+    if batch["task"] == AVATAR:
+        assert isinstance(outputs, AvatarEstimate)
+        return torch.cat([_line(line) for line in avatars.picture_row(outputs, batch, columns)], 1)
     assert isinstance(outputs, Tensor)
     chosen = _spread(outputs.shape[1], columns)
     source = batch["source"][0]

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 import metrics
 from benchmarks.scoring import TASK_METRICS, Configured, provenance
+from metrics.backbones import BACKBONES
 
 PAGE = Path("results/metrics/cards.md")
 FIELDS = ("definition", "value_range", "reference", "traps", "parity", "protocol")
@@ -53,7 +54,7 @@ def _card(metric: Any) -> str:  # noqa: ANN401 - a class, or one that is configu
         "direction": f"{'higher' if metric.higher_is_better else 'lower'} is better",
         "unit": metric.unit or "none",
         "protocol": metric.protocol,
-        "network": provenance(metric.backbone) if metric.backbone else "none",
+        "network": provenance(metric.backbone) if metric.backbone in BACKBONES else metric.backbone or "none",
         "reference": metric.reference,
         "traps": metric.traps,
         "parity case": metric.parity,

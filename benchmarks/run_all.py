@@ -17,6 +17,8 @@ from jsonargparse import Namespace
 from benchmarks import score, tables
 from benchmarks.cli import parse
 from benchmarks.runs import Run
+from datamodules.avatars import make_avatars
+from datamodules.world.avatar import AvatarSpec
 from datamodules.world.export import PortraitSpec, make_clips
 from models.base import UserError
 
@@ -110,10 +112,13 @@ def prepare(configs: Iterable[Namespace]) -> None:
     made = set()
     for config in configs:
         data = config.data.init_args
-        portraits = data.get("portraits")
+        portraits, world = data.get("portraits"), data.get("world")
         if portraits and str(portraits) not in made:
             made.add(str(portraits))
             make_clips(PortraitSpec(**portraits.as_dict()), Path(data.root))
+        if world and str(world) not in made:
+            made.add(str(world))
+            make_avatars(AvatarSpec(**world.as_dict()), Path(data.root))
 
 
 def default_devices() -> list[str]:

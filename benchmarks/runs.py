@@ -31,6 +31,8 @@ SHARED = (
     "results",
     "data.init_args.root",
     "data.init_args.portraits",
+    "data.init_args.world",
+    "data.init_args.subject",
     "data.init_args.crop",
     "data.init_args.drop_leaked",
     "data.init_args.num_workers",
@@ -77,7 +79,7 @@ class Run:
         """Builds the run of a parsed configuration, and those that it needs."""
         results = Path(config.results)
         if kind == "fit":
-            needs = {name: _need(need["configs"], config, parse) for name, need in (config.needs or {}).items()}
+            needs = {name: _need(need, config, parse, args) for name, need in (config.needs or {}).items()}
             return Run(kind, _key(_fit_content(config), needs), results, args, needs)
         content: dict[str, Any] = {"kind": kind, "test": _plain(config.data.init_args.get("test"))}
         content["limit"] = config.trainer.limit_test_batches
@@ -178,8 +180,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(aside, path)
 
 
-def _need(configs: list[str], config: Namespace, parse: Parse) -> Run:
-    args = [part for name in configs for part in ("-c", name)]
+def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tuple[str, ...]) -> Run:
+    """The fit of the files that a need names, or of the run's own arguments with ``overlays`` after them."""
+    if overlays := need.get("overlays"):
+        whole = (*given, *(part for name in overlays for part in ("-c", name)))
+        return Run.of("fit", parse(["fit", *whole]), parse, whole)
+    args = [part for name in need["configs"] for part in ("-c", name)]
     for name in SHARED:
         if name in config:
             value = _plain(config[name])
@@ -195,7 +201,7 @@ def _fit_args(args: tuple[str, ...]) -> tuple[str, ...]:
 def _fit_content(config: Namespace) -> dict[str, Any]:
     data = _plain(config.data)
     settings = {k: v for k, v in data["init_args"].items() if k not in VOLATILE_DATA}
-    if settings.get("portraits"):
+    if settings.get("portraits") or settings.get("world"):
         settings.pop("root", None)  # the portraits are the same wherever they lie
     return {
         "seed": config.seed_everything,

@@ -12,12 +12,21 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from benchmarks import avatars
 from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.image import L1, PSNR, SSIM, as_saved
+from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
+from metrics.face_analysis import FaceAnalysisCache
+from metrics.face_scores import FaceMetric
+from metrics.fid import FID, FVD, KID, KVD
+from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
+from metrics.pictures import as_saved
+from metrics.procface import SHA256
+from metrics.proxy import ProxyFD, ProxyFVD
+from models.avatars import AvatarEstimate
 from models.base import UserError
-from models.tasks import DEPTH, Batch, DepthEstimate
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 from models.weights import FILES
 
 
@@ -37,9 +46,9 @@ class Configured:
     backbone: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def __call__(self) -> Any:  # noqa: ANN401 - a metric
+    def __call__(self, **more: Any) -> Any:  # noqa: ANN401 - a metric
         """Constructs the metric."""
-        return self.metric(**self.options)
+        return self.metric(**self.options, **more)
 
     def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
         return getattr(self.metric, fact)
@@ -50,13 +59,38 @@ class Configured:
 
 
 TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (L1, PSNR, SSIM)
+
+
+def _face(metric: type[FaceMetric], analyser: str) -> Configured:
+    """A face metric by one of the analysers of `metrics.face_analysers`."""
+    name = metric.proxy_name if analyser == "procface" else f"{metric.name}[{analyser}]"
+    return Configured(metric, name, analyser, {"analyser": analyser})
+
+
+REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
+    L1,
+    PSNR,
+    SSIM,
+    MSSSIM,
+    Configured(LPIPS, "LPIPS-alex", "lpips-alex", {"net": "alex"}),
+    *(_face(metric, "procface") for metric in (AKD, HeadPose, ExpressionError, CSIM)),
+    ProxyFD,
+    ProxyFVD,
+    *(_face(metric, "2dfan4") for metric in (AKD, NME)),
+    _face(CSIM, "yunet-sface"),
+    FID,
+    KID,
+    FVD,
+    KVD,
+)
 TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
     "depth": (AbsRel, Delta1, RMSE, NormalError),
+    AVATAR: avatars.METRICS,
 }
 WEIGHTS_ABSENT = "weights absent"
+FEWEST_VIDEOS = 3  # of a set metric
 
 
 class SetMetric(Protocol):
@@ -100,6 +134,7 @@ class Scores:
         weights: What the metrics' networks are: file, checksum, licence.
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
+        fits: Of avatars, how the fit of each frame went.
     """
 
     values: dict[str, float]
@@ -110,6 +145,7 @@ class Scores:
     weights: dict[str, str]
     truth: str
     seconds: float
+    fits: pd.DataFrame
 
 
 class Scorer:
@@ -124,11 +160,13 @@ class Scorer:
     def __init__(self, task: str, device: torch.device | str = "cpu", without: Mapping[str, str] | None = None) -> None:
         self.task, self.device = task, torch.device(device)
         self.absent = dict(without or {})
+        self.faces = FaceAnalysisCache()
         self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
+        self.fits: list[pd.DataFrame] = []
         self.seconds = 0.0
 
-    def add(self, outputs: Tensor | DepthEstimate, batch: Batch) -> None:
+    def add(self, outputs: Tensor | DepthEstimate | AvatarEstimate, batch: Batch) -> None:
         """Scores one batch.
 
         Raises:
@@ -137,15 +175,29 @@ class Scorer:
         started = self._now()
         truth = _truth(batch)
         if self.metrics is None:
-            self.metrics = {metric: metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))}
+            self.metrics = {kind: self._made(kind) for kind in self._chosen(min(truth[0].shape[-2:]))}
         self._remember(batch, truth)
-        arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth[0])
+        if isinstance(outputs, AvatarEstimate):
+            avatars.update(list(self.metrics.values()), outputs, batch)
+            self.fits.append(avatars.fits(outputs, batch))
+        else:
+            self._update(outputs, batch, truth[0])
+        self.seconds += self._now() - started
+
+    def _update(self, outputs: Tensor | DepthEstimate, batch: Batch, truth: Tensor) -> None:
+        assert self.metrics is not None
+        arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth)
         for kind, metric in list(self.metrics.items()):
             if kind.clip_frames:
                 self._add_clip(kind, cast(Tensor, outputs), batch)
             else:
                 metric.update(*arguments, batch["sample_id"])
-        self.seconds += self._now() - started
+
+    def _made(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
+        """The metric; those that look at faces share what they see."""
+        of_class = kind.metric if isinstance(kind, Configured) else kind
+        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
+        return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
 
     def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
@@ -169,6 +221,7 @@ class Scorer:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         started = self._now()
         known = self._known()
+        self._leave_out_sets({video for _, video, _, _ in known.values()})
         values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
         found = [(kind.name, metric, hasattr(metric, "per_video_jackknife")) for kind, metric in self.metrics.items()]
         sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
@@ -183,7 +236,16 @@ class Scorer:
             {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
+            pd.concat(self.fits) if self.fits else pd.DataFrame(),
         )
+
+    def _leave_out_sets(self, videos: set[str]) -> None:
+        """A set metric without error bars says nothing: its jackknife needs a few videos."""
+        assert self.metrics is not None
+        if len(videos) < FEWEST_VIDEOS:
+            for kind in [kind for kind, metric in self.metrics.items() if hasattr(metric, "per_video_jackknife")]:
+                self.absent[kind.name] = f"under {FEWEST_VIDEOS} videos"
+                del self.metrics[kind]
 
     def _chosen(self, side: int) -> list[TaskMetric]:
         """The task's metrics that pictures of this size, and the weights in the cache, allow."""
@@ -197,10 +259,12 @@ class Scorer:
         return [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
 
     def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> None:
-        names = batch["video_id"] if self.task == DEPTH else batch["video_id"] * len(batch["sample_id"])
-        for i, (sample, video, frame) in enumerate(zip(batch["sample_id"], names, batch["frame"], strict=True)):
-            digest = sha256(b"".join(_bytes(part[i]) for part in truth)).hexdigest()[:16]
-            self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, int(frame), digest)
+        parts = [b"".join(_bytes(part[i]) for part in truth) for i in range(len(truth[0]))]
+        if self.task == AVATAR:  # the pictures of the views, after the frames' vertices
+            parts = [_bytes(part) for part in (*batch["truth"], *batch["views"].image.flatten(0, 1))]
+        for (sample, video, frame), part in zip(_samples(batch), parts, strict=True):
+            digest = sha256(part).hexdigest()[:16]
+            self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, frame, digest)
 
     def _known(self) -> dict[int, tuple[str, str, int, str]]:
         """Identifiers and truths of the samples of all processes."""
@@ -230,12 +294,25 @@ def missing_files(backbone: str) -> list[str]:
 def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
     network = BACKBONES[backbone]
+    if backbone == "procface":
+        return f"sha256 {SHA256[:12]}..., {network.origin}"
     files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
     return f"{files or network.origin}; {network.licence}"
 
 
+def _samples(batch: Batch) -> list[tuple[str, str, int]]:
+    """Identifier, video and frame of what is scored in a batch."""
+    if batch["task"] == AVATAR:
+        return avatars.samples(batch)
+    videos = batch["video_id"] if batch["task"] == DEPTH else batch["video_id"] * len(batch["sample_id"])
+    named = zip(batch["sample_id"], videos, batch["frame"], strict=True)
+    return [(sample, video, int(frame)) for sample, video, frame in named]
+
+
 def _truth(batch: Batch) -> tuple[Tensor, ...]:
     """What is scored against, sample by sample: frames ``N 3 H W``, or depth inside its mask and the mask."""
+    if batch["task"] == AVATAR:
+        return (batch["views"].image.flatten(0, 1),)
     if batch["task"] == DEPTH:
         return torch.where(batch["mask"], batch["depth"].float(), 0.0), batch["mask"]
     if "target" not in batch:

@@ -11,7 +11,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from models.base import UserError
 
-Task = Literal["self_reenactment", "cross_reenactment", "depth"]
+Task = Literal["self_reenactment", "cross_reenactment", "depth", "avatar"]
 
 
 class DataError(UserError):

@@ -25,6 +25,8 @@ class Status(IntEnum):
     DEGENERATE_ALIGNMENT = 7
     IDENTICAL = 8
     EMPTY_MASK = 9
+    NOT_CONVERGED = 10  # a fit that was still falling; it counts
+    DIVERGED = 11  # a fit that ceased to be finite, scored by its last finite state
 
 
 class Described:

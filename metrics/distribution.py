@@ -158,16 +158,6 @@ def kernel_jackknife(
     return _u_statistic(*left, *counts)
 
 
-def jackknife_error(replicates: ArrayLike) -> float:
-    """Standard error from delete-one-group replicates; nan for fewer than 2.
-
-    Reference: Efron and Tibshirani 1993, An Introduction to the Bootstrap, eq. 11.5.
-    """
-    values = np.asarray(replicates, dtype=np.float64)
-    count = len(values)
-    return float(np.sqrt((count - 1) * values.var())) if count > 1 else np.nan
-
-
 def _u_statistic(
     within_first: np.ndarray, within_second: np.ndarray, across: np.ndarray, n: ArrayLike, m: ArrayLike
 ) -> np.ndarray:

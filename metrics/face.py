@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
 from metrics.face_scores import FaceMetric
+from metrics.geometry import geodesic_degrees
 from metrics.quality import IQA
 
 __all__ = [
@@ -116,8 +117,6 @@ def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
 
 def head_pose_degrees(preds: Tensor, target: Tensor) -> Tensor:
     """Angle of the turn between rotations ``B 3 3``, degrees, ``B`` in [0, 180]; whatever the Euler order."""
-    from metrics.geometry import geodesic_degrees
-
     return geodesic_degrees(preds.double(), target.double())
 
 

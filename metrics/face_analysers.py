@@ -11,6 +11,7 @@ from metrics.backbones import BACKBONES, load_backbone
 from metrics.face_analysis import Face, FaceAnalyser
 from metrics.frozen import Frozen
 
+_SEEN = ("landmarks", "rotation", "expression", "embedding", "features")  # of procface, as `Face` calls them
 ON = 0.5  # a blendshape of this strength or more is on
 
 
@@ -89,21 +90,17 @@ class ProxyAnalyser:
     def __call__(self, pictures: Tensor) -> list[list[Face]]:
         """The face of each picture ``B 3 H H`` in [0, 1]."""
         seen = self.network(pictures.float())
-        each = zip(seen.landmarks, seen.rotation, seen.expression, seen.embedding, seen.confidence, strict=True)
-        return [[_proxy_face(*values)] for values in each]
+        named = {name: getattr(seen, name).cpu().double() for name in _SEEN}
+        return [
+            [_proxy_face({name: values[i] for name, values in named.items()}, float(seen.confidence[i]))]
+            for i in range(len(pictures))
+        ]
 
 
-def _proxy_face(landmarks: Tensor, rotation: Tensor, expression: Tensor, embedding: Tensor, confidence: Tensor) -> Face:
-    points = landmarks.cpu().double()
-    return Face(
-        torch.cat([points.amin(0), points.amax(0)]),
-        points,
-        rotation.cpu().double(),
-        expression.cpu().double(),
-        expression.cpu() >= ON,
-        embedding.cpu().double(),
-        float(confidence),
-    )
+def _proxy_face(seen: dict[str, Tensor], confidence: float) -> Face:
+    points = seen["landmarks"]
+    box = torch.cat([points.amin(0), points.amax(0)])
+    return Face(box, **seen, actions=seen["expression"] >= ON, confidence=confidence)
 
 
 def load_analyser(key: str) -> FaceAnalyser:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.base import Status, check_finite
+from metrics.base import Status
+from metrics.pictures import check_range
 from models.base import UserError
-
-RANGE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Face:
         expression: ``K`` coefficients.
         actions: ``K`` bool; the action units or blendshapes that are on.
         embedding: ``D``; who it is.
+        features: ``D``; what a distance between sets of pictures compares.
         confidence: In [0, 1].
     """
 
@@ -37,6 +37,7 @@ class Face:
     expression: Tensor | None = None
     actions: Tensor | None = None
     embedding: Tensor | None = None
+    features: Tensor | None = None
     confidence: float = 1.0
 
     def is_finite(self) -> bool:
@@ -132,10 +133,7 @@ def check_pictures(pictures: Tensor) -> None:
     """
     if pictures.ndim != 4 or pictures.shape[1] != 3:
         raise ValueError(f"The pictures are {tuple(pictures.shape)}; pass an RGB batch, B 3 H W.")
-    check_finite("A picture", pictures)
-    low, high = pictures.aminmax() if pictures.numel() else (torch.zeros(()), torch.ones(()))
-    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise ValueError(f"The pictures span [{low:.3g}, {high:.3g}]; pass RGB in [0, 1] (from [-1, 1]: (x + 1) / 2).")
+    check_range("A picture", pictures)
 
 
 def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:

@@ -96,12 +96,17 @@ class FeatureSetMetric(PerSampleMetric):
         values = self.factor * self.replicates(sets)
         return {int(video): float(value) for video, value in zip(videos, values, strict=True)}
 
+    @property
+    def n(self) -> int:
+        """The samples (pictures or clips) that it is a statistic of; every process has to ask."""
+        return len(self.feature_sets().generated)
+
     def label(self) -> str:
         """The metric's name with the number of samples, without which it says nothing: ``FID@64``.
 
         Every process has to call it.
         """
-        return f"{self.name}@{len(self.feature_sets().generated)}"
+        return f"{self.name}@{self.n}"
 
     def per_sample(self) -> dict[int, tuple[float, int]]:
         """Nothing: one sample has no distance."""

@@ -72,17 +72,17 @@ class KID(_Pictures, KernelDistance):
 class _Clips:
     """Prepares clips for I3D: the first 16 frames, rounded to 8 bits, resized to 224 pixels, in grey levels."""
 
-    frames = 16
+    clip_frames = 16
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Clips ``B T 3 H W`` in [0, 1] as grey levels ``B 16 3 224 224``, float32."""
         if samples.ndim != 5 or samples.shape[2] != 3:
             raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB clips B T 3 H W.")
-        if samples.shape[1] < self.frames:
+        if samples.shape[1] < self.clip_frames:
             advice = f"pass longer clips, or frames=T of at least {LEAST_FRAMES}"
-            raise ValueError(f"{name} has {samples.shape[1]} frames where {self.frames} are needed; {advice}.")
+            raise ValueError(f"{name} has {samples.shape[1]} frames where {self.clip_frames} are needed; {advice}.")
         check_range(name, samples)
-        return clip_bilinear(as_saved(samples[:, : self.frames]) * 255, 224)
+        return clip_bilinear(as_saved(samples[:, : self.clip_frames]) * 255, 224)
 
 
 class FVD(_Clips, FrechetDistance):
@@ -143,4 +143,4 @@ def _name_frames(metric: FVD | KVD, frames: int) -> None:
         raise ValueError(f"{metric.name} needs clips of at least {LEAST_FRAMES} frames, not {frames}.")
     if frames != 16:
         protocol = metric.protocol.replace("16 frames", f"{frames} frames")
-        metric.__dict__.update(name=f"{metric.name}-{frames}f", protocol=protocol, frames=frames)
+        metric.__dict__.update(name=f"{metric.name}-{frames}f", protocol=protocol, clip_frames=frames)

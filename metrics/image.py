@@ -30,6 +30,7 @@ __all__ = [
 
 Convention = Literal["valid", "torchmetrics", "skimage"]
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+LEAST_MS_SSIM = 176  # pixels: at the fifth scale, where one window fits
 
 
 class Window(NamedTuple):
@@ -128,7 +129,7 @@ def ms_ssim(
     Reference: Wang et al. 2003, Multi-scale structural similarity for image quality assessment, eq. 7.
     """
     preds, target = checked_pair(preds, target)
-    _check_size("MS-SSIM", preds, len(WINDOWS["valid"].weights) * 2 ** (len(SCALE_WEIGHTS) - 1))
+    _check_size("MS-SSIM", preds, LEAST_MS_SSIM)
     value = torch.ones(len(preds), dtype=preds.dtype, device=preds.device)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         last = scale == len(SCALE_WEIGHTS) - 1
@@ -245,6 +246,7 @@ class MSSSIM(PictureMetric):
     reference = "Wang et al. 2003, Multi-scale structural similarity for image quality assessment, eq. 7"
     traps = "Undefined under 176 pixels; a negative term has no real power and is clamped to 0 here."
     parity = "5"
+    least_size = LEAST_MS_SSIM
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""

@@ -107,6 +107,7 @@ class LPIPS(PictureMetric):
     )
     parity = "9"
     backbone = "lpips-alex"
+    least_size = LEAST_SIZE
 
     def __init__(self, net: Net = "alex", masked: bool = False, network: Frozen | None = None) -> None:
         _check_net(net)

@@ -5,13 +5,16 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from models.avatars import AvatarEstimate, Observation, observation
+
 Motion = Literal["absolute", "relative"]
 DepthKind = Literal["depth", "disparity", "closeness"]
 Batch = dict[str, Any]
 
 REENACTMENT = ("self_reenactment", "cross_reenactment")
 DEPTH = "depth"
-TASKS = (*REENACTMENT, DEPTH)
+AVATAR = "avatar"
+TASKS = (*REENACTMENT, DEPTH, AVATAR)
 
 
 class UserError(ValueError):
@@ -62,18 +65,27 @@ class DepthEstimator(Protocol):
         """Maps an image ``B 3 H W`` in [0, 1] to a map ``B 1 H W`` of a stated kind."""
 
 
-def perform(method: Any, batch: Batch) -> Tensor | DepthEstimate:  # noqa: ANN401 - any object with the task's method
+class AvatarMaker(Protocol):
+    """Makes the avatar of a subject's frames."""
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """Maps what is seen of B frames to their vertices and renders."""
+
+
+def perform(method: Any, batch: Batch) -> Tensor | DepthEstimate | AvatarEstimate:  # noqa: ANN401 - any object with the task's method
     """Calls the method of the task that a test batch names, and returns its output.
 
     Raises:
         UserError: If the method does not have the task.
     """
     task, oracle = batch["task"], getattr(method, "is_oracle", False)
-    name = "estimate_depth" if task == DEPTH else "reenact"
+    name = {DEPTH: "estimate_depth", AVATAR: "fit"}.get(task, "reenact")
     if not hasattr(method, name):
         raise UserError(
             f"{type(method).__name__} has no method '{name}', so it cannot do '{task}'; choose another task."
         )
+    if task == AVATAR:
+        return method.fit(observation(batch, oracle))
     if task == DEPTH:
         return method.estimate_depth(batch["image"], Context(truth=batch["depth"] if oracle else None))
     context = Context(batch["motion"], batch["initial"], batch["target"] if oracle else None)

@@ -20,13 +20,13 @@ from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import Detail
 from models.rendering import camera as pinhole
 
-SPLITS = {"train": 0, "test": 1}
+SPLITS = {"train": 0, "test": 1, "val": 2}
 # As Multiface names them: scripted peak expressions to learn from, a free face to be tested on.
-SEGMENTS = {"train": "E001_peak_expressions", "test": "EXP_free_face"}
+SEGMENTS = {"train": "E001_peak_expressions", "test": "EXP_free_face", "val": "EXP_validation"}
 _FAMILY = 2  # beside the train (0) and test (1) people of the portrait sets
 # Expressions at once, and their strengths: the test shows combinations never seen, none of them at its peak.
-_ACTIVE = {"train": (0, 3), "test": (4, 7)}
-_STRENGTH = {"train": (0.3, 0.9), "test": (0.2, 0.6)}
+_ACTIVE = {"train": (0, 3), "test": (4, 7), "val": (4, 7)}
+_STRENGTH = {"train": (0.3, 0.9), "test": (0.2, 0.6), "val": (0.2, 0.6)}
 _CALM = 0.25  # share of a talking head's turns that a seated subject makes
 
 
@@ -43,9 +43,12 @@ class AvatarSpec:
         headset_size: Side of the headset's pictures in pixels.
         detail: Of the meshes: ``light`` for small networks, or ``full``.
         seed: Seed of everything that is drawn.
+        test_segments: Segments that the test frames are divided into; with several, all frames of one show the same
+            expressions at other strengths, so that a segment is what a score varies with.
+        val_frames: Frames of a subject of the test's kind, to choose settings on.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive, or there are more segments than test frames.
     """
 
     image_size: int
@@ -56,11 +59,15 @@ class AvatarSpec:
     headset_size: int
     detail: Detail = "full"
     seed: int = 0
+    test_segments: int = 1
+    val_frames: int = 0
 
     def __post_init__(self) -> None:
         counts = (self.subjects, self.cameras, self.train_frames, self.test_frames)
         if min(self.image_size, self.headset_size, *counts) < 1:
             raise ValueError("AvatarSpec: sizes and counts must be positive.")
+        if not 1 <= self.test_segments <= self.test_frames or self.val_frames < 0:
+            raise ValueError("AvatarSpec: test_segments lies in 1 to test_frames, and val_frames is not negative.")
 
     @property
     def hash(self) -> str:
@@ -69,7 +76,16 @@ class AvatarSpec:
 
     def frames(self, split: str) -> int:
         """Frames of each subject in a split."""
-        return self.train_frames if split == "train" else self.test_frames
+        return {"train": self.train_frames, "test": self.test_frames, "val": self.val_frames}[split]
+
+    def part(self, split: str, frame: int) -> int:
+        """Which of the split's segments a frame belongs to."""
+        return frame * self.test_segments // self.test_frames if split == "test" else 0
+
+    def segment(self, split: str, frame: int) -> str:
+        """The name of the frame's segment."""
+        several = split == "test" and self.test_segments > 1
+        return SEGMENTS[split] + (f"_{self.part(split, frame):02d}" if several else "")
 
     def dome(self) -> dict[str, Camera]:
         """The cameras, by name."""
@@ -97,7 +113,10 @@ def moment(spec: AvatarSpec, split: str, number: int, frame: int) -> Moment:
     rng = generator(seed)
     natural = Motion(seed, 1.0)(float(rng.uniform(0, 1)))
     low, high = _ACTIVE[split]
-    active = rng.permutation(len(NAMES))[: rng.integers(low, high + 1)]
+    shared = split == "test" and spec.test_segments > 1
+    place = (SPLITS[split], spec.part(split, frame), 2)
+    chooser = generator(stream(spec.seed, _FAMILY, number, MOTION, *place)) if shared else rng
+    active = chooser.permutation(len(NAMES))[: chooser.integers(low, high + 1)]
     expression = np.zeros(len(NAMES))
     expression[active] = rng.uniform(*_STRENGTH[split], len(active))
     expression[NAMES.index("jaw_side")] *= rng.choice([-1, 1])
@@ -143,11 +162,20 @@ def headset_views(spec: AvatarSpec, split: str, number: int, frame: int) -> tupl
     Returns:
         Grey pictures ``V 1 H W`` in [0, 1] and masks ``V 1 H W`` bool, in the order of `rigs.REGIONS`.
     """
-    rng = generator(stream(spec.seed, _FAMILY, number, MOTION, SPLITS[split], frame, 1))
+    rng = _headset_draws(spec, split, number, frame)
     # The headset is fixed to the head, so the head may as well be at rest in the world.
     still = replace(moment(spec, split, number, frame), angles=np.zeros(3), shift=np.zeros(3))
     views = [_headset_view(spec, number, still, name, camera, rng) for name, camera in rigs.headset(rng).items()]
     return torch.cat([image for image, _ in views]), torch.cat([mask for _, mask in views])
+
+
+def headset_cameras(spec: AvatarSpec, split: str, number: int, frame: int) -> dict[str, Camera]:
+    """The cameras of `headset_views`, in the head frame, as the headset sat in that frame."""
+    return rigs.headset(_headset_draws(spec, split, number, frame))
+
+
+def _headset_draws(spec: AvatarSpec, split: str, number: int, frame: int) -> np.random.Generator:
+    return generator(stream(spec.seed, _FAMILY, number, MOTION, SPLITS[split], frame, 1))
 
 
 def _headset_view(

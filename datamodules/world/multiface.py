@@ -1,5 +1,6 @@
 """Avatar sets in the layout of Multiface, with the conventions that its loaders rely on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +28,20 @@ def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None
 
     - ``KRT``: for every camera its name, three rows of K (pixels), a row of five distortions (zeros), three rows of
       ``[R|t]`` (world to camera), a blank line;
-    - ``frame_list.txt``: ``SEGMENT FRAME``; the segment ``EXP_free_face`` is held out for the test, as there;
+    - ``frame_list.txt``: ``SEGMENT FRAME``; segments ``EXP_free_face`` are held out for the test, as there, and
+      ``EXP_validation``, if there is one, is of their kind;
     - ``images/SEGMENT/CAMERA/000000.png``;
     - ``unwrapped_uv_1024/SEGMENT/{CAMERA,average}/000000.png``: what the camera saw laid out in the atlas, black where
       unseen, and the mean over cameras of what was seen; its side is that of the images (the folder keeps its name);
     - ``tracked_mesh/SEGMENT/000000.{bin,obj}``: vertices in the head frame as float32 triples, and the same with
-      texture coordinates and faces; ``000000_transform.txt``: ``[R|t]``, head to world;
+      texture coordinates and, in groups by part, faces; ``000000_transform.txt``: ``[R|t]``, head to world;
     - ``vert_mean.bin``, ``vert_var.txt``, ``tex_mean.png``, ``tex_var.txt`` over the frames to learn from (variances
       are single numbers: mean squared deviation of a coordinate, and of a channel in levels of 255).
 
-    ``headset/SEGMENT/{mouth,right_eye,left_eye}/000000.png`` (black outside of the visible region) and
-    ``keypoints/SEGMENT/000000.txt`` (68 rows of pixels in the frontal camera) are ours: Multiface has neither.
+    ``headset/SEGMENT/{mouth,right_eye,left_eye}/000000.png`` (level 0 outside of the visible region and nowhere else)
+    with ``headset/SEGMENT/cameras/000000.txt`` (as ``KRT``, but head to camera) and ``keypoints/SEGMENT/000000.txt``
+    (68 rows of pixels) with ``keypoints/KRT`` (their frontal camera) and ``keypoints/vertices.txt`` (which vertices
+    they are) are ours: Multiface has neither.
     """
     for number in range(spec.subjects):
         home = folder / f"m--00000000--0000--{number:07d}--GHS"
@@ -45,18 +49,18 @@ def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None
             (spec, home, split, number, frame)
             for split in avatar.SPLITS
             for frame in range(spec.frames(split))
-            if not _transform(home, split, frame).exists()
+            if not _transform(spec, home, split, frame).exists()
         ]
         in_parallel(_write_frame, todo, workers, f"multiface {spec.hash} subject {number}")
         _write_subject(spec, home)
 
 
-def _transform(home: Path, split: str, frame: int) -> Path:
-    return home / "tracked_mesh" / avatar.SEGMENTS[split] / f"{frame:06d}_transform.txt"
+def _transform(spec: AvatarSpec, home: Path, split: str, frame: int) -> Path:
+    return home / "tracked_mesh" / spec.segment(split, frame) / f"{frame:06d}_transform.txt"
 
 
 def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: int) -> None:
-    segment, name = avatar.SEGMENTS[split], f"{frame:06d}.png"
+    segment, name = spec.segment(split, frame), f"{frame:06d}.png"
     textures, covers = [], []
     for camera_name, camera in spec.dome().items():
         seen = avatar.dome_view(spec, split, number, frame, camera)
@@ -74,15 +78,17 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
     write_text(mesh.with_suffix(".obj"), _obj(vertices, template(spec.detail)))
     rotation, translation = avatar.head_to_world(seen, camera)
     pose = np.concatenate([rotation, translation[:, None] * _MILLIMETRES], 1)
-    write_text(_transform(home, split, frame), _rows(pose))  # last: it tells that the frame is complete
+    write_text(_transform(spec, home, split, frame), _rows(pose))  # last: it tells that the frame is complete
 
 
 def _write_driving(spec: AvatarSpec, home: Path, split: str, number: int, frame: int) -> None:
-    segment = avatar.SEGMENTS[split]
-    views, _ = avatar.headset_views(spec, split, number, frame)
-    for name, view in zip(avatar.rigs.REGIONS, views, strict=True):
-        pixels = to_pixels(view.expand(3, -1, -1))[..., 0]
+    segment = spec.segment(split, frame)
+    views, masks = avatar.headset_views(spec, split, number, frame)
+    for name, view, mask in zip(avatar.rigs.REGIONS, views, masks, strict=True):
+        pixels = to_pixels((view.clamp(min=1 / 255) * mask).expand(3, -1, -1))[..., 0]
         write_picture(home / "headset" / segment / name / f"{frame:06d}.png", pixels)
+    cameras = avatar.headset_cameras(spec, split, number, frame)
+    write_text(home / "headset" / segment / "cameras" / f"{frame:06d}.txt", _krt(cameras, spec.headset_size))
     points = avatar.keypoints(spec, split, number, frame).double().numpy()
     write_text(home / "keypoints" / segment / f"{frame:06d}.txt", _rows(points))
 
@@ -91,7 +97,9 @@ def _obj(vertices: Array, mesh: Template) -> str:
     """Vertices, texture coordinates (from the bottom, as the format has them) and faces ``v/vt``."""
     lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices]
     lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in mesh.uv]
-    lines += [" ".join(["f", *(f"{i}/{i}" for i in face)]) for face in (mesh.faces + 1).tolist()]
+    for name, span in mesh.spans.items():
+        own = mesh.faces[(mesh.faces[:, 0] >= span.start) & (mesh.faces[:, 0] < span.stop)]
+        lines += [f"g {name}", *(" ".join(["f", *(f"{i}/{i}" for i in face)]) for face in (own + 1).tolist())]
     return "\n".join(lines) + "\n"
 
 
@@ -101,9 +109,12 @@ def _rows(matrix: Array) -> str:
 
 def _write_subject(spec: AvatarSpec, home: Path) -> None:
     """The files of a capture that concern all of its frames."""
-    listed = [(avatar.SEGMENTS[split], frame) for split in avatar.SPLITS for frame in range(spec.frames(split))]
+    listed = [(spec.segment(split, frame), frame) for split in avatar.SPLITS for frame in range(spec.frames(split))]
     write_text(home / "frame_list.txt", "".join(f"{segment} {frame:06d}\n" for segment, frame in listed))
-    write_text(home / "KRT", "\n".join(_krt(name, camera, spec.image_size) for name, camera in spec.dome().items()))
+    write_text(home / "KRT", _krt(spec.dome(), spec.image_size))
+    write_text(home / "keypoints" / "KRT", _krt({"frontal": avatar.rigs.frontal()}, spec.image_size))
+    numbers = template(spec.detail).landmarks.tolist()
+    write_text(home / "keypoints" / "vertices.txt", "".join(f"{number}\n" for number in numbers))
     learnt = [f"{frame:06d}" for frame in range(spec.train_frames)]
     mesh, texture = home / "tracked_mesh" / avatar.SEGMENTS["train"], home / "unwrapped_uv_1024"
     mean, variance = _moments([np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt])
@@ -120,7 +131,11 @@ def _moments(values: list[Array]) -> tuple[Array, float]:
     return mean, float(np.mean([(value - mean) ** 2 for value in values]))
 
 
-def _krt(name: str, camera: Camera, size: int) -> str:
+def _krt(cameras: Mapping[str, Camera], size: int) -> str:
+    return "\n".join(_camera(name, camera, size) for name, camera in cameras.items())
+
+
+def _camera(name: str, camera: Camera, size: int) -> str:
     matrix = pinhole.intrinsics(torch.tensor([camera.focal], dtype=torch.float64), size)[0].numpy()
     pose = np.concatenate([camera.rotation, np.asarray(camera.translation)[:, None] * _MILLIMETRES], 1)
     return f"{name}\n{_rows(matrix)}0 0 0 0 0\n{_rows(pose)}"

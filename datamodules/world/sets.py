@@ -153,7 +153,7 @@ class AvatarFrames(SampleSet):
 
     Args:
         spec: The set.
-        split: ``train``, or ``test`` with the expressions held out.
+        split: ``train``, or ``test`` and ``val`` with the expressions held out.
     """
 
     def __init__(self, spec: AvatarSpec, split: str) -> None:
@@ -186,7 +186,7 @@ class AvatarFrames(SampleSet):
             "subject": number,
             "camera": name,
             "frame": frame,
-            "sample_id": f"subject{number}/{avatar.SEGMENTS[self.split]}/{frame:06d}/{name}",
+            "sample_id": f"subject{number}/{self.spec.segment(self.split, frame)}/{frame:06d}/{name}",
         }
 
 
@@ -261,4 +261,4 @@ def splits(spec: Spec) -> tuple[str, ...]:
         case EditSpec():
             return ("train", "val", "ood")
         case AvatarSpec():
-            return ("train", "test")
+            return ("train", "test", "val") if spec.val_frames else ("train", "test")

@@ -49,7 +49,7 @@ def test_every_system_parses_and_has_the_image_size_of_its_data(system, scale):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_parses_over_its_system(variant):
-    system = "dagan_depth" if variant.endswith("_depth") else "dagan"
+    system = "lipflow" if variant.startswith("lipflow") else "dagan_depth" if variant.endswith("_depth") else "dagan"
     parsed = cli.parse(["fit", *config(f"{system}.yaml", f"tiny/{system}.yaml", f"variants/{variant}.yaml")])
     assert parsed.model.class_path.startswith("models.")
 

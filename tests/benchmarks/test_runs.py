@@ -86,3 +86,16 @@ def test_provenance_names_what_a_number_must_be_read_with():
     told = runs.provenance()
     assert {"commit", "versions", "device", "max_rss_gb", "finished"} <= told.keys()
     assert 0.1 < told["max_rss_gb"] < 24
+
+
+def test_a_need_by_overlays_is_the_same_fit_from_whichever_run_asks_for_it():
+    base = ["-c", "benchmarks/lipflow.yaml", "-c", "benchmarks/tiny/lipflow.yaml"]
+    overlay = {name: ["-c", f"benchmarks/variants/lipflow_{name}.yaml"] for name in ("dam", "reg", "keypoints")}
+    dam = runs.Run.of("fit", parse(["fit", *base, *overlay["dam"]]), parse, (*base, *overlay["dam"]))
+    for drive in ([], overlay["keypoints"]):
+        args = [*base, *overlay["reg"], *drive, "--seed_everything=0"]
+        run = runs.Run.of("fit", parse(["fit", *args]), parse, tuple(args))
+        assert run.needs["avatar"].key == dam.key
+        assert run.key != dam.key
+    other = [*base, *overlay["reg"], "--seed_everything=4"]
+    assert runs.Run.of("fit", parse(["fit", *other]), parse, tuple(other)).needs["avatar"].key != dam.key

@@ -9,7 +9,6 @@ from metrics.distribution import (
     frechet_infinity,
     frechet_jackknife,
     frechet_parts,
-    jackknife_error,
     kernel_distance,
     kernel_jackknife,
 )
@@ -159,13 +158,6 @@ def test_case_18_the_distance_of_given_logits_by_either_covariance():
     parts, shrunk = frechet_parts(x, y), frechet_parts(x, y, ddof=0)
     assert shrunk.mean == parts.mean
     assert shrunk.covariance == pytest.approx(63 / 64 * parts.covariance, rel=1e-10)
-
-
-def test_the_jackknife_error_is_that_of_the_mean_for_a_mean():
-    values = np.random.default_rng(5).normal(size=20)
-    replicates = [np.delete(values, i).mean() for i in range(20)]
-    assert jackknife_error(replicates) == pytest.approx(values.std(ddof=1) / np.sqrt(20), rel=1e-12)
-    assert np.isnan(jackknife_error([1.0]))
 
 
 def test_extrapolation_removes_most_of_the_bias():

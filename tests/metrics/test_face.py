@@ -1,6 +1,4 @@
-import importlib.util
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,15 +39,6 @@ from metrics.face_scores import common_valid
 from metrics.frozen import Frozen
 
 FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
-
-
-@pytest.fixture(autouse=True)
-def geometry(monkeypatch):
-    """The geodesic angle by scipy, where the package has none yet."""
-    if importlib.util.find_spec("metrics.geometry") is None:
-        module = ModuleType("metrics.geometry")
-        module.geodesic_degrees = by_scipy
-        monkeypatch.setitem(sys.modules, "metrics.geometry", module)
 
 
 def by_scipy(one, other):

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from models.dagan import DaGAN
 from models.dagan.depth_stage import DepthStage
+from models.lipflow import LiPFlow
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -51,6 +52,11 @@ def dagan() -> Callable[..., DaGAN]:
 @pytest.fixture
 def depth_stage() -> Callable[..., DepthStage]:
     return partial(build, DepthStage, "dagan_depth.yaml")
+
+
+@pytest.fixture
+def lipflow() -> Callable[..., LiPFlow]:
+    return partial(build, LiPFlow, "lipflow.yaml")
 
 
 @pytest.fixture

@@ -1,0 +1,417 @@
+"""Codec-avatar data: single frames of a capture to learn from, and whole batches of held-out frames to be tested on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.avatar_frames import Batch, FrameStore, Packed, Record, frontal_of, joined
+from datamodules.base import DataError, PortraitDataModule, Task, TestProtocol
+from datamodules.multiface import METRES, Capture, FrameName, find_captures
+from datamodules.world.avatar import AvatarSpec
+from datamodules.world.layouts import write_layout
+from models.avatars import Subject
+
+HELD_OUT = ("EXP_ROM", "EXP_free_face")  # Multiface's own test segments, of its two rigs
+VALIDATION = "EXP_validation"
+MOST = 512  # frames that statistics are taken from, evenly spaced
+YAWS = (-40.0, 0.0, 40.0)  # degrees: the left, frontal and right view that are scored
+
+
+@dataclass(frozen=True)
+class AvatarProtocol(TestProtocol):
+    """What a test run asks of an avatar; `motion` and `pairs` say nothing here.
+
+    Args:
+        avatar: ``reconstruct`` from the dome's texture and mesh, or ``fit`` to what `drive` names.
+        drive: What the code is fitted to.
+        random_start: Start fits from a draw of N(0, I) instead of the prior (LiP-Flow, Table 5).
+        likelihood: Hold fits to the prior (LiP-Flow, Table 5).
+        shuffle_driving: The control row: each frame gets the signals of a frame of another segment.
+        max_frames: Frames scored, evenly spaced; None for all.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    task: Task = "avatar"
+    avatar: Literal["reconstruct", "fit"] = "reconstruct"
+    drive: Literal["headset", "keypoints", "frontal"] = "headset"
+    random_start: bool = False
+    likelihood: bool = True
+
+
+RECONSTRUCT = AvatarProtocol()
+
+
+@dataclass(frozen=True)
+class Split:
+    """The frames of a capture, divided by segment."""
+
+    train: list[FrameName]
+    val: list[FrameName]
+    test: list[FrameName]
+
+
+def split_frames(frames: Sequence[FrameName], held_out: Sequence[str], val_frames: int) -> Split:
+    """Divides frames by the beginnings of their segments' names.
+
+    Without a validation segment, evenly spaced training frames are taken aside for it.
+
+    Raises:
+        DataError: If nothing is left to train on, or nothing is held out.
+    """
+    test = [name for name in frames if name.segment.startswith(tuple(held_out))]
+    val = [name for name in frames if name.segment.startswith(VALIDATION)]
+    train = [name for name in frames if name not in set(test) | set(val)]
+    if not val and val_frames:
+        val = spread(train, val_frames)
+        train = [name for name in train if name not in set(val)]
+    if not train or not test:
+        kind = "training" if not train else "held-out"
+        raise DataError(
+            f"The capture has no {kind} frames: its segments are {', '.join(sorted({f.segment for f in frames})[:6])}, "
+            f"of which data.init_args.held_out takes those that begin with {', '.join(held_out)}."
+        )
+    return Split(train, spread(val, val_frames), test)
+
+
+def spread(frames: Sequence[FrameName], count: int | None) -> list[FrameName]:
+    """At most ``count`` of the frames, evenly spaced."""
+    if count is None or len(frames) <= count:
+        return list(frames)
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+class TrainFrames(Dataset[Any]):
+    """Frames, each from one camera; both are drawn by the sample's number.
+
+    Args:
+        store: What reads them.
+        frames: Which.
+        size: Samples an epoch.
+        seed: Of the draws.
+        textures: Whether each camera's own texture is wanted, too.
+        packed: The frames in memory, or None to read each when it is drawn.
+    """
+
+    def __init__(
+        self, store: FrameStore, frames: list[FrameName], size: int, seed: int, textures: bool, packed: Packed | None
+    ) -> None:
+        self.store, self.size, self.seed, self.textures, self.packed = store, size, seed, textures, packed
+        self.frames = frames if packed is None else [name for name in frames if name in packed.row]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitems__(self, numbers: Sequence[int]) -> Batch:
+        """The batch of these samples (torch's loader asks for whole batches where it can)."""
+        if self.packed is None:
+            read = [self._read(number) for number in numbers]
+            return self.store.batch(joined([record for _, record in read]), [name for name, _ in read])
+        drawn = [self._draw(np.random.default_rng([self.seed, number])) for number in numbers]
+        names = [name for name, _ in drawn]
+        return self.store.batch(self.packed.take(names, [[camera] for _, camera in drawn]), names)
+
+    def _read(self, number: int) -> tuple[FrameName, Record]:
+        """A sample, drawn again where the frame lacks what it needs.
+
+        Raises:
+            DataError: If twenty draws in a row lack it.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        for name, camera in (self._draw(rng) for _ in range(20)):
+            if (record := self.store.record(name, [camera], self.textures)) is not None:
+                return name, record
+        raise DataError(
+            f"'{self.store.capture.root}' lacks the pictures of twenty frames in a row: download images/ and "
+            "unwrapped_uv_1024/ of the same segments as tracked_mesh/."
+        )
+
+    def _draw(self, rng: np.random.Generator) -> tuple[FrameName, str]:
+        return self.frames[rng.integers(len(self.frames))], self.store.cameras[rng.integers(len(self.store.cameras))]
+
+
+class TestFrames(Dataset[Batch]):
+    """Batches of whole frames, with all views that are scored, in the order of frames.
+
+    Args:
+        store: What reads them.
+        frames: Which; those that lack a view are left out, and counted.
+        views: Cameras that are scored, from the left to the right.
+        protocol: What the test asks.
+        size: Frames of a batch.
+        packed: The frames in memory, or None to read them.
+        vertex_std: The training set's, metres.
+
+    Raises:
+        DataError: If no frame is left.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        store: FrameStore,
+        frames: list[FrameName],
+        views: list[str],
+        protocol: AvatarProtocol,
+        size: int,
+        packed: Packed | None,
+        vertex_std: float,
+    ) -> None:
+        self.store, self.views, self.protocol, self.size, self.packed = store, views, protocol, size, packed
+        self.vertex_std = vertex_std
+        wanted = spread(frames, protocol.max_frames)
+        self.frames = [name for name in wanted if self._is_there(name)]
+        if not self.frames:
+            raise DataError(
+                f"'{store.capture.root}' has no held-out frame with the views {', '.join(views)}: download its images, "
+                "or name others with data.init_args.views."
+            )
+        if len(self.frames) < len(wanted):
+            rank_zero_info(
+                f"{len(wanted) - len(self.frames)} of {len(wanted)} held-out frames lack a view: not scored."
+            )
+
+    def __len__(self) -> int:
+        return -(-len(self.frames) // self.size)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One batch, with the settings of the protocol."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        chosen = self.frames[index * self.size : (index + 1) * self.size]
+        batch = self._batch(chosen)
+        if self.protocol.shuffle_driving:
+            half = len(self.frames) // 2
+            others = self._batch([self.frames[(self.frames.index(name) + half) % len(self.frames)] for name in chosen])
+            batch |= {name: others[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
+        target = "dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive
+        settings: Batch = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
+        settings |= {"vertex_std": self.vertex_std}
+        return batch | {"task": "avatar", "target": target, "view_names": self.views} | settings
+
+    def _batch(self, names: Sequence[FrameName]) -> Batch:
+        if self.packed is None:
+            found = [record for name in names if (record := self.store.record(name, self.views)) is not None]
+            batch = self.store.batch(joined(found), names)
+        else:
+            batch = self.store.batch(self.packed.take(names, [self.views] * len(names)), names)
+        return batch | {"frontal": frontal_of(batch["views"])}
+
+    def _is_there(self, name: FrameName) -> bool:
+        if self.packed is not None:
+            return name in self.packed.row
+        return self.store.record(name, self.views) is not None
+
+
+class AvatarData(PortraitDataModule):
+    """One subject of a capture in the layout of Multiface, by default of the portrait world.
+
+    Args:
+        root: The folder of captures; with `world`, where these are made.
+        image_size: Shorter side of the pictures in pixels; the model takes it from here.
+        world: The portrait world's subjects to make on first use; None reads ``root`` itself.
+        subject: Which of the captures, in the order of names.
+        texture: Side of the textures.
+        leave_out: Groups of the mesh that are no part of the avatar.
+        held_out: Beginnings of the names of segments that are held out for the test.
+        val_frames: Frames on which the likelihood's weight is chosen.
+        views: Cameras that are scored, from the left to the right; by default those nearest to 40 degrees left, the
+            front, and 40 degrees right.
+        view_texture: Read each camera's own texture too, for the texture loss.
+        samples_per_epoch: Training samples an epoch; None for as many as there are frames.
+        batch_size: Samples a batch and device.
+        test_frames_at_once: Frames of a test batch, which are fitted together.
+        num_workers: Loader processes; 0 loads in the training process.
+        cache: Keep what is read in memory, as 8-bit; for small sets.
+        test: What a test run asks.
+        seed: Fixes what is drawn.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        world: AvatarSpec | None = None,
+        subject: int = 0,
+        texture: int = 1024,
+        leave_out: list[str] | None = None,
+        held_out: list[str] | None = None,
+        val_frames: int = 8,
+        views: list[str] | None = None,
+        view_texture: bool = False,
+        samples_per_epoch: int | None = None,
+        batch_size: int = 4,
+        test_frames_at_once: int = 64,
+        num_workers: int = 2,
+        cache: bool = False,
+        test: AvatarProtocol = RECONSTRUCT,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_size, batch_size, num_workers, seed, test)
+        self.protocol = test
+        self.root = Path(root) / world.hash if world else Path(root)
+        self.world, self.number, self.texture = world, subject, texture
+        self.leave_out, self.held_out = tuple(leave_out or ()), tuple(held_out or HELD_OUT)
+        self.val_frames, self.views, self.view_texture = val_frames, views, view_texture
+        self.samples_per_epoch, self.test_frames_at_once = samples_per_epoch, test_frames_at_once
+        self.cache = cache
+
+    def prepare_data(self) -> None:
+        """Makes the portrait world's subjects if they are asked for and not there."""
+        if self.world is not None:
+            make_avatars(self.world, self.root.parent)
+
+    def setup(self, stage: str) -> None:
+        """Finds the frames and divides them.
+
+        Raises:
+            DataError: If the capture lacks what cannot be done without.
+        """
+        split = self.split
+        if stage in ("fit", "validate"):
+            size = self.samples_per_epoch or len(split.train)
+            self.train_set = self._samples(split.train, size, self.seed)
+            self.val_set = self._samples(split.val, len(split.val), self.seed + 1)
+        else:
+            self.test_set = self._batches(split.test, self.test_frames_at_once)
+        if told := ", ".join(f"{count} {what}" for what, count in self.store.capture.missing.items() if count):
+            rank_zero_info(f"'{self.store.capture.root}': {told}.")
+
+    def notes(self) -> dict[str, str]:
+        """Whose avatar it is."""
+        made = f"avatars {self.world.hash} (seed {self.world.seed})" if self.world else self.root.name
+        return {"data": f"{made}, subject {self.store.capture.name}"}
+
+    @cached_property
+    def store(self) -> FrameStore:
+        """The frames of the chosen subject.
+
+        Raises:
+            DataError: If there are not that many subjects.
+        """
+        found = find_captures(self.root)
+        if not 0 <= self.number < len(found):
+            raise DataError(
+                f"'{self.root}' holds {len(found)} captures, not number {self.number}: set another subject."
+            )
+        return FrameStore(Capture(found[self.number], self.leave_out), self.image_size, self.texture)
+
+    @cached_property
+    def packed(self) -> Packed | None:
+        """All frames in memory, where that is asked for; the portrait world's are kept on disk in that form, too."""
+        if not self.cache:
+            return None
+        left = "".join(f"-{part}" for part in self.leave_out) + ("-views" if self.view_texture else "")
+        file = self.store.capture.root / f"packed-{self.image_size}-{self.texture}{left}.pt"
+        return Packed(self.store, self.store.capture.frames, self.view_texture, file if self.world else None)
+
+    @cached_property
+    def split(self) -> Split:
+        """Which frames are learnt from, chosen on, and tested on."""
+        return split_frames(self.store.capture.frames, self.held_out, self.val_frames)
+
+    @cached_property
+    def scored(self) -> list[str]:
+        """The cameras that are scored.
+
+        Raises:
+            DataError: If one that is named does not exist.
+        """
+        known = self.store.capture.cameras
+        if absent := [name for name in self.views or () if name not in known]:
+            raise DataError(
+                f"There is no camera '{absent[0]}': name others of {', '.join(list(known)[:5])} ... in views."
+            )
+        return self.views or _three_views(self.store.capture, self.split.train[0])
+
+    @cached_property
+    def tuning_batch(self) -> Batch:
+        """The validation frames as one batch of the test's kind."""
+        return self._batches(self.split.val, len(self.split.val))[0]
+
+    @cached_property
+    def subject(self) -> Subject:
+        """Topology and statistics, from the capture's own files or else from training frames."""
+        capture, frames = self.store.capture, spread(self.split.train, MOST)
+        vertex_mean, vertex_std = self._vertex_statistics(frames)
+        texture_mean, texture_std = self._texture_statistics(frames)
+        mean, std = self._keypoint_statistics(frames)
+        topology = capture.topology
+        return Subject(
+            topology.faces,
+            topology.corner_uv,
+            vertex_mean,
+            vertex_std,
+            texture_mean,
+            texture_std,
+            capture.keypoint_vertices,
+            mean,
+            std,
+            self.store.headset_size,
+            tuple(capture.cameras),
+        )
+
+    def _vertex_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
+        mean, variance = self.store.capture.statistics("vert")
+        kept = self.store.capture.topology.kept
+        if mean is not None and variance is not None and len(kept) == len(mean):
+            return mean, variance**0.5 * METRES
+        values = torch.stack([self.store.capture.vertices(name) for name in frames])
+        mean = values.mean(0)
+        return mean, float((values - mean).square().mean().sqrt())
+
+    def _texture_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
+        mean, variance = self.store.capture.statistics("tex")
+        if mean is not None and variance is not None:
+            return self.store.resized(mean, self.texture).float() / 255, variance**0.5 / 255
+        found = [texture for name in frames if (texture := self.store.texture(name)) is not None]
+        values = torch.stack(found).float() / 255
+        mean = values.mean(0)
+        return mean, float((values - mean).square().mean().sqrt())
+
+    def _keypoint_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
+        found = [points for name in frames if (points := self.store.capture.keypoints(name)) is not None]
+        if not found:
+            return torch.zeros(0, 2), 1.0
+        height, width = self.store.frontal_size
+        values = torch.stack(found) / torch.tensor([width, height])
+        mean = values.nanmean(0)
+        return mean, float((values - mean).square().nanmean().sqrt())
+
+    def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
+        return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)
+
+    def _batches(self, frames: list[FrameName], size: int) -> TestFrames:
+        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed, self.subject.vertex_std)
+
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
+        return super()._loader(dataset, collate_fn=_as_is, **options)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def make_avatars(spec: AvatarSpec, root: Path) -> Path:
+    """Writes the portrait world's subjects to ``root/<hash>``, with a progress bar; a finished set returns at once."""
+    return write_layout(spec, "multiface", root / spec.hash)
+
+
+def _three_views(capture: Capture, name: FrameName) -> list[str]:
+    """The cameras nearest to the three directions, in the head frame of one frame (y down, the face along -z)."""
+    views = {camera: capture.view(name, camera) for camera in capture.cameras}
+    towards = {k: torch.nn.functional.normalize(-v.translation @ v.rotation, dim=0) for k, v in views.items()}
+    angles = np.radians(YAWS)
+    wanted = [torch.tensor([np.sin(a), 0, -np.cos(a)]).float() for a in angles]
+    names = list(towards)
+    nearest = (torch.stack([towards[name] for name in names]) @ torch.stack(wanted).T).argmax(0)
+    return list(dict.fromkeys(names[i] for i in nearest.tolist()))

@@ -1,0 +1,333 @@
+"""Captures in the layout of Multiface (Wuu et al. 2022), and our headset and keypoints beside them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from datamodules.base import DataError
+
+METRES = 1e-3  # lengths on disk are millimetres
+TEXTURES = "unwrapped_uv_1024"
+HEADSET_VIEWS = ("mouth", "right_eye", "left_eye")
+
+
+class FrameName(NamedTuple):
+    """A frame of a capture: its segment, and its six digits."""
+
+    segment: str
+    number: str
+
+
+class PinholeCamera(NamedTuple):
+    """Camera matrix ``3 3`` in pixels, and the pose ``3 3`` and ``3`` (metres) that it is seen under."""
+
+    K: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+
+class Topology(NamedTuple):
+    """The mesh that is used: which of the file's vertices, faces ``F 3`` among them, and the corners' ``F 3 2`` uv.
+
+    Texture coordinates have v down, so that pictures need no flip: Multiface's grow upwards, while the rows of its
+    pictures go down.
+    """
+
+    kept: Tensor
+    faces: Tensor
+    corner_uv: Tensor
+    vertex_count: int
+
+
+@dataclass
+class Capture:
+    """One subject's folder, ``m--DATE--TIME--SUBJECT--GHS``. What single frames lack is counted and passed by.
+
+    Args:
+        root: The folder.
+        leave_out: Groups of the mesh's faces that are no part of the avatar.
+
+    Raises:
+        DataError: If the folder has no cameras, frames or mesh.
+    """
+
+    root: Path
+    leave_out: tuple[str, ...] = ()
+    missing: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """The subject."""
+        return self.root.name.removesuffix("--GHS").rpartition("--")[2]
+
+    @cached_property
+    def cameras(self) -> dict[str, PinholeCamera]:
+        """The dome, world to camera, in the order of names."""
+        return dict(sorted(read_cameras(self.root / "KRT").items()))
+
+    @cached_property
+    def frames(self) -> list[FrameName]:
+        """The frames that are there: listed (or, without a list, found), with mesh and head pose.
+
+        Raises:
+            DataError: If there is none.
+        """
+        listed, folder = self.root / "frame_list.txt", self.root / "tracked_mesh"
+        if listed.is_file():
+            lines = [line.split() for line in listed.read_text().splitlines() if line.strip()]
+            names = [FrameName(segment, number) for segment, number in lines]
+        else:
+            names = [FrameName(path.parent.name, path.stem) for path in sorted(folder.glob("*/*.bin"))]
+        there = [name for name in names if self._mesh(name, ".bin").is_file() and self._pose(name).is_file()]
+        self.missing["frames without mesh or head pose"] += len(names) - len(there)
+        if not there:
+            raise DataError(
+                f"'{self.root}' lists {len(names)} frames and has none of their meshes: download tracked_mesh (of any "
+                "segment), or set data.init_args.root."
+            )
+        return there
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The faces of the first .obj, of which the others are copies.
+
+        Raises:
+            DataError: If there is none, or it disagrees with its .bin.
+        """
+        paths = (self._mesh(name, ".obj") for name in self.frames)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise DataError(f"'{self.root / 'tracked_mesh'}' holds no .obj: one is needed for faces and textures.")
+        found = read_topology(path, self.leave_out)
+        if path.with_suffix(".bin").is_file():
+            read_vertices(path.with_suffix(".bin"), found.vertex_count)
+        return found
+
+    def vertices(self, name: FrameName) -> Tensor:
+        """The kept vertices ``V 3`` in the head frame, metres.
+
+        Raises:
+            DataError: If the file has another number of vertices than the mesh.
+        """
+        return read_vertices(self._mesh(name, ".bin"), self.topology.vertex_count)[self.topology.kept]
+
+    def pose(self, name: FrameName) -> tuple[Tensor, Tensor]:
+        """Head to world: rotation ``3 3`` and translation ``3`` in metres.
+
+        Raises:
+            DataError: If the file does not hold twelve numbers.
+        """
+        path = self._pose(name)
+        numbers = _numbers(path.read_text(), path)
+        if numbers.size != 12:
+            raise DataError(f"'{path}' holds {numbers.size} numbers, not a 3 x 4 pose: download it again.")
+        matrix = torch.from_numpy(numbers.reshape(3, 4)).float()
+        return matrix[:, :3], matrix[:, 3] * METRES
+
+    def view(self, name: FrameName, camera: str) -> PinholeCamera:
+        """A camera of the dome as the head of a frame sees it: head to camera."""
+        return behind(self.cameras[camera], *self.pose(name))
+
+    def image(self, name: FrameName, camera: str) -> Tensor | None:
+        """The picture ``3 H W`` uint8; None, and counted, if it is missing or broken."""
+        return self._picture(self.root / "images" / name.segment / camera / f"{name.number}.png")
+
+    def has_image(self, name: FrameName, camera: str) -> bool:
+        """Whether there is a file of that picture."""
+        return (self.root / "images" / name.segment / camera / f"{name.number}.png").is_file()
+
+    def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
+        """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
+        return self._picture(self.root / TEXTURES / name.segment / camera / f"{name.number}.png")
+
+    def texture(self, name: FrameName) -> Tensor | None:
+        """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw."""
+        path = self.root / TEXTURES / name.segment / "average" / f"{name.number}.png"
+        if path.is_file() and (average := self._picture(path)) is not None:
+            return average
+        views = [self.view_texture(name, camera) for camera in self.cameras]
+        seen = [view for view in views if view is not None]
+        if not seen:
+            self.missing["frames without any texture"] += 1
+            return None
+        self.missing["average textures made from cameras"] += 1
+        stack = torch.stack(seen).float()
+        count = (stack > 0).any(1, keepdim=True).sum(0)
+        return (stack.sum(0) / count.clamp(min=1)).round().byte()
+
+    def headset(self, name: FrameName) -> tuple[Tensor, list[PinholeCamera]] | None:
+        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing."""
+        folder = self.root / "headset" / name.segment
+        views = [self._picture(folder / view / f"{name.number}.png") for view in HEADSET_VIEWS]
+        told = folder / "cameras" / f"{name.number}.txt"
+        if any(view is None for view in views) or not told.is_file():
+            return None
+        known = read_cameras(told)
+        if absent := [view for view in HEADSET_VIEWS if view not in known]:
+            raise DataError(f"'{told}' lacks the camera '{absent[0]}': write it, or delete the file.")
+        return torch.stack([view[:1] for view in views if view is not None]), [known[view] for view in HEADSET_VIEWS]
+
+    def keypoints(self, name: FrameName) -> Tensor | None:
+        """The keypoints ``K 2`` in pixels of the frontal picture, nan where one is absent; None if there is no file."""
+        path = self.root / "keypoints" / name.segment / f"{name.number}.txt"
+        if not path.is_file():
+            return None
+        numbers = _numbers(path.read_text(), path)
+        if numbers.size != 2 * len(self.keypoint_vertices):
+            raise DataError(
+                f"'{path}' holds {numbers.size} numbers, not two for each of {len(self.keypoint_vertices)} keypoints: "
+                "write nan for those that are absent."
+            )
+        return torch.from_numpy(numbers.reshape(-1, 2)).float()
+
+    @cached_property
+    def keypoint_camera(self) -> PinholeCamera:
+        """The frontal camera that sees the keypoints, world to camera."""
+        return next(iter(read_cameras(self.root / "keypoints" / "KRT").values()))
+
+    @cached_property
+    def keypoint_vertices(self) -> Tensor:
+        """Which of the kept vertices the keypoints are, ``K``; empty of a capture without keypoints.
+
+        Raises:
+            DataError: If one of them is left out of the mesh.
+        """
+        path = self.root / "keypoints" / "vertices.txt"
+        if not path.is_file():
+            return torch.zeros(0, dtype=torch.long)
+        wanted = torch.from_numpy(_numbers(path.read_text(), path)).long()
+        place = torch.full((self.topology.vertex_count,), -1)
+        place[self.topology.kept] = torch.arange(len(self.topology.kept))
+        if (place[wanted] < 0).any():
+            raise DataError(f"'{path}' names vertices that data.init_args.leave_out takes away: keep their group.")
+        return place[wanted]
+
+    def statistics(self, name: str) -> tuple[Tensor | None, float | None]:
+        """The mean and variance that the capture itself gives of ``vert`` (mm) or ``tex`` (levels); None if missing."""
+        mean_path = self.root / ("vert_mean.bin" if name == "vert" else "tex_mean.png")
+        variance_path = self.root / f"{name}_var.txt"
+        variance = float(variance_path.read_text()) if variance_path.is_file() else None
+        if not mean_path.is_file():
+            return None, variance
+        mean = read_vertices(mean_path, self.topology.vertex_count) if name == "vert" else self._picture(mean_path)
+        return mean, variance
+
+    def _picture(self, path: Path) -> Tensor | None:
+        """A picture ``C H W`` uint8 as RGB (grey is repeated)."""
+        try:
+            with Image.open(path) as image:
+                return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        except FileNotFoundError:
+            self.missing["missing pictures"] += 1
+        except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
+            self.missing["broken pictures"] += 1
+        return None
+
+    def _mesh(self, name: FrameName, suffix: str) -> Path:
+        return self.root / "tracked_mesh" / name.segment / f"{name.number}{suffix}"
+
+    def _pose(self, name: FrameName) -> Path:
+        return self.root / "tracked_mesh" / name.segment / f"{name.number}_transform.txt"
+
+
+def find_captures(root: Path) -> list[Path]:
+    """The captures of a folder, or the folder itself if it is one.
+
+    Raises:
+        DataError: If there is none.
+    """
+    found = [root] if (root / "KRT").is_file() else sorted(path.parent for path in root.glob("*/KRT"))
+    found = [path for path in found if path.name != "keypoints"]
+    if not found:
+        raise DataError(f"'{root}' holds no capture (a folder with KRT and tracked_mesh): set data.init_args.root.")
+    return found
+
+
+def read_cameras(path: Path) -> dict[str, PinholeCamera]:
+    """Reads blocks of a name, three rows of K, one of distortions (unused by Multiface too) and three of ``[R|t]``.
+
+    Raises:
+        DataError: If the file is missing or breaks off.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no '{path}': download the capture's metadata.")
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    if len(lines) % 8:
+        raise DataError(f"'{path}' has {len(lines)} lines, not eight for each camera: download it again.")
+    return {lines[start].strip(): _camera(lines[start + 1 : start + 8], path) for start in range(0, len(lines), 8)}
+
+
+def _camera(lines: list[str], path: Path) -> PinholeCamera:
+    matrix, pose = _numbers(" ".join(lines[:3]), path), _numbers(" ".join(lines[4:]), path)
+    if matrix.size != 9 or pose.size != 12:
+        raise DataError(f"'{path}' is no list of 3 x 3 and 3 x 4 matrices: download it again.")
+    extrinsic = torch.from_numpy(pose.reshape(3, 4)).float()
+    return PinholeCamera(torch.from_numpy(matrix.reshape(3, 3)).float(), extrinsic[:, :3], extrinsic[:, 3] * METRES)
+
+
+def behind(camera: PinholeCamera, rotation: Tensor, translation: Tensor) -> PinholeCamera:
+    """A camera of the world as a camera of the head, whose pose in the world is given."""
+    return PinholeCamera(camera.K, camera.rotation @ rotation, camera.rotation @ translation + camera.translation)
+
+
+def read_vertices(path: Path, count: int) -> Tensor:
+    """Reads ``count`` vertices ``V 3`` of float32 millimetres as metres.
+
+    Raises:
+        DataError: If the file holds another number.
+    """
+    try:
+        values = np.fromfile(path, "<f4")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read ({error}): download it again.") from error
+    if len(values) % 3 or len(values) // 3 != count:
+        raise DataError(
+            f"'{path}' holds {len(values)} numbers, not three for each of the mesh's {count} vertices: mesh and "
+            "topology disagree; download both of one release."
+        )
+    return torch.from_numpy(values.reshape(-1, 3).copy()) * METRES
+
+
+def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
+    """Reads an .obj's faces and texture coordinates, and keeps the vertices that the kept faces use.
+
+    Raises:
+        DataError: If it has no textured triangles, or a face names a vertex that is not there.
+    """
+    count, uv, faces, corners, group = 0, [], [], [], ""
+    for line in path.read_text().splitlines():
+        kind, *values = line.split() or [""]
+        if kind == "v":
+            count += 1
+        elif kind == "vt":
+            uv.append((float(values[0]), 1 - float(values[1])))
+        elif kind == "g":
+            group = values[0] if values else ""
+        elif kind == "f" and group not in leave_out:
+            parts = [value.split("/") for value in values]
+            if len(parts) != 3 or any(len(part) < 2 or not part[1] for part in parts):
+                raise DataError(f"'{path}' has a face that is no textured triangle: '{line}'.")
+            faces.append([int(part[0]) - 1 for part in parts])
+            corners.append([int(part[1]) - 1 for part in parts])
+    if not faces:
+        raise DataError(f"'{path}' has no faces left: look at data.init_args.leave_out.")
+    triangles = torch.tensor(faces)
+    if triangles.max() >= count or max(map(max, corners)) >= len(uv):
+        raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates.")
+    kept, compact = triangles.unique(return_inverse=True)
+    return Topology(kept, compact, torch.tensor(uv)[torch.tensor(corners)], count)
+
+
+def _numbers(text: str, path: Path) -> NDArray[np.float64]:
+    try:
+        return np.array(text.split(), dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"'{path}' holds something that is no number ({error}): download it again.") from error

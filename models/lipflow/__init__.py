@@ -1,0 +1,309 @@
+"""LiP-Flow: codec avatars driven by a headset or keypoints, through priors learnt by a flow (Aksan et al., 2022)."""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from models.avatars import (
+    AvatarEstimate,
+    Cameras,
+    FitReport,
+    Keypoints,
+    Observation,
+    Pictures,
+    Subject,
+    observation,
+)
+from models.base import PortraitModule, UserError
+from models.lipflow import fitting, losses
+from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, InferenceEncoder, KeypointConfig, KeypointEncoder
+from models.lipflow.fitting import FittingConfig, Schedule
+from models.lipflow.flow import ConditionalFlow, FlowConfig
+from models.lipflow.latent import Gaussian, standard_like
+from models.lipflow.losses import CycleConfig, LossConfig
+from models.lipflow.networks import AppearanceConfig, AppearanceModel
+from models.lipflow.optimisation import OptimiserConfig
+from models.lipflow.standardise import StandardSubject
+from models.rendering.visibility import Backend
+from models.tasks import Batch
+
+Variant = Literal["dam", "enc", "reg", "lip_kl", "lip_flow"]
+
+
+class LiPFlow(PortraitModule):
+    """The Deep Appearance Model and the four ways of driving it that the paper compares (LiP-Flow, Fig. 4).
+
+    Args:
+        image_size: Shorter side of the pictures in pixels.
+        variant: ``dam`` (a), ``enc`` (b), ``reg`` (c), ``lip_kl`` (d) or ``lip_flow`` (e).
+        drive: What P reads: ``headset`` or ``keypoints``; ``none`` for ``dam``, which has no P.
+        appearance: The Deep Appearance Model.
+        features: Dimensions of P's representation h.
+        headset: The headset encoder.
+        keypoints: The keypoint encoder.
+        prior_log_sigma_start: What P's log standard deviations start from.
+        prior_log_sigma_range: What they are kept in.
+        flow: The flow of ``lip_flow``.
+        cycle: Through which code its decoder is trained.
+        decode_prior: Whether its decoder is trained on samples of P, too (Table 5).
+        loss: Weights of the losses.
+        fitting: Fitting at inference time.
+        optimiser: Adam.
+        rasteriser: Backend of the visibility; all give the same result.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        variant: Variant,
+        drive: Literal["headset", "keypoints", "none"],
+        appearance: AppearanceConfig,
+        features: int,
+        headset: HeadsetConfig,
+        keypoints: KeypointConfig,
+        prior_log_sigma_start: float,
+        prior_log_sigma_range: tuple[float, float],
+        flow: FlowConfig,
+        cycle: CycleConfig,
+        decode_prior: bool,
+        loss: LossConfig,
+        fitting: FittingConfig,
+        optimiser: OptimiserConfig,
+        rasteriser: Backend = "auto",
+    ) -> None:
+        super().__init__(image_size)
+        if (variant == "dam") != (drive == "none"):
+            raise UserError(f"The variant '{variant}' with drive '{drive}': 'dam' takes 'none', the others a signal.")
+        self.variant, self.drive, self.appearance = variant, drive, appearance
+        self.cycle, self.decode_prior, self.loss = cycle, decode_prior, loss
+        self.fitting, self.optimiser = fitting, optimiser
+        self.subject = StandardSubject(appearance, keypoints.number, rasteriser)
+        self.avatar = AppearanceModel(appearance)
+        if variant == "enc":
+            del self.avatar.encoder  # P takes its place
+        if variant == "reg":
+            self.avatar.requires_grad_(False)
+        self.prior: InferenceEncoder | None = None
+        if drive != "none":
+            reader = HeadsetEncoder(headset, features) if drive == "headset" else KeypointEncoder(keypoints, features)
+            start, span = prior_log_sigma_start, prior_log_sigma_range
+            self.prior = InferenceEncoder(reader, features, appearance.latent, start, span)
+        self.flow = ConditionalFlow(appearance.latent, features, flow) if variant == "lip_flow" else None
+        self.likelihood_weight: float | None = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The losses of one batch of frames, each seen from one camera (eqs. 2 to 4, 7 and 9).
+
+        Raises:
+            UserError: If the loss is not finite.
+        """
+        seen = observation(batch)
+        q = None if self.variant == "enc" else self.encode(seen)
+        latent, codes = self.latent_objective(q, *self.drive_prior(seen))
+        parts = {"latent": self.loss.latent * latent.mean()}
+        for code in codes:
+            for name, value in self.reconstruction_losses(code, batch).items():
+                parts[name] = parts.get(name, 0) + value / len(codes)
+        loss = torch.stack(list(parts.values())).sum()
+        losses.check_finite(loss)
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+        return loss
+
+    def latent_objective(self, q: Gaussian | None, h: Tensor | None, p: Gaussian | None) -> tuple[Tensor, list[Tensor]]:
+        """The latent objective ``B`` of a variant, and the codes ``B D`` that its decoder is trained on (Fig. 4)."""
+        if self.variant == "enc":
+            assert p is not None
+            return losses.standard_divergence(p), [p.sample()]
+        assert q is not None
+        codes = q.sample()
+        if self.variant == "dam":
+            return losses.standard_divergence(q), [codes]
+        assert p is not None
+        if self.variant == "reg":
+            return p.nll(codes), []
+        if self.variant == "lip_kl":
+            return losses.divergence(q, p), [codes]
+        assert self.flow is not None
+        assert h is not None
+        nll, there = losses.flow_nll(codes, self.flow, h, p)
+        decoded = [losses.cycle(codes, there, self.flow, h, p, self.cycle)]
+        if self.decode_prior:
+            decoded.append(self.flow.inverse(p.sample(), h))
+        self.log("train/log_sigma_q", q.log_sigma.detach().mean())
+        self.log("train/log_sigma_p", p.log_sigma.detach().mean())
+        return (nll - q.entropy() if self.loss.entropy else nll), decoded
+
+    def reconstruction_losses(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Picture, mesh and texture of codes ``B D`` against the truth, standardised and weighted (eq. 3)."""
+        views, weight = batch["views"], self.loss
+        vertices, textures = self.decode(codes, views.cameras)
+        drawn = self.subject.draw(vertices, textures, views.cameras)
+        parts = {
+            "image": weight.image * losses.masked_square(drawn, views.image, views.mask) / self.subject.texture_std**2,
+            "vertices": weight.vertices * (vertices - self.subject.vertices(batch["vertices"])).square().mean(),
+        }
+        if weight.texture:
+            truth = batch["view_texture"]
+            error = losses.masked_square(textures[:, 0], self.subject.texture(truth), (truth != 0).float())
+            parts["texture"] = weight.texture * error
+        return parts
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The picture and mesh errors of the mean codes."""
+        seen = observation(batch)
+        with torch.no_grad():
+            parts = self.reconstruction_losses(self.mean_codes(seen), batch)
+        self.log_dict({f"val/{name}": value for name, value in parts.items()}, batch_size=len(batch["vertices"]))
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """Makes the avatar of B frames from what is seen of them (section 4).
+
+        From the dome's data the mean code of Q is decoded; so is P's from the driving signal by ``enc`` and ``reg``
+        (Tables 2 and 3). Otherwise a code is fitted to the target.
+        """
+        # Testing runs in inference mode, whose tensors cannot be differentiated: the fit works on copies outside of it.
+        with torch.inference_mode(False), torch.no_grad():
+            seen = seen.repeat(1)
+            if seen.target == "dome" or (self.variant in ("enc", "reg") and seen.target == self.drive):
+                return self._drawn(self.mean_codes(seen), seen.cameras)
+            weight = self._weight() if seen.likelihood else 0.0
+            start, found = self.fit_codes(seen, torch.full_like(seen.cameras.K[:, 0, 0, 0], weight))
+            first = self._drawn(start, seen.cameras).renders
+            report = FitReport(found.start, found.end, found.converged, found.diverged, first, weight)
+            return self._drawn(found.codes, seen.cameras, report)
+
+    def fit_codes(self, seen: Observation, weights: Tensor) -> tuple[Tensor, fitting.Fitted]:
+        """Fits codes to the target, with the likelihood's weight of each frame ``B``; also the start codes (eq. 10)."""
+        start, nll = self.inference_prior(seen)
+        if seen.random_start:
+            assert seen.seeds is not None
+            draws = [torch.randn(start.shape[1], generator=torch.Generator().manual_seed(int(s))) for s in seen.seeds]
+            start = torch.stack(draws).to(start)
+        schedule, residual = self.residual(seen)
+
+        def objective(codes: Tensor) -> Tensor:
+            return residual(codes) + weights * nll(codes)
+
+        with torch.enable_grad():
+            return start, fitting.minimise(objective, start, schedule, self.fitting.tolerance, f"fit {seen.target}")
+
+    def inference_prior(self, seen: Observation) -> tuple[Tensor, fitting.Objective]:
+        """The start code ``B D`` in Q's space, and the negative log-likelihood of codes per dimension (eq. 12)."""
+        h, p = self.drive_prior(seen)
+        if self.variant in ("dam", "enc") or p is None:
+            standard = standard_like(seen.cameras.K.new_zeros(len(seen.cameras.K), self.appearance.latent))
+            return standard.mean, standard.nll
+        if self.flow is None:
+            return p.mean, p.nll
+        assert h is not None
+        return self.flow.inverse(p.mean, h), partial(_flow_nll, flow=self.flow, h=h, p=p)
+
+    def residual(self, seen: Observation) -> tuple[Schedule, fitting.Objective]:
+        """The steps for a target, and the error of codes ``B D`` against it, ``B`` (eq. 11).
+
+        Raises:
+            UserError: If the target is not there.
+        """
+        target = getattr(seen, seen.target)
+        if target is None:
+            raise UserError(f"The data has no {seen.target} to fit to; name another with data.init_args.test.drive.")
+        error = self._keypoint_error if seen.target == "keypoints" else self._picture_error
+        return getattr(self.fitting, seen.target), partial(error, target=target)
+
+    def choose_weight(self, batch: Batch) -> float:
+        """The likelihood's weight whose fits of validation frames give the pictures of the least squared error."""
+        views, grid = batch["views"], self.fitting.weights
+        with torch.inference_mode(False), torch.no_grad():
+            seen = observation(batch).repeat(len(grid))
+            weights = seen.cameras.K.new_tensor(grid).repeat_interleave(len(views.image))
+            _, found = self.fit_codes(seen, weights)
+            drawn = self._drawn(found.codes, seen.cameras).renders
+            error = fitting.picture_error(drawn, views.repeat(len(grid)), 1.0).view(len(grid), -1).mean(1)
+        return grid[int(error.argmin())]
+
+    def encode(self, seen: Observation) -> Gaussian:
+        """The codes of Q from texture and vertices (eq. 1)."""
+        assert seen.texture is not None
+        assert seen.vertices is not None
+        return self.avatar.encoder(self.subject.texture(seen.texture), self.subject.vertices(seen.vertices))
+
+    def drive_prior(self, seen: Observation) -> tuple[Tensor | None, Gaussian | None]:
+        """P's representation h and its codes (eq. 6); None of a model without P."""
+        return (None, None) if self.prior is None else self.prior(seen)
+
+    def mean_codes(self, seen: Observation) -> Tensor:
+        """The mean code ``B D``, of Q from the dome's data, of P where it stands for Q or drives directly."""
+        if seen.target == "dome" and self.variant != "enc":
+            return self.encode(seen).mean
+        _, p = self.drive_prior(seen)
+        assert p is not None
+        return p.mean
+
+    def decode(self, codes: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """Standardised vertices ``B V 3`` and colour-corrected textures ``B N 3 T T`` of codes ``B D``."""
+        vertices, textures = self.avatar.decoder(codes, cameras.view)
+        return vertices, self.avatar.colour(textures, cameras.number)
+
+    def know(self, subject: Subject) -> None:
+        """Takes the subject's topology and statistics, which the checkpoint then holds.
+
+        Raises:
+            UserError: If the subject's sizes are not those of the model.
+        """
+        self.subject.know(subject)
+        if self.prior is not None and isinstance(self.prior.encoder, KeypointEncoder):
+            self.prior.encoder.know(subject)
+
+    def setup(self, stage: str) -> None:
+        """Takes the subject from the data at the start of a fit; a test has it in its checkpoint."""
+        subject = getattr(getattr(self.trainer, "datamodule", None), "subject", None)
+        if stage == "fit" and subject is not None:
+            self.know(subject)
+
+    def on_test_start(self) -> None:
+        """Chooses the likelihood's weight on the data's validation frames, where the test fits."""
+        batch = getattr(getattr(self.trainer, "datamodule", None), "tuning_batch", None)
+        if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
+            self.likelihood_weight = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
+        """One Adam over all that learns; the colour correction keeps moments of its own in it, as every number does."""
+        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimiser, schedule = self.optimiser.build(learning, epochs, steps)
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+    def notes(self) -> dict[str, str]:
+        """The likelihood's weight that validation chose, if it did."""
+        return {} if self.likelihood_weight is None else {"likelihood weight": f"{self.likelihood_weight:g}"}
+
+    def _decodes_directly(self, target: str) -> bool:
+        return target == "dome" or (self.variant in ("enc", "reg") and target == self.drive)
+
+    def _weight(self) -> float:
+        grid = self.fitting.weights
+        return grid[len(grid) // 2] if self.likelihood_weight is None else self.likelihood_weight
+
+    def _keypoint_error(self, codes: Tensor, target: Keypoints) -> Tensor:
+        points = self.subject.keypoints(self.avatar.decoder.geometry(codes))
+        return fitting.keypoint_error(points, target, self.subject.keypoint_std)
+
+    def _picture_error(self, codes: Tensor, target: Pictures) -> Tensor:
+        drawn = self._draw_codes(codes, target.cameras)
+        if target.image.shape[2] == 1:
+            drawn = fitting.as_headset(drawn, target, self.fitting)
+        return fitting.picture_error(drawn, target, self.subject.texture_std)
+
+    def _draw_codes(self, codes: Tensor, cameras: Cameras) -> Tensor:
+        return self.subject.draw(*self.decode(codes, cameras), cameras)
+
+    def _drawn(self, codes: Tensor, cameras: Cameras, report: FitReport | None = None) -> AvatarEstimate:
+        vertices, textures = self.decode(codes, cameras)
+        renders = self.subject.draw(vertices, textures, cameras).clamp(0, 1)
+        return AvatarEstimate(self.subject.metres(vertices), renders, report)
+
+
+def _flow_nll(codes: Tensor, flow: ConditionalFlow, h: Tensor, p: Gaussian) -> Tensor:
+    return losses.flow_nll(codes, flow, h, p)[0]

@@ -1,0 +1,39 @@
+"""Adam and its learning rate over the steps of a fit."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass
+class OptimiserConfig:
+    """Adam.
+
+    Args:
+        lr: Learning rate.
+        betas: Decay of the two moments.
+        decay: Factor on the rate after each epoch.
+        final_lr: Rate at the end of a cosine that falls from ``lr``; None for no cosine.
+    """
+
+    lr: float
+    betas: tuple[float, float]
+    decay: float
+    final_lr: float | None
+
+    def build(self, parameters: Iterable[nn.Parameter], epochs: int, steps: int) -> tuple[Adam, LambdaLR]:
+        """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
+        optimiser = Adam(parameters, lr=self.lr, betas=self.betas)
+        return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
+
+    def factor(self, step: int, epochs: int, steps: int) -> float:
+        """The learning rate over ``lr`` at a step."""
+        factor = self.decay ** (step * epochs // max(1, steps))
+        if self.final_lr is None:
+            return factor
+        low = self.final_lr / self.lr
+        return factor * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))

@@ -1,0 +1,74 @@
+"""Reference rows of the avatar tables: what no method at all scores, and ceilings that none can pass."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.avatars import AvatarEstimate, Observation, Subject
+from models.base import PortraitModule
+from models.lipflow.networks import AppearanceConfig
+from models.lipflow.standardise import StandardSubject
+
+
+class ReferenceAvatar(PortraitModule):
+    """What the reference rows share: the subject of the data that they are tested on, and no fit.
+
+    Args:
+        image_size: Shorter side of the pictures in pixels.
+    """
+
+    needs_fit: ClassVar[bool] = False
+    body: StandardSubject
+
+    def know(self, subject: Subject) -> None:
+        """Takes the subject's topology and statistics."""
+        texture, sizes = subject.texture_mean.shape[-1], (len(subject.vertex_mean), len(subject.faces))
+        config = AppearanceConfig(1, texture, *sizes, len(subject.cameras), [], [], 1, 1, 1, 1, 0, (0, 0))
+        self.body = StandardSubject(config, len(subject.keypoint_vertices), "auto").to(self.device)
+        self.body.know(subject)
+
+    def setup(self, stage: str) -> None:
+        """Takes the subject from the data."""
+        subject = getattr(getattr(self.trainer, "datamodule", None), "subject", None)
+        if subject is not None:
+            self.know(subject)
+
+    def _drawn(self, vertices: Tensor, texture: Tensor, seen: Observation) -> AvatarEstimate:
+        """Standardised vertices ``B V 3`` and texture ``B 3 T T``, the same from every side."""
+        textures = texture[:, None].expand(-1, seen.cameras.K.shape[1], -1, -1, -1)
+        return AvatarEstimate(self.body.metres(vertices), self.body.draw(vertices, textures, seen.cameras).clamp(0, 1))
+
+
+class MeanAvatar(ReferenceAvatar):
+    """The mean mesh and the mean texture of the training frames, whatever drives them."""
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """The mean avatar in the frames' cameras."""
+        batch = len(seen.cameras.K)
+        vertices = torch.zeros(batch, *self.body.vertex_mean.shape, device=self.device)
+        return self._drawn(vertices, torch.zeros(batch, *self.body.texture_mean.shape, device=self.device), seen)
+
+
+class TrueMesh(ReferenceAvatar):
+    """A ceiling: the true mesh under the frame's own average texture, through the renderer that all methods share."""
+
+    is_oracle: ClassVar[bool] = True
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """The truth, drawn; unseen texels are taken from the mean texture."""
+        assert seen.truth is not None
+        assert seen.texture is not None
+        return self._drawn(self.body.vertices(seen.truth[0]), self.body.texture(seen.texture), seen)
+
+
+class NextFrame(ReferenceAvatar):
+    """Real against real: answers each frame with the next of the batch, mostly one of the same segment."""
+
+    is_oracle: ClassVar[bool] = True
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """The true vertices and pictures one frame late."""
+        assert seen.truth is not None
+        vertices, pictures = seen.truth
+        return AvatarEstimate(vertices.roll(-1, 0), pictures.roll(-1, 0))
