@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: bench test lint clean
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.run_all --scale tiny --headline
+	$(BIN)/python -m benchmarks.run_all --scale tiny --headline --tables dagan_self dagan_cross depth
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -16,14 +16,14 @@ from benchmarks import avatars
 from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
+from metrics.face import AKD, CSIM, NME
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.face_scores import FaceMetric
 from metrics.fid import FID, FVD, KID, KVD
 from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.pictures import as_saved
 from metrics.procface import SHA256
-from metrics.proxy import ProxyFD, ProxyFVD
+from metrics.proxy import ProxyFD
 from models.avatars import AvatarEstimate
 from models.base import UserError
 from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
@@ -73,9 +73,6 @@ REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
     SSIM,
     MSSSIM,
     Configured(LPIPS, "LPIPS-alex", "lpips-alex", {"net": "alex"}),
-    *(_face(metric, "procface") for metric in (AKD, HeadPose, ExpressionError, CSIM)),
-    ProxyFD,
-    ProxyFVD,
     *(_face(metric, "2dfan4") for metric in (AKD, NME)),
     _face(CSIM, "yunet-sface"),
     FID,
