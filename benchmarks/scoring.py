@@ -16,14 +16,7 @@ from benchmarks import avatars
 from metrics.backbones import BACKBONES
 from metrics.base import PerSampleMetric, specification
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.face import AKD, CSIM, NME
-from metrics.face_analysis import FaceAnalysisCache
-from metrics.face_scores import FaceMetric
-from metrics.fid import FID, FVD, KID, KVD
-from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
-from metrics.pictures import as_saved
-from metrics.procface import SHA256
-from metrics.proxy import ProxyFD
+from metrics.image import L1, PSNR, SSIM, as_saved
 from models.avatars import AvatarEstimate
 from models.base import UserError
 from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
@@ -46,9 +39,9 @@ class Configured:
     backbone: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def __call__(self, **more: Any) -> Any:  # noqa: ANN401 - a metric
+    def __call__(self) -> Any:  # noqa: ANN401 - a metric
         """Constructs the metric."""
-        return self.metric(**self.options, **more)
+        return self.metric(**self.options)
 
     def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
         return getattr(self.metric, fact)
@@ -59,27 +52,7 @@ class Configured:
 
 
 TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-
-
-def _face(metric: type[FaceMetric], analyser: str) -> Configured:
-    """A face metric by one of the analysers of `metrics.face_analysers`."""
-    name = metric.proxy_name if analyser == "procface" else f"{metric.name}[{analyser}]"
-    return Configured(metric, name, analyser, {"analyser": analyser})
-
-
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
-    L1,
-    PSNR,
-    SSIM,
-    MSSSIM,
-    Configured(LPIPS, "LPIPS-alex", "lpips-alex", {"net": "alex"}),
-    *(_face(metric, "2dfan4") for metric in (AKD, NME)),
-    _face(CSIM, "yunet-sface"),
-    FID,
-    KID,
-    FVD,
-    KVD,
-)
+REENACTMENT_METRICS: tuple[TaskMetric, ...] = (L1, PSNR, SSIM)
 TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
@@ -87,7 +60,6 @@ TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its 
     AVATAR: avatars.METRICS,
 }
 WEIGHTS_ABSENT = "weights absent"
-FEWEST_VIDEOS = 3  # of a set metric
 
 
 class SetMetric(Protocol):
@@ -157,7 +129,6 @@ class Scorer:
     def __init__(self, task: str, device: torch.device | str = "cpu", without: Mapping[str, str] | None = None) -> None:
         self.task, self.device = task, torch.device(device)
         self.absent = dict(without or {})
-        self.faces = FaceAnalysisCache()
         self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
         self.fits: list[pd.DataFrame] = []
@@ -172,7 +143,7 @@ class Scorer:
         started = self._now()
         truth = _truth(batch)
         if self.metrics is None:
-            self.metrics = {kind: self._made(kind) for kind in self._chosen(min(truth[0].shape[-2:]))}
+            self.metrics = {metric: metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))}
         self._remember(batch, truth)
         if isinstance(outputs, AvatarEstimate):
             avatars.update(list(self.metrics.values()), outputs, batch)
@@ -189,12 +160,6 @@ class Scorer:
                 self._add_clip(kind, cast(Tensor, outputs), batch)
             else:
                 metric.update(*arguments, batch["sample_id"])
-
-    def _made(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
-        """The metric; those that look at faces share what they see."""
-        of_class = kind.metric if isinstance(kind, Configured) else kind
-        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
-        return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
 
     def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
@@ -218,7 +183,6 @@ class Scorer:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         started = self._now()
         known = self._known()
-        self._leave_out_sets({video for _, video, _, _ in known.values()})
         values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
         found = [(kind.name, metric, hasattr(metric, "per_video_jackknife")) for kind, metric in self.metrics.items()]
         sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
@@ -236,14 +200,6 @@ class Scorer:
             pd.concat(self.fits) if self.fits else pd.DataFrame(),
         )
 
-    def _leave_out_sets(self, videos: set[str]) -> None:
-        """A set metric without error bars says nothing: its jackknife needs a few videos."""
-        assert self.metrics is not None
-        if len(videos) < FEWEST_VIDEOS:
-            for kind in [kind for kind, metric in self.metrics.items() if hasattr(metric, "per_video_jackknife")]:
-                self.absent[kind.name] = f"under {FEWEST_VIDEOS} videos"
-                del self.metrics[kind]
-
     def _chosen(self, side: int) -> list[TaskMetric]:
         """The task's metrics that pictures of this size, and the weights in the cache, allow."""
         for metric in TASK_METRICS[self.task]:
@@ -256,9 +212,10 @@ class Scorer:
         return [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
 
     def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> None:
-        parts = [b"".join(_bytes(part[i]) for part in truth) for i in range(len(truth[0]))]
-        if self.task == AVATAR:  # the pictures of the views, after the frames' vertices
+        if self.task == AVATAR:  # the pictures of the views come after the frames' vertices
             parts = [_bytes(part) for part in (*batch["truth"], *batch["views"].image.flatten(0, 1))]
+        else:
+            parts = [b"".join(_bytes(part[i]) for part in truth) for i in range(len(truth[0]))]
         for (sample, video, frame), part in zip(_samples(batch), parts, strict=True):
             digest = sha256(part).hexdigest()[:16]
             self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, frame, digest)
@@ -291,8 +248,6 @@ def missing_files(backbone: str) -> list[str]:
 def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
     network = BACKBONES[backbone]
-    if backbone == "procface":
-        return f"sha256 {SHA256[:12]}..., {network.origin}"
     files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
     return f"{files or network.origin}; {network.licence}"
 

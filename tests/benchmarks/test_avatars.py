@@ -56,8 +56,8 @@ def test_fits_that_did_not_end_well_are_flagged_and_count():
     assert sorted(status for _, status in metrics["PSNR"].per_sample().values()) == [0] * 3 + [Status.DIVERGED] * 3
     frame = avatars.fits(estimate, batch)
     assert frame["converged"].tolist() == [True, False]
-    assert avatars.summary([frame, pd.DataFrame()]) == {"fits": 2, "not_converged": 1, "diverged": 1}
-    assert avatars.summary([]) == {}
+    assert avatars.summary(frame) == {"fits": 2, "not_converged": 1, "diverged": 1}
+    assert avatars.summary(pd.DataFrame()) == {}
 
 
 @pytest.mark.parametrize("target", ["dome", "headset", "keypoints", "frontal"])

@@ -231,6 +231,7 @@ def test_the_proxy_network_tells_everything_of_one_face():
             rotation=torch.eye(3).expand(n, 3, 3),
             expression=torch.tensor([[0.2, 0.7]]).expand(n, 2),
             embedding=torch.ones(n, 4),
+            features=torch.ones(n, 6),
             confidence=torch.full((n,), 0.25),
         )
 
@@ -238,7 +239,7 @@ def test_the_proxy_network_tells_everything_of_one_face():
     assert found.actions.tolist() == [False, True]
     assert found.confidence == 0.25
     assert found.box[:2].tolist() == found.landmarks.amin(0).tolist()
-    assert None not in (found.rotation, found.expression, found.embedding)
+    assert None not in (found.rotation, found.expression, found.embedding, found.features)
 
 
 @pytest.mark.parametrize(("key", "why"), [("inception-tf2015", "looks at no faces"), ("dlib", "is unknown")])
