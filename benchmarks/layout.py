@@ -13,9 +13,8 @@ from models.base import UserError
 METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
 FOLDER = Path(__file__).parent / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
-WHOLE = (
-    "*"  # in place of a video's name: the value of a set metric; its lines with a name are the value without that video
-)
+# In place of a video: the value of a set metric; its lines with a video's name are the value without that one.
+WHOLE = "*"
 
 
 @dataclass(frozen=True)

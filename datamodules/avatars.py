@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.avatar_frames import Batch, FrameStore, Packed, Record, frontal_of, joined
 from datamodules.base import DataError, PortraitDataModule, Task, TestProtocol
 from datamodules.multiface import METRES, Capture, FrameName, find_captures
+from datamodules.protocols import spread
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.layouts import write_layout
 from models.avatars import Subject
@@ -80,13 +81,6 @@ def split_frames(frames: Sequence[FrameName], held_out: Sequence[str], val_frame
             f"of which data.init_args.held_out takes those that begin with {', '.join(held_out)}."
         )
     return Split(train, spread(val, val_frames), test)
-
-
-def spread(frames: Sequence[FrameName], count: int | None) -> list[FrameName]:
-    """At most ``count`` of the frames, evenly spaced."""
-    if count is None or len(frames) <= count:
-        return list(frames)
-    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 class TrainFrames(Dataset[Any]):

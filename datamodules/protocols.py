@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
 
 
-def spread(frames: Sequence[int], most: int | None) -> list[int]:
+def spread(frames: Sequence[Item], most: int | None) -> list[Item]:
     """At most that many of the frames, evenly spaced, the first and the last among them."""
     if most is None or len(frames) <= most:
         return list(frames)

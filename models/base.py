@@ -2,11 +2,13 @@
 
 from typing import Any, ClassVar
 
+import torch
 from lightning import LightningModule
+from torch import Tensor
 
 from models.tasks import Batch, UserError, perform
 
-__all__ = ["PortraitModule", "UserError", "class_path"]
+__all__ = ["PortraitModule", "UserError", "check_finite", "class_path"]
 
 
 class PortraitModule(LightningModule):
@@ -63,3 +65,16 @@ class PortraitModule(LightningModule):
 def class_path(cls: type) -> str:
     """The dotted path that a YAML file names a class by."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def check_finite(loss: Tensor) -> None:
+    """Stops a fit that has diverged.
+
+    Raises:
+        UserError: If the loss is not finite.
+    """
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"The training loss is {loss.item()}; lower model.init_args.optimiser.lr and run the same command again, "
+            "or delete last.ckpt in the run's folder if the fit resumes into the same loss."
+        )

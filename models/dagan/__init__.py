@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from models.base import PortraitModule, UserError
+from models.base import PortraitModule, UserError, check_finite
 from models.dagan import losses
 from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
@@ -14,7 +14,7 @@ from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, So
 from models.dagan.keypoints import KeypointConfig, KeypointDetector, Keypoints, transfer_motion
 from models.dagan.losses import LossConfig
 from models.dagan.motion import MotionConfig
-from models.dagan.optimisation import OptimiserConfig, check_finite
+from models.dagan.optimisation import OptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.tasks import Batch, Context, DepthEstimate

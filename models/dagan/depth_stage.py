@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from models import weights
-from models.base import PortraitModule
+from models.base import PortraitModule, check_finite
 from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion
-from models.dagan.optimisation import OptimiserConfig, check_finite
+from models.dagan.optimisation import OptimiserConfig
 from models.dagan.reprojection import (
     disparity_to_depth,
     photometric_error,

@@ -4,12 +4,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
-
-from models.base import UserError
 
 
 @dataclass
@@ -40,16 +37,3 @@ class OptimiserConfig:
             rise = min(1.0, (step + 1) / max(1.0, 0.05 * steps))
             factor *= rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
         return factor
-
-
-def check_finite(loss: Tensor) -> None:
-    """Stops a fit that has diverged.
-
-    Raises:
-        UserError: If the loss is not finite.
-    """
-    if not torch.isfinite(loss):
-        raise UserError(
-            f"The training loss is {loss.item()}; lower model.init_args.optimiser.lr and run the same command again, "
-            "or delete last.ckpt in the run's folder if the fit resumes into the same loss."
-        )

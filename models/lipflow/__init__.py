@@ -16,7 +16,7 @@ from models.avatars import (
     Subject,
     observation,
 )
-from models.base import PortraitModule, UserError
+from models.base import PortraitModule, UserError, check_finite
 from models.lipflow import fitting, losses
 from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, InferenceEncoder, KeypointConfig, KeypointEncoder
 from models.lipflow.fitting import FittingConfig, Schedule
@@ -107,7 +107,7 @@ class LiPFlow(PortraitModule):
             for name, value in self.reconstruction_losses(code, batch).items():
                 parts[name] = parts.get(name, 0) + value / len(codes)
         loss = torch.stack(list(parts.values())).sum()
-        losses.check_finite(loss)
+        check_finite(loss)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
         return loss
 

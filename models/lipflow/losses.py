@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from models.base import UserError
 from models.lipflow.flow import ConditionalFlow
 from models.lipflow.latent import Gaussian, divergence, standard_like
 
@@ -66,16 +64,3 @@ def cycle(codes: Tensor, there: Tensor, flow: ConditionalFlow, h: Tensor, p: Gau
     if config.mode == "off":
         return codes
     return flow.inverse(p.perturbed(there, config.noise) if config.mode == "noisy" else there, h)
-
-
-def check_finite(loss: Tensor) -> None:
-    """Stops a fit that has diverged.
-
-    Raises:
-        UserError: If the loss is not finite.
-    """
-    if not torch.isfinite(loss):
-        raise UserError(
-            f"The training loss is {loss.item()}; lower model.init_args.optimiser.lr and run the same command again, "
-            "or delete last.ckpt in the run's folder if the fit resumes into the same loss."
-        )
