@@ -76,27 +76,28 @@ def test_left_out_parts_take_their_vertices_along(exported):
     )
 
 
-@pytest.mark.xfail(
-    reason="the error is 0.13 to 0.14 at 48 pixels; whether that is the coarse atlas is not looked at yet"
-)
-def test_what_is_drawn_with_the_true_mesh_and_texture_is_nearly_the_picture(exported):
-    """The one test in which a wrong winding, flip, camera, unit or texture origin would show."""
-    batch = first(data(exported, test=AvatarProtocol(avatar="reconstruct")))
-    module = data(exported)
-    views, batch_size = batch["views"], len(batch["texture"])
+def drawn_and_true(exported, flip=False):
+    """The frontal view drawn with the true mesh and texture, its silhouette, and its error inside that."""
+    batch, subject = first(data(exported, test=AvatarProtocol(avatar="reconstruct"))), data(exported).subject
+    views, texture = batch["views"], batch["texture"].flip(2) if flip else batch["texture"]
     pose = (getattr(views.cameras, name)[:, 1] for name in ("K", "rotation", "translation"))
-    subject = module.subject
-    drawn, covered = mesh.draw(batch["vertices"], batch["texture"], subject.faces, subject.corner_uv, *pose, (48, 48))
+    drawn, covered = mesh.draw(batch["vertices"], texture, subject.faces, subject.corner_uv, *pose, (48, 48))
     truth, mask = views.image[:, 1], views.mask[:, 1]
+    return covered, mask, ((drawn - truth) * mask).abs().mean((1, 2, 3)) / mask.mean((1, 2, 3))
+
+
+def test_a_flipped_texture_is_clearly_worse_than_the_true_one(exported):
+    """A wrong winding, flip, camera, unit or texture origin would show here."""
+    covered, mask, error = drawn_and_true(exported)
+    assert len(error) == 4
     assert torch.equal(covered.float(), mask)
-    error = ((drawn - truth) * mask).abs().mean((1, 2, 3)) / mask.mean((1, 2, 3))
+    assert (drawn_and_true(exported, flip=True)[2] > 2 * error).all()
+
+
+@pytest.mark.xfail(strict=True, reason="texels that no camera saw (eyes, edges of hair) are black in a coarse atlas")
+def test_what_is_drawn_with_the_true_mesh_and_texture_is_nearly_the_picture(exported):
+    *_, error = drawn_and_true(exported)
     assert (error < 0.05).all()
-    flipped, _ = mesh.draw(
-        batch["vertices"], batch["texture"].flip(2), subject.faces, subject.corner_uv,
-        *(getattr(views.cameras, name)[:, 1] for name in ("K", "rotation", "translation")), (48, 48),
-    )  # fmt: skip
-    assert (((flipped - truth) * mask).abs().mean((1, 2, 3)) / mask.mean((1, 2, 3)) > 2 * error).all()
-    assert batch_size == 4
 
 
 def test_visible_vertices_are_those_in_front(exported):
