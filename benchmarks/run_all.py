@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,29 +28,32 @@ SCALES = ("tiny", "small", "paper")
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a test run goes: a row of a table, one of the row's tests, a seed."""
+    """Where a test run goes: a row of a table, one of the row's tests, a seed, and of avatars a subject."""
 
     table: str
     row: str
     test: str
     seed: int
+    subject: int | None
     run: Run
 
     @property
     def label(self) -> str:
         """What the progress line calls it."""
-        return f"{self.row}, {self.test}, seed {self.seed}"
+        whose = "" if self.subject is None else f", subject {self.subject}"
+        return f"{self.row}, {self.test}, seed {self.seed}{whose}"
 
 
 def plan(chosen: Iterable[tables.Table], options: argparse.Namespace) -> list[Cell]:
     """Lists the test runs of the chosen tables' rows; each carries the fits that it needs."""
     return [
-        Cell(table.name, row.name, test, seed, _test_run(table, row, test, seed, options))
+        Cell(table.name, row.name, test, seed, subject, _test_run(table, row, test, seed, subject, options))
         for table in chosen
         for row in table.rows
         if (row.headline or not options.headline) and (not options.rows or row.name in options.rows)
         for test in table.tests_of(row)
         for seed in options.seeds
+        for subject in options.subjects
     ]
 
 
@@ -166,8 +169,7 @@ def _print_tables(chosen: list[tables.Table], cells: list[Cell], options: argpar
     folder = Path(options.results) / "tables" / options.scale
     written: list[Path] = []
     for table in chosen:
-        runs = {(c.row, c.test, c.seed): c.run.folder for c in cells if c.table == table.name and c.run.is_done}
-        if runs:
+        if runs := _finished(cell for cell in cells if cell.table == table.name):
             scores, provenance = tables.collect(table, runs)
             provenance |= {"scale": options.scale}
             whole = score.join(table, scores, provenance, Path(options.results), options.scale)
@@ -177,19 +179,31 @@ def _print_tables(chosen: list[tables.Table], cells: list[Cell], options: argpar
     print("Files written:\n" + "\n".join(f"  {path}" for path in written))
 
 
-def _copy_figure(table: tables.Table, runs: dict[tuple[str, str, int], Path], folder: Path) -> list[Path]:
+def _finished(cells: Iterable[Cell]) -> dict[tables.Place, Path]:
+    """The folders of the runs that are done, of each row, test and seed those of all subjects or none."""
+    places: dict[tuple[str, str, int], list[Cell]] = {}
+    for cell in cells:
+        places.setdefault((cell.row, cell.test, cell.seed), []).append(cell)
+    whole = {place: group for place, group in places.items() if all(cell.run.is_done for cell in group)}
+    return {(*place, cell.subject): cell.run.folder for place, group in whole.items() for cell in group}
+
+
+def _copy_figure(table: tables.Table, runs: Mapping[tables.Place, Path], folder: Path) -> list[Path]:
     """Sets the figure of the table's first row beside the table."""
-    figures = [run / "figure.png" for (row, _, _), run in runs.items() if row == table.rows[0].name]
+    figures = [run / "figure.png" for (row, *_), run in runs.items() if row == table.rows[0].name]
     return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []
 
 
-def _test_run(table: tables.Table, row: tables.Row, test: str, seed: int, options: argparse.Namespace) -> Run:
+def _test_run(
+    table: tables.Table, row: tables.Row, test: str, seed: int, subject: int | None, options: argparse.Namespace
+) -> Run:
     names = [
         f"{table.base}.yaml",
         *([] if options.scale == "paper" else [f"{options.scale}/{table.base}.yaml"]),
     ]
     args = [part for name in [*names, *row.configs] for part in ("-c", str(HERE / name))]
     args += [f"--seed_everything={seed}", f"--results={options.results}"]
+    args += [] if subject is None else [f"--data.init_args.subject={subject}"]
     protocol = table.tests[test] | row.test
     args += [f"--data.init_args.test.{name}={value}" for name, value in protocol.items()]
     run = Run.of("test", parse(["test", *args]), parse, tuple(args))
@@ -222,6 +236,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows")
     parser.add_argument("--headline", action="store_true", help="the headline rows only")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--subjects", nargs="+", type=int, default=[None], help="of avatars; by default the first")
     parser.add_argument("--devices", nargs="+", default=default_devices(), help="for example cuda:0 cuda:1, or cpu:0")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
     parser.add_argument("--list", action="store_true", help="list the runs and whether they are done")

@@ -21,12 +21,13 @@ from models.base import UserError
 
 __all__ = ["Claim", "Column", "Published", "Row", "Table", "collect", "load", "load_all", "publish", "rebuild", "write"]
 
+Place = tuple[Any, ...]  # row, test, seed, and of avatars the subject
 SCORES = ["row", "test", "seed", "video_id", "metric", "value", "n_frames", "n_excluded", "n_flagged"]
 SAMPLES, RECORD = ".samples.csv", ".record.json"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
-def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
+def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Reads what the test runs of a table left.
 
     A score that is not finite is left out and counted; one with a status other than 0 counts, and is counted apart, so
@@ -35,7 +36,7 @@ def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd
 
     Args:
         table: The table.
-        runs: Folders of test runs by row, test and seed; one that is missing or unfinished is a cell that was not run.
+        runs: Folders of test runs by row, test, seed and subject; one that is missing or unfinished was not run.
 
     Returns:
         One line per row, test, seed, video and metric (`SCORES`), and what the numbers have to be read with.
@@ -49,7 +50,7 @@ def collect(table: Table, runs: Mapping[tuple[str, str, int], Path]) -> tuple[pd
         for place, folder in done.items()
     ]
     scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
-    provenance = _provenance(list(records.values()), sorted({seed for _, _, seed in done}))
+    provenance = _provenance(list(records.values()), sorted({place[2] for place in done}))
     return scores, provenance | _truths(records) | _absent(records)
 
 
@@ -204,11 +205,11 @@ def _outdated(record: dict[str, Any]) -> list[str]:
     return [name for name, spec in record.get("specs", {}).items() if name in METRICS and METRICS[name].spec() != spec]
 
 
-def _absent(records: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
+def _absent(records: Mapping[Place, dict[str, Any]]) -> dict[str, Any]:
     """Under ``absent``: row, test, metric and reason of what a run could not score."""
     found = [
         [row, test, metric, reason]
-        for (row, test, _), record in records.items()
+        for (row, test, *_), record in records.items()
         for metric, reason in [
             *record.get("absent", {}).items(),
             *((name, "another version of the metric") for name in _outdated(record)),
@@ -217,10 +218,10 @@ def _absent(records: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str,
     return {"absent": sorted(found)} if found else {}
 
 
-def _truths(records: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
-    """Under ``truth``: the digests of what each test was scored against; one, unless rows have other samples."""
+def _truths(records: Mapping[Place, dict[str, Any]]) -> dict[str, Any]:
+    """Under ``truth``: the digests of what each test was scored against; one a subject, unless rows differ."""
     found: dict[str, set[str]] = {}
-    for (_, test, _), record in records.items():
+    for (_, test, *_), record in records.items():
         if "truth" in record:
             found.setdefault(test, set()).add(record["truth"])
     return {"truth": {test: sorted(digests) for test, digests in sorted(found.items())}} if found else {}

@@ -99,6 +99,27 @@ def test_the_plan_lists_needs_once_and_first(monkeypatch):
         assert all(order.index(need.key) < order.index(key) for need in run.needs.values())
 
 
+def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypatch, tmp_path):
+    chosen = [table for table in tables.load_all() if table.name == "lipflow_2"]
+    asked = options(monkeypatch, "--rows", "DAM-HMC Reg", "--subjects", "0", "1", "--results", str(tmp_path))
+    first, second = cells = run_all.plan(chosen, asked)
+    assert (first.subject, second.subject) == (0, 1)
+    for level in (
+        lambda run: run,
+        lambda run: run.needs["checkpoint"],
+        lambda run: run.needs["checkpoint"].needs["avatar"],
+    ):
+        assert level(first.run).key != level(second.run).key
+    (default,) = run_all.plan(chosen, options(monkeypatch, "--rows", "DAM-HMC Reg", "--results", str(tmp_path)))
+    assert default.run.key == first.run.key
+    for cell, places in zip(
+        cells, ([], [("DAM-HMC Reg", "headset", 0, 0), ("DAM-HMC Reg", "headset", 0, 1)]), strict=True
+    ):
+        cell.run.folder.mkdir()
+        write_json(cell.run.record_file, {})
+        assert list(run_all._finished(cells)) == places
+
+
 @pytest.fixture
 def micro(tmp_path, portraits_root):
     """The command line of a benchmark whose one fit takes a few seconds."""
