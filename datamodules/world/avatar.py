@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class AvatarSpec:
         test_segments: Segments that the test frames are divided into; with several, all frames of one show the same
             expressions at other strengths, so that a segment is what a score varies with.
         val_frames: Frames of a subject of the test's kind, to choose settings on.
+        headset_light: ``lamps``: the headset sees the face in light of its own, which no avatar of the dome has learnt;
+            ``dome``: in the dome's.
 
     Raises:
         ValueError: If a number is not positive, or there are more segments than test frames.
@@ -61,6 +64,7 @@ class AvatarSpec:
     seed: int = 0
     test_segments: int = 1
     val_frames: int = 0
+    headset_light: Literal["dome", "lamps"] = "lamps"
 
     def __post_init__(self) -> None:
         counts = (self.subjects, self.cameras, self.train_frames, self.test_frames)
@@ -157,7 +161,7 @@ def view_vector(frames: Frames) -> Tensor:
 def headset_views(spec: AvatarSpec, split: str, number: int, frame: int) -> tuple[Tensor, Tensor]:
     """What the headset's cameras see of one frame, and the part of it that each may use.
 
-    The headset slips anew in every frame, and its light changes (LiP-Flow, section 4).
+    The headset slips anew in every frame, and with lamps of its own their light changes (LiP-Flow, section 4).
 
     Returns:
         Grey pictures ``V 1 H W`` in [0, 1] and masks ``V 1 H W`` bool, in the order of `rigs.REGIONS`.
@@ -181,7 +185,9 @@ def _headset_draws(spec: AvatarSpec, split: str, number: int, frame: int) -> np.
 def _headset_view(
     spec: AvatarSpec, number: int, still: Moment, name: str, camera: Camera, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    setting = rigs.headset_light(studio(spec.seed, number, spec.headset_size), camera, rng)
+    setting = studio(spec.seed, number, spec.headset_size)
+    if spec.headset_light == "lamps":
+        setting = rigs.headset_light(setting, camera, rng)
     person, size = subject(spec.seed, number, spec.detail), spec.headset_size
     frames = render(person, setting, [still], size, ("image", "depth", "valid"), camera)
     assert frames.depth is not None
