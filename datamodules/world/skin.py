@@ -114,9 +114,13 @@ def _hollows() -> tuple[Array, Array]:
     return dark * _front(), pair(x, y, 0.030, -0.0125, 0.011, 0.003) * _front()
 
 
-def wrinkle_maps(looks: Looks) -> Array:
-    """How much each of `WRINKLES` darkens the head's texels at full strength, ``W H W`` in [0, 0.7]."""
-    return (0.22 + 0.43 * looks.share("wrinkles")) * np.clip(_patterns(), 0, 1)
+def wrinkle_maps(age: float) -> Array:
+    """How much each of `WRINKLES` darkens the head's texels at full strength, ``W H W`` in [0, 0.7].
+
+    Args:
+        age: The share ``wrinkles`` of the person's looks.
+    """
+    return (0.22 + 0.43 * age) * np.clip(_patterns(), 0, 1)
 
 
 @cache
