@@ -102,9 +102,7 @@ class Painter:
         behind = self.background[number] if len(self.background) > 1 else self.background
         return averaged(colours, seen.pixel, seen.shape, behind, self.backend)
 
-    def _maps(
-        self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]
-    ) -> dict[str, Tensor]:
+    def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Those of `MAPS` that are wanted, at the exact pixel centres, from one visibility pass."""
         seen = self._visible(vertices, 1)
         normals, uv = self._surface(normals, seen)

@@ -119,7 +119,9 @@ def test_flow_and_textures_stay_elsewhere_too():
     expected = tracked("cpu")
     with another_device():
         found = tracked(ELSEWHERE)
-    assert all(isinstance(value, Claimed) and torch.equal(value.held, e) for value, e in zip(found, expected, strict=True))
+    assert all(
+        isinstance(value, Claimed) and torch.equal(value.held, e) for value, e in zip(found, expected, strict=True)
+    )
 
 
 def test_what_crosses_over_does_not_grow_with_the_frames():
@@ -140,6 +142,14 @@ def test_a_constant_left_behind_is_found(left: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(painter, left, lambda first, device: whole(first, torch.device("cpu")))
     with another_device(), pytest.raises(AssertionError, match="mixes devices"):
         drawn(ELSEWHERE, 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_draws_what_the_cpu_draws():
+    found, expected = drawn("cuda"), drawn("cpu")
+    for name in OUTPUTS:
+        ours, theirs = getattr(found, name).cpu().float(), getattr(expected, name).float()
+        assert ((ours - theirs).abs() < 1e-4).float().mean() > 0.999, name
 
 
 def test_numba_is_for_the_cpu():
