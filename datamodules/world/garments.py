@@ -55,7 +55,7 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
             return np.maximum(round_neck, (y + 0.240 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "shirt" | "suit":
             return np.maximum(y + 0.136 + 0.010 * front, (y + 0.184 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
-        case "hoodie" | "fleece" | "coat" | "robe":
+        case "hoodie" | "petals" | "fleece" | "coat" | "robe":
             return y + 0.136 + 0.006 * front
         case _:
             return round_neck
