@@ -43,7 +43,7 @@ def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Arra
 def paint_costume(garment: str, cloth: Array, x: Array, y: Array, z: Array, rng: np.random.Generator) -> Array:
     """The cloth ``H W 3`` of a costume at model-space points of the shoulders."""
     shape, ax, front = x.shape, np.abs(x), smoothstep(-0.01, 0.01, z)
-    cloth = cloth.copy()
+    cloth = cloth.copy(order="K")
     match garment:
         case "petals":
             ring = 0.5 + (np.hypot(0.62 * x, z + 0.02) - 0.0665 - 0.5 * (y + 0.165)) / 0.030
