@@ -9,7 +9,7 @@ from torch.nn import functional
 from datamodules.world.geometry import Array
 from datamodules.world.labels import CLASSES
 from datamodules.world.scene import Frames
-from datamodules.world.template import REGIONS
+from datamodules.world.template import ATLAS, REGIONS
 from models.rendering.shading import to_srgb
 
 BANDS = ((0.42, 0.50), (0.80, 0.78), (1.45, 1.05))  # (light from which it holds, brightness), above a darkest 0.28
@@ -19,8 +19,9 @@ EYE_REACH, EYE_GAIN = 0.032, 0.48  # metres around each eye, and the share by wh
 _LEVELS = 6  # of the background's brightness
 _BROWS, _BROW_SHADE = ("left_brow", "right_brow"), 0.35
 _ONE_SURFACE = ("skin", "nose", "neck", "beard", *_BROWS)  # no ink between these
+_SURFACE_ORDER = 0.5
 # The order of parts that are drawn apart: ink lies on the earlier one. Glasses are of ink themselves.
-_ORDER = torch.tensor([0.5 if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
+_ORDER = torch.tensor([_SURFACE_ORDER if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
 _ORDER[CLASSES.index("glasses")] = 0.0
 _SMALL = ("left_eye", "right_eye", "mouth_interior")  # ink would fill these
 
@@ -56,7 +57,7 @@ def cartoon(frames: Frames, light: Tensor, background: Tensor) -> Tensor:
     """Cartoon pictures ``B 3 H W`` in sRGB.
 
     Args:
-        frames: With depth, valid, parts and albedo.
+        frames: With depth, valid, parts, uv and albedo.
         light: ``B 3 H W`` linear light on the surfaces.
         background: ``3 H W`` sRGB.
 
@@ -80,7 +81,7 @@ def outlines(frames: Frames) -> Tensor:
     """
     assert frames.depth is not None
     assert frames.parts is not None
-    depth, order, glasses = frames.depth, _ORDER[frames.parts.long()], _among(frames, ("glasses",))
+    depth, order, glasses = frames.depth, _order(frames), _among(frames, ("glasses",))
     thick = line_width(depth.shape[-1])
     far = torch.where(depth > 0, depth, depth.max() + 1)
     nearest = -_widest(-torch.where(glasses, torch.inf, far), thick)
@@ -88,6 +89,16 @@ def outlines(frames: Frames) -> Tensor:
     behind = far - nearest > DEPTH_STEP + _STEEPEST * (thick + 1) * pixel
     between = _widest(order, thick) > order
     return glasses | (behind | between) & ~_among(frames, _SMALL)
+
+
+def _order(frames: Frames) -> Tensor:
+    """The order of the parts, ``B 1 H W``; roots of hair that are painted on the head are skin, for they are ragged."""
+    assert frames.parts is not None
+    assert frames.uv is not None
+    left, top, width, height = (edge / ATLAS for edge in REGIONS["head"])
+    u, v = frames.uv[:, :1], frames.uv[:, 1:]
+    on_head = (u >= left) & (u < left + width) & (v >= top) & (v < top + height)
+    return torch.where(_among(frames, ("hair",)) & on_head, _SURFACE_ORDER, _ORDER[frames.parts.long()])
 
 
 def line_width(side: int) -> int:
