@@ -25,7 +25,8 @@ def curls(shape: tuple[int, int], rng: np.random.Generator, spacing: float) -> A
     rows, columns = (np.arange(-spacing, side + 2 * spacing, spacing) for side in shape)
     middles = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
     tree = cKDTree(middles + rng.uniform(-0.4, 0.4, middles.shape) * spacing)
-    near, other = tree.query(np.stack(np.indices(shape), -1), k=2)[0].transpose(2, 0, 1) / spacing
+    distances = np.asarray(tree.query(np.moveaxis(np.indices(shape), 0, -1), k=2)[0]) / spacing
+    near, other = distances[..., 0], distances[..., 1]
     return 1.12 - 0.34 * smoothstep(0.1, 0.75, near) - 0.22 * smoothstep(0.30, 0.0, other - near)
 
 
