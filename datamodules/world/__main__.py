@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     chosen = _parser().parse_args(arguments)
     try:
+        if chosen.seed < 0:
+            raise UserError(f"A seed of {chosen.seed}: give --seed 0 or more.")
         chosen.run(chosen)
     except UserError as error:
         sys.exit(str(error))
@@ -63,11 +65,15 @@ def _sheet(chosen: argparse.Namespace) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
+    if chosen.workers is not None and chosen.workers < 0:
+        raise UserError(f"{chosen.workers} workers: give --workers 0 or more.")
     spec = preset(chosen.preset, chosen.size, chosen.seed, chosen.image_size)
     layout = chosen.layout or next(name for name, (kind, _) in LAYOUTS.items() if isinstance(spec, kind))
     if chosen.store is not None:
         if not isinstance(spec, PortraitSpec) or layout != "voxceleb":
             raise UserError("--store is for the layout voxceleb: leave it out.")
+        if chosen.store not in ("frames", "mp4"):
+            raise UserError(f"'{chosen.store}' is no store: name frames or mp4.")
         spec = replace(spec, store=chosen.store)
     print(write_layout(spec, layout, chosen.out, chosen.workers))
 

@@ -155,7 +155,7 @@ def hat(style: str, cut: HairStyle) -> Grid:
 def _hat_pieces(style: str, cut: HairStyle) -> list[Grid]:
     hair = max(cut.thickness, 0.0)
     if style == "hood":
-        wool = HairStyle(thickness=0.020, hang=0.085, fringe=1.2, lumps=0.0022)
+        wool = HairStyle(thickness=0.022, hang=0.055, fringe=1.35, lumps=0.0034)
         points, uv, faces = shell(wool, np.random.default_rng(0), _CROWN)
     else:
         points, uv, faces = _crown(style if style != "none" else "beanie", hair)

@@ -61,7 +61,7 @@ def wrinkles(looks: Looks) -> NDArray[np.float32]:
     """
     x, y, width, height = REGIONS["head"]
     maps = np.zeros((len(WRINKLES), ATLAS, ATLAS), np.float32)
-    maps[:, y : y + height, x : x + width] = wrinkle_maps(looks)
+    maps[:, y : y + height, x : x + width] = wrinkle_maps(looks.share("wrinkles"))
     return maps
 
 

@@ -9,16 +9,21 @@ from torch.nn import functional
 from datamodules.world.geometry import Array
 from datamodules.world.labels import CLASSES
 from datamodules.world.scene import Frames
-from datamodules.world.template import REGIONS
+from datamodules.world.template import ATLAS, REGIONS
 from models.rendering.shading import to_srgb
 
 BANDS = ((0.42, 0.50), (0.80, 0.78), (1.45, 1.05))  # (light from which it holds, brightness), above a darkest 0.28
 INK = 0.06
-DEPTH_STEP = 0.007  # metres between neighbours from which a line is drawn
-EYE_REACH, EYE_GAIN = 0.030, 0.42  # metres around each eye, and the share by which its middle grows
-_LEVELS = 7  # of the background's colours
-_ONE_SURFACE = ("skin", "nose", "neck", "left_brow", "right_brow", "beard")  # no ink between these
-_DRAWN_APART = torch.tensor([0.5 if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
+DEPTH_STEP, _STEEPEST = 0.010, 2.0  # metres of depth between neighbours, and more a metre across, that draw a line
+EYE_REACH, EYE_GAIN = 0.032, 0.48  # metres around each eye, and the share by which its middle grows
+_LEVELS = 6  # of the background's brightness
+_BROWS, _BROW_SHADE = ("left_brow", "right_brow"), 0.35
+_ONE_SURFACE = ("skin", "nose", "neck", "beard", *_BROWS)  # no ink between these
+_SURFACE_ORDER = 0.5
+# The order of parts that are drawn apart: ink lies on the earlier one. Glasses are of ink themselves.
+_ORDER = torch.tensor([_SURFACE_ORDER if name in _ONE_SURFACE else float(i) for i, name in enumerate(CLASSES)])
+_ORDER[CLASSES.index("glasses")] = 0.0
+_SMALL = ("left_eye", "right_eye", "mouth_interior")  # ink would fill these
 
 
 def flat_atlas(atlas: Array, regions: Collection[str] = tuple(REGIONS)) -> Array:
@@ -52,7 +57,7 @@ def cartoon(frames: Frames, light: Tensor, background: Tensor) -> Tensor:
     """Cartoon pictures ``B 3 H W`` in sRGB.
 
     Args:
-        frames: With depth, valid, parts and albedo.
+        frames: With depth, valid, parts, uv and albedo.
         light: ``B 3 H W`` linear light on the surfaces.
         background: ``3 H W`` sRGB.
 
@@ -64,25 +69,54 @@ def cartoon(frames: Frames, light: Tensor, background: Tensor) -> Tensor:
     shade = torch.full_like(brightness, 0.28)
     for start, value in BANDS:
         shade = torch.where(brightness > start, value, shade)
+    shade = torch.where(_among(frames, _BROWS), _BROW_SHADE * shade, shade)
     paint = to_srgb((frames.albedo * shade * 1.5).clamp(0, 1))
-    behind = (_blurred(background, background.shape[-1] // 48) * _LEVELS).round() / _LEVELS
-    return torch.where(outlines(frames), INK, torch.where(frames.valid, paint, behind))
+    return torch.where(outlines(frames), INK, torch.where(frames.valid, paint, _in_levels(background)))
 
 
 def outlines(frames: Frames) -> Tensor:
-    """Where ink is drawn, ``B 1 H W`` bool: where parts meet, and where depth jumps."""
+    """Where ink is drawn, ``B 1 H W`` bool: where parts meet and where depth jumps, on the side that lies behind.
+
+    What is inked is the side of the edge that matters less, so that eyes and teeth stay open at every size.
+    """
     assert frames.depth is not None
     assert frames.parts is not None
-    depth, parts = frames.depth, _DRAWN_APART[frames.parts.long()]
+    depth, order, glasses = frames.depth, _order(frames), _among(frames, ("glasses",))
     thick = line_width(depth.shape[-1])
     far = torch.where(depth > 0, depth, depth.max() + 1)
-    nearest, farthest = -_widest(-far, thick), _widest(far, thick)
-    return (farthest - nearest > DEPTH_STEP * (1 + thick)) | (_widest(parts, thick) != -_widest(-parts, thick))
+    nearest = -_widest(-torch.where(glasses, torch.inf, far), thick)
+    pixel = far / frames.intrinsics[0, 0]
+    behind = far - nearest > DEPTH_STEP + _STEEPEST * (thick + 1) * pixel
+    between = _widest(order, thick) > order
+    return glasses | (behind | between) & ~_among(frames, _SMALL)
+
+
+def _order(frames: Frames) -> Tensor:
+    """The order of the parts, ``B 1 H W``; roots of hair that are painted on the head are skin, for they are ragged."""
+    assert frames.parts is not None
+    assert frames.uv is not None
+    left, top, width, height = (edge / ATLAS for edge in REGIONS["head"])
+    u, v = frames.uv[:, :1], frames.uv[:, 1:]
+    on_head = (u >= left) & (u < left + width) & (v >= top) & (v < top + height)
+    return torch.where(_among(frames, ("hair",)) & on_head, _SURFACE_ORDER, _ORDER[frames.parts.long()])
 
 
 def line_width(side: int) -> int:
-    """How far ink reaches to either side of an edge in pictures of a side, pixels."""
-    return max(1, round(side / 340))
+    """Width of ink in pictures of a side, pixels."""
+    return max(1, round(side / 200))
+
+
+def _among(frames: Frames, names: Collection[str]) -> Tensor:
+    """Where the frames show one of some parts, ``B 1 H W`` bool."""
+    assert frames.parts is not None
+    return torch.isin(frames.parts, torch.tensor([CLASSES.index(name) for name in names], dtype=torch.uint8))
+
+
+def _in_levels(background: Tensor) -> Tensor:
+    """A background ``3 H W``, blurred, in few steps of brightness and with its own tints."""
+    soft = _blurred(background, background.shape[-1] // 48)
+    bright = soft.mean(0)
+    return soft * ((bright * _LEVELS).round().clamp(min=1) / _LEVELS / bright.clamp(min=1e-3))
 
 
 def _blurred(picture: Tensor, reach: int) -> Tensor:

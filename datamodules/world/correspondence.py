@@ -5,7 +5,7 @@ from torch import Tensor
 
 from datamodules.world.labels import chart, face_parts
 from datamodules.world.scene import Frames
-from datamodules.world.template import ATLAS
+from datamodules.world.template import ATLAS, tensor_of
 from models.rendering import camera, rasteriser
 from models.rendering.fragments import fragments
 from models.rendering.occlusion import on_surface
@@ -37,11 +37,12 @@ def optical_flow(a: Frames, b: Frames) -> tuple[Tensor, Tensor]:
             f"optical_flow: as many frames of one mesh and size are needed, not {tuple(a.vertices.shape)} at {a.size} "
             f"and {tuple(b.vertices.shape)} at {b.size}."
         )
-    drawn = torch.from_numpy(a.mesh.drawn)
+    device = a.vertices.device
+    drawn = tensor_of(a.mesh, "drawn", device)
     flat = camera.project(a.vertices, a.intrinsics[None])
     seen = fragments(flat, drawn, rasteriser.rasterize(flat, drawn, *a.size, cull=True))
     there = camera.project(seen.interpolate(b.vertices).T[None], b.intrinsics[None])[0].T
-    part = face_parts(a.mesh).index_select(0, seen.face)
+    part = face_parts(a.mesh, device).index_select(0, seen.face)
     flow = torch.stack([there[0] - seen.x, there[1] - seen.y])
     return seen.dense(flow), seen.dense(_shown(there, seen.image, part, b)[None])
 
@@ -65,15 +66,15 @@ def unwrap(frames: Frames, size: int = ATLAS) -> tuple[Tensor, Tensor]:
     """
     if frames.image is None or frames.vertices is None:
         raise ValueError("unwrap: render the frames with 'image' and 'vertices' among the outputs.")
-    batch = len(frames.image)
-    index, bary = (part.expand(batch, *part.shape[1:]) for part in chart(frames.mesh, size))
-    points = rasteriser.interpolate(frames.vertices, torch.from_numpy(frames.mesh.faces), index, bary)
+    batch, device = len(frames.image), frames.vertices.device
+    index, bary = (part.to(device).expand(batch, *part.shape[1:]) for part in chart(frames.mesh, size))
+    points = rasteriser.interpolate(frames.vertices, tensor_of(frames.mesh, "faces", device), index, bary)
     flat = camera.project(points.flatten(2).mT, frames.intrinsics[None]).reshape(-1, 3).T
-    part = face_parts(frames.mesh).index_select(0, index.reshape(-1).clamp(min=0))
-    image = torch.arange(batch).repeat_interleave(size * size)
+    part = face_parts(frames.mesh, device).index_select(0, index.reshape(-1).clamp(min=0))
+    image = torch.arange(batch, device=device).repeat_interleave(size * size)
     covered = _shown(flat, image, part, frames).reshape(batch, 1, size, size) & (index[:, None] >= 0)
     height, width = frames.size
-    where = (flat[:2] + 0.5) / torch.tensor([[width], [height]])
+    where = torch.stack([(flat[0] + 0.5) / width, (flat[1] + 0.5) / height])
     texture = sample_image(frames.image, where.reshape(2, batch, size, size).transpose(0, 1))
     return texture * covered, covered
 
@@ -97,8 +98,9 @@ def mean_texture(textures: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
 def _shown(points: Tensor, image: Tensor, part: Tensor, frames: Frames) -> Tensor:
     """Which points ``3 N`` of parts ``N`` the frames ``N`` of a batch show."""
     assert frames.vertices is not None
-    drawn = torch.from_numpy(frames.mesh.drawn)
+    device = frames.vertices.device
+    drawn = tensor_of(frames.mesh, "drawn", device)
     flat = camera.project(frames.vertices, frames.intrinsics[None])
     index, depth = z_buffer(flat, drawn, *frames.size, cull=True)
-    parts = torch.where(index >= 0, face_parts(frames.mesh)[index.long().clamp(min=0)], -1)
+    parts = torch.where(index >= 0, face_parts(frames.mesh, device)[index.long().clamp(min=0)], -1)
     return on_surface(points, image, part, depth, parts, float(frames.intrinsics[0, 0]))

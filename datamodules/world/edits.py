@@ -21,7 +21,7 @@ from datamodules.world.identity import draw_code
 from datamodules.world.looks import COSTUMES, Looks, draw_looks, dressed
 from datamodules.world.motion import Moment
 from datamodules.world.person import Person, build_person, shaped
-from datamodules.world.scene import Frames, render
+from datamodules.world.scene import Frames, Posed, draw, posed
 from datamodules.world.seeds import generators
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import REGIONS, template
@@ -190,9 +190,14 @@ class _Drawing:
         self.scene, self.style, self.side, self.person = scene, style, _FINE * size, person
 
     @cached_property
+    def posed(self) -> Posed:
+        """The person as he stands before the camera."""
+        return posed(self.person, self.scene.setting, [self.scene.moment])
+
+    @cached_property
     def frames(self) -> Frames:
         """The surface that every sample shows."""
-        return render(self.person, self.scene.setting, [self.scene.moment], self.side, _SURFACE)
+        return draw(self.posed, self.scene.setting, self.side, _SURFACE)
 
     @cached_property
     def eyes(self) -> tuple[Tensor, float]:
@@ -205,13 +210,12 @@ class _Drawing:
         atlas = self.person.atlas.copy()
         atlas[:3] = _GREY
         matte = replace(self.scene.setting, background=np.full_like(self.scene.setting.background, 0.5))
-        return _image(render(replace(self.person, atlas=atlas), matte, [self.scene.moment], self.side))
+        return _image(draw(replace(self.posed, person=replace(self.person, atlas=atlas)), matte, self.side))
 
     def picture(self) -> Tensor:
         """``3 S S`` sRGB in [0, 1]."""
         if self.style == "realistic":
-            shown = render(self.person, self.scene.setting, [self.scene.moment], self.side)
-            return functional.avg_pool2d(_image(shown), _FINE)[0]
+            return functional.avg_pool2d(_image(draw(self.posed, self.scene.setting, self.side)), _FINE)[0]
         background = torch.from_numpy(self.scene.setting.background).float()
         fine = cartoon(self.frames, to_linear(self.light) / _GREY, background)
         return functional.avg_pool2d(enlarge_eyes(fine, *self.eyes), _FINE)[0]

@@ -80,8 +80,7 @@ def write_video(path: Path, frames: Pixels, fps: float) -> None:
         UserError: If the side is odd, which the codec's colour format cannot hold.
     """
     height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise UserError(f"mp4 needs an even image size, not {width} x {height}: change it, or store frames.")
+    check_video(height, width)
     with aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -89,6 +88,16 @@ def write_video(path: Path, frames: Pixels, fps: float) -> None:
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+
+
+def check_video(height: int, width: int) -> None:
+    """Refuses frames that `write_video` cannot hold.
+
+    Raises:
+        UserError: If a side is odd.
+    """
+    if height % 2 or width % 2:
+        raise UserError(f"mp4 needs an even image size, not {width} x {height}: change it, or store frames.")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -135,13 +144,13 @@ def claimed(folder: Path, record: Mapping[str, Any]) -> Iterator[bool]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"'{folder}' is a file: name a folder to write to.") from error
+    _refuse_strangers(folder)  # before a lock is left in a folder that is not ours
     with FileLock(folder / ".lock"):
         done, begun = folder / RECORD, folder / f".{RECORD}"
         for known in (done, begun):
             if known.exists():
                 _compare(folder, known, record)
         if not done.exists() and not begun.exists():
-            _refuse_strangers(folder)
             write_json(begun, record)
         yield done.exists()
         if not done.exists():
@@ -170,6 +179,7 @@ def _first_difference(held: Any, wanted: Any, name: str = "") -> str:  # noqa: A
 
 
 def _refuse_strangers(folder: Path) -> None:
-    strangers = sorted({path.name for path in folder.iterdir()} - {".lock", f"..{RECORD}"})
-    if strangers:
+    names = {path.name for path in folder.iterdir()}
+    strangers = sorted(names - {".lock", f"..{RECORD}"})
+    if strangers and not names & {RECORD, f".{RECORD}"}:
         raise UserError(f"'{folder}' holds something else ('{strangers[0]}'): name an empty or a new folder.")

@@ -9,7 +9,7 @@ from datamodules.world import parts
 from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.headwear import paint_costume
 from datamodules.world.looks import Looks
-from datamodules.world.textures import blend
+from datamodules.world.textures import blank, blend
 
 SIZE = (192, 320)
 
@@ -32,7 +32,8 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     main, other = looks.garment_colours
     weave = gaussian_filter(rng.standard_normal(SIZE), 1.0)
     folds = gaussian_filter(rng.standard_normal(SIZE), (14, 7), mode="wrap")
-    cloth = np.broadcast_to(main, (*SIZE, 3)).copy()
+    painted, cloth, neck = blank(SIZE), blank(SIZE)[..., :3], blank(SIZE)[..., :3]
+    cloth[:], neck[:] = main, looks.skin
     cloth = _pattern(cloth, other, x, y, z, looks.garment)
     if looks.garment in ("petals", "fleece", "coat", "robe"):
         cloth = paint_costume(looks.garment, cloth, x, y, z, rng)
@@ -41,9 +42,10 @@ def paint_torso(looks: Looks, rng: np.random.Generator) -> Array:
     skin = _within(depth)[..., None]
     seam = np.exp(-0.5 * ((depth + 0.005) / 0.003) ** 2)[..., None] * (z > -0.2)[..., None]
     shaded = 0.30 * smoothstep(-0.175, -0.135, y) + 0.20 * np.exp(-0.5 * (depth / 0.008) ** 2)  # as the head's neck is
-    neck = looks.skin * (1 - shaded)[..., None]
-    colour = skin * neck + (1 - skin) * cloth * (1 - 0.35 * seam)
-    return np.concatenate([colour, 0.08 + 0.22 * skin, skin > 0.5], -1)
+    neck *= (1 - shaded)[..., None]
+    painted[..., :3] = skin * neck + (1 - skin) * cloth * (1 - 0.35 * seam)
+    painted[..., 3:] = np.concatenate([0.08 + 0.22 * skin, skin > 0.5], -1)
+    return painted
 
 
 def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
@@ -55,7 +57,7 @@ def _neckline(x: Array, y: Array, z: Array, garment: str) -> Array:
             return np.maximum(round_neck, (y + 0.240 - 1.15 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
         case "shirt" | "suit":
             return np.maximum(y + 0.136 + 0.010 * front, (y + 0.184 - 1.5 * np.abs(x)) * (z > 0) - 0.3 * (z <= 0))
-        case "hoodie" | "fleece" | "coat" | "robe":
+        case "hoodie" | "petals" | "fleece" | "coat" | "robe":
             return y + 0.136 + 0.006 * front
         case _:
             return round_neck

@@ -1,6 +1,7 @@
 """The paint of costumes, hats and glasses."""
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from datamodules.world.geometry import Array, smoothstep
 from datamodules.world.looks import Looks
@@ -19,6 +20,16 @@ def fluff(shape: tuple[int, int], rng: np.random.Generator, sigma: float = 2.2) 
     return np.clip(0.92 + 0.16 * tufts + 0.05 * noise(shape, 0.6, rng), 0.4, 1.25)
 
 
+def curls(shape: tuple[int, int], rng: np.random.Generator, spacing: float) -> Array:
+    """Brightness ``H W`` of a sheep's wool: round tufts about ``spacing`` texels apart, dark where they meet."""
+    rows, columns = (np.arange(-spacing, side + 2 * spacing, spacing) for side in shape)
+    middles = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+    tree = cKDTree(middles + rng.uniform(-0.4, 0.4, middles.shape) * spacing)
+    distances = np.asarray(tree.query(np.moveaxis(np.indices(shape), 0, -1), k=2)[0]) / spacing
+    near, other = distances[..., 0], distances[..., 1]
+    return 1.12 - 0.34 * smoothstep(0.1, 0.75, near) - 0.22 * smoothstep(0.30, 0.0, other - near)
+
+
 def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Colour ``H W 3`` and presence ``H W`` of flowers, one in the middle of each unit cell of the two coordinates."""
     column, row = np.floor(across).astype(int), np.floor(along).astype(int)
@@ -33,16 +44,16 @@ def flowers(across: Array, along: Array, rng: np.random.Generator) -> tuple[Arra
 def paint_costume(garment: str, cloth: Array, x: Array, y: Array, z: Array, rng: np.random.Generator) -> Array:
     """The cloth ``H W 3`` of a costume at model-space points of the shoulders."""
     shape, ax, front = x.shape, np.abs(x), smoothstep(-0.01, 0.01, z)
-    cloth = cloth.copy()
+    cloth = cloth.copy(order="K")
     match garment:
         case "petals":
-            ring = 0.5 + (np.hypot(x, z + 0.02) - 0.135 + 0.10 * (y + 0.19)) / 0.045
-            colour, share = flowers(np.arctan2(x, z + 0.02) * 24 / (2 * np.pi), ring, rng)
+            ring = 0.5 + (np.hypot(0.62 * x, z + 0.02) - 0.0665 - 0.5 * (y + 0.165)) / 0.030
+            colour, share = flowers(np.arctan2(0.62 * x, z + 0.02) * 20 / (2 * np.pi), ring, rng)
             garland = (ring > 0) & (ring < 1)
             blend(cloth, LEAF, 0.9 * garland * smoothstep(0.5, 0.4, np.abs(ring - 0.5)))
             blend(cloth, colour, share * garland)
         case "fleece":
-            cloth[:] = WOOL * fluff(shape, rng, 3.0)[..., None]
+            cloth[:] = WOOL * curls(shape, rng, 6.0)[..., None]
         case "coat":
             cloth[:] = RED
             fur = np.maximum(smoothstep(0.026, 0.022, ax) * front, smoothstep(-0.176, -0.170, y))
@@ -53,7 +64,7 @@ def paint_costume(garment: str, cloth: Array, x: Array, y: Array, z: Array, rng:
             spots = smoothstep(0.16, 0.10, np.hypot((x * 28) % 1 - 0.5, 0.6 * ((y * 22) % 1 - 0.5)))
             blend(cloth, WHITE * fluff(shape, rng)[..., None], fur)
             blend(cloth, np.full(3, 0.015), fur * spots)
-            blend(cloth, GOLD, np.exp(-(((y + 0.226) / 0.004) ** 2)) * (ax > 0.040))
+            blend(cloth, GOLD, np.exp(-(((y + 0.226) / 0.004) ** 2)) * smoothstep(0.037, 0.043, ax))
     return cloth
 
 
@@ -78,8 +89,8 @@ def paint_hat(looks: Looks, rng: np.random.Generator) -> Array:
             canvas[..., :3] = LEAF * fluff(HAT_SIZE, rng, 1.2)[..., None]
             blend(canvas, colour, share)
         case "hood":
-            canvas[..., :3] = WOOL * fluff(HAT_SIZE, rng, 1.8)[..., None]
-            blend(canvas, np.array([0.50, 0.30, 0.25]), 0.7 * (v > 0.80))
+            canvas[..., :3] = WOOL * curls(HAT_SIZE, rng, 5.0)[..., None]
+            canvas[..., :3][v > 0.80] = 0.3 * WOOL + 0.7 * np.array([0.50, 0.30, 0.25])
         case "santa":
             canvas[..., :3] = RED
             trim = np.maximum(smoothstep(0.53, 0.57, t), v > 0.78).astype(float)

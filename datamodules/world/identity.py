@@ -1,7 +1,7 @@
 """Who a person is: coefficients of orthonormal modes, made from named fields by their singular vectors."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -62,12 +62,18 @@ def shape_basis(detail: Detail = "full") -> Array:
 
     Reference: Blanz and Vetter, A Morphable Model for the Synthesis of 3D Faces, SIGGRAPH 1999, section 3.
     """
-    return _decompose().modes[:, template(detail).origin]
+    return np.ascontiguousarray(_decompose().modes[:, template(detail).origin])
 
 
 def displacement(points: Array, code: Array) -> Array:
     """Where a code ``50`` moves any neutral points ``N 3``, such as those of hair or of what is worn; metres."""
-    return np.tensordot(code @ _decompose().mixing, _all_fields(points), 1)
+    return np.tensordot(code @ _decompose().mixing, _fields_at(points.tobytes()), 1)
+
+
+@lru_cache(maxsize=16)
+def _fields_at(points: bytes) -> Array:
+    """`_all_fields`, kept: parts that are worn or hidden lie where they lay on the person before."""
+    return _all_fields(np.frombuffer(points).reshape(-1, 3))
 
 
 def draw_code(rng: np.random.Generator) -> Array:

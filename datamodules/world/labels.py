@@ -3,7 +3,7 @@
 Reference: Wood et al., Fake It Till You Make It, ICCV 2021 (right and left are the person's own).
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -64,25 +64,27 @@ def chart(mesh: Template, size: int) -> tuple[Tensor, Tensor]:
     return index, rasteriser.render(points, faces, index)[1]
 
 
-def face_classes(mesh: Template) -> Tensor:
+@lru_cache(maxsize=8)
+def face_classes(mesh: Template, device: torch.device) -> Tensor:
     """Class of every drawn face, uint8; 255 where it depends on the paint."""
     of_vertex = np.full(len(mesh.position), _PAINTED, np.uint8)
     for part, name in _CLASS_OF_PART.items():
         if part in mesh.spans:
             of_vertex[mesh.spans[part]] = class_of(name)
-    return torch.from_numpy(of_vertex[mesh.drawn[:, 0]])
+    return torch.from_numpy(of_vertex[mesh.drawn[:, 0]]).to(device)
 
 
-def face_parts(mesh: Template) -> Tensor:
+@lru_cache(maxsize=8)
+def face_parts(mesh: Template, device: torch.device) -> Tensor:
     """The part of the mesh that every drawn face belongs to, by number."""
     of_vertex = np.zeros(len(mesh.position), np.int64)
     for number, span in enumerate(mesh.spans.values()):
         of_vertex[span] = number
-    return torch.from_numpy(of_vertex[mesh.drawn[:, 0]])
+    return torch.from_numpy(of_vertex[mesh.drawn[:, 0]]).to(device)
 
 
 @cache
-def painted_classes(bearded: bool) -> Tensor:
+def painted_classes(bearded: bool, device: torch.device) -> Tensor:
     """Classes ``S S`` uint8 of the atlas's texels of skin and clothes, as if no hair grew on the head."""
     mesh = template()
     index, bary = chart(mesh, ATLAS)
@@ -93,7 +95,7 @@ def painted_classes(bearded: bool) -> Tensor:
         labels[inside] = class_of(name)
     left, top, width, height = REGIONS["torso"]
     labels[top : top + height, left : left + width] = class_of("clothing")
-    return torch.from_numpy(labels)
+    return torch.from_numpy(labels).to(device)
 
 
 def classify(face_class: Tensor, painted: Tensor, skin: Tensor) -> Tensor:

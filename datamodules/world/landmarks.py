@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.world.template import Template
+from datamodules.world.template import Template, tensor_of
 from models.rendering.occlusion import hidden
 from models.rendering.visibility import Backend
 
@@ -23,10 +23,10 @@ def landmarks_seen(flat: Tensor, mesh: Template, shape: tuple[int, int], backend
         shape: Height and width of the picture in pixels.
         backend: "torch", "numba" or "auto"; they give the same result.
     """
-    points = flat[:, torch.from_numpy(mesh.landmarks)]
+    points = flat.index_select(1, tensor_of(mesh, "landmarks", flat.device))
     x, y, z = points.unbind(-1)
     inside = (z > 0) & (x > -0.5) & (y > -0.5) & (x < shape[1] - 0.5) & (y < shape[0] - 0.5)
-    return inside & ~hidden(points, flat, torch.from_numpy(mesh.drawn), _HIDES, backend)
+    return inside & ~hidden(points, flat, tensor_of(mesh, "drawn", flat.device), _HIDES, backend)
 
 
 def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
@@ -42,18 +42,18 @@ def contour_vertices(flat: Tensor, mesh: Template) -> Tensor:
     Reference: Zhu et al., High-Fidelity Pose and Expression Normalization for Face Recognition in the Wild, CVPR 2015,
     section 3.2 (landmark marching).
     """
-    landmarks = torch.from_numpy(mesh.landmarks).expand(len(flat), -1)
+    landmarks = tensor_of(mesh, "landmarks", flat.device).expand(len(flat), -1)
     across = flat[:, mesh.landmarks[JAW - 1], :2] - flat[:, mesh.landmarks[0], :2]
     jaw = []
-    for number, row in enumerate(_rows(mesh)):
+    for number, row in enumerate(_rows(mesh, flat.device)):
         side = np.sign(number - JAW // 2)
         reach = (flat[:, row, :2] * across[:, None]).sum(-1) * float(side)
-        jaw.append(torch.from_numpy(row)[reach.argmax(1)])
+        jaw.append(row[reach.argmax(1)])
     return torch.cat([torch.stack(jaw, 1), landmarks[:, JAW:]], 1)
 
 
-@lru_cache(maxsize=2)
-def _rows(mesh: Template) -> list[np.ndarray]:
+@lru_cache(maxsize=8)
+def _rows(mesh: Template, device: torch.device) -> list[Tensor]:
     """For each landmark of the jaw the vertices of its row of the head from it to the middle of the face."""
     head = np.arange(len(mesh.position))[mesh.spans["head"]]
     u, v = mesh.uv[head].T
@@ -63,5 +63,5 @@ def _rows(mesh: Template) -> list[np.ndarray]:
         side = np.sign(number - JAW // 2)
         middle = mesh.uv[mesh.landmarks[JAW // 2], 0]
         between = (side * (u - middle) >= 0) & (side * (own_u - u) >= 0) & (np.abs(v - own_v) < 1e-9)
-        rows.append(np.array([vertex, *head[between]]))
+        rows.append(torch.from_numpy(np.array([vertex, *head[between]])).to(device))
     return rows

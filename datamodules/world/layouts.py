@@ -11,6 +11,7 @@ from datamodules.world.avatar import AvatarSpec
 from datamodules.world.edit_pairs import EditSpec
 from datamodules.world.export import in_parallel, quit_if_reimported, truth_of, write_clips
 from datamodules.world.files import (
+    check_video,
     claimed,
     to_pixels,
     write_arrays,
@@ -59,6 +60,7 @@ def write_layout(spec: Spec, layout: str, folder: Path, workers: int | None = No
         fitting = [name for name, (known, _) in LAYOUTS.items() if isinstance(spec, known)]
         raise UserError(f"The layout '{layout}' cannot hold this set: name one of {', '.join(fitting)}.")
     quit_if_reimported()
+    _check_videos(spec, layout)
     if layout == "voxceleb":  # claims the folder itself, for make_clips writes the same
         return write_clips(spec, folder, workers)  # type: ignore[arg-type]
     with claimed(folder, {**record_of(spec), "layout": layout}) as done:
@@ -71,6 +73,16 @@ def _layout(name: str) -> tuple[type, Callable[..., object]]:
     if name not in LAYOUTS:
         raise UserError(f"'{name}' is no layout: name one of {', '.join(LAYOUTS)}.")
     return LAYOUTS[name]
+
+
+def _check_videos(spec: Spec, layout: str) -> None:
+    """Refuses videos that cannot be made, before a folder is claimed for them."""
+    if not isinstance(spec, PortraitSpec):
+        return
+    if layout == "hdtf" and spec.stills:
+        raise UserError("Stills make no video: choose the layout voxceleb or ffhq for this set.")
+    if layout == "hdtf" or (layout == "voxceleb" and spec.store == "mp4"):
+        check_video(spec.image_size, spec.image_size)
 
 
 def _pixels(spec: PortraitSpec, clip: Clip) -> np.ndarray:
@@ -86,12 +98,7 @@ def write_hdtf(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
 
     ``WDA_Person00003_000.mp4`` is clip 0 of person 3 (HDTF: group, name, clip); ``train.txt`` and ``test.txt`` name
     the files of each split, one a line, since HDTF itself has none.
-
-    Raises:
-        UserError: If the set is one of stills, which make no video.
     """
-    if spec.stills:
-        raise UserError("Stills make no video: choose the layout voxceleb or ffhq for this set.")
     own = {split: clips(spec, split) for split in ("train", "test")}
     todo = [(spec, folder, c) for part in own.values() for c in part if not (folder / _hdtf_name(spec, c)).exists()]
     in_parallel(_write_hdtf_clip, todo, workers, f"hdtf {spec.hash}")

@@ -108,8 +108,8 @@ def skin_colour(melanin: Array, haemoglobin: Array) -> Array:
     Reference: Tsumura et al., Image-Based Skin Color and Texture Analysis/Synthesis by Extracting Hemoglobin and
     Melanin Information in the Skin, SIGGRAPH 2003, eq. 3.
     """
-    absorbance = (0.04 + melanin)[..., None] * _MELANIN + (0.35 + haemoglobin)[..., None] * _HAEMOGLOBIN
-    return _BARE * np.exp(-absorbance)
+    bare, dark, red = (channels.reshape(3, *(1,) * melanin.ndim) for channels in (_BARE, _MELANIN, _HAEMOGLOBIN))
+    return np.moveaxis(bare * np.exp(-((0.04 + melanin) * dark + (0.35 + haemoglobin) * red)), 0, -1)
 
 
 def draw_looks(rng: np.random.Generator) -> Looks:

@@ -74,10 +74,14 @@ class Steps:
         if swing:
             self.targets = (0.3 + 0.7 * np.abs(self.targets)) * (-1.0) ** np.arange(len(starts))[:, None]
         self.steps = np.diff(self.targets, axis=0)
+        self.at, self.scale = self.starts[1:], self.lengths[1:]
 
     def __call__(self, time: float) -> Array:
         """The value at a time in seconds, each component in [-1, 1]."""
-        share = _ease((time - self.starts[1:]) / self.lengths[1:])
+        return self.eased(_ease((time - self.at) / self.scale))
+
+    def eased(self, share: Array) -> Array:
+        """The value when so much of every step is done."""
         return self.targets[0] + share @ self.steps
 
 
@@ -110,11 +114,15 @@ class Pulses:
             heights.append(rng.uniform(low, 1))
             clock += gap[0] + rng.exponential(gap[1]) if poisson else rng.uniform(*gap)
         self.centres, self.widths, self.heights = np.array(centres), np.array(widths), np.array(heights)
+        self.at, self.scale = self.centres, 0.5 * self.widths
 
     def __call__(self, time: float) -> float:
         """The height in [0, 1] at a time in seconds; where bumps overlap, their smooth union."""
-        bumps = self.heights * (1 - _ease(np.abs(time - self.centres) / (0.5 * self.widths)))
-        return float(1 - np.prod(1 - bumps))
+        return self.eased(_ease(np.abs(time - self.at) / self.scale))
+
+    def eased(self, share: Array) -> float:
+        """The height when so much of the way from every bump's top to its foot is gone."""
+        return float(1 - np.multiply.reduce(1 - self.heights * (1 - share)))
 
 
 class Motion:
@@ -145,27 +153,48 @@ class Motion:
             "gape": Pulses(rngs[11], span, (2.0, 5.0), (0.6, 1.4), 0.5),
             "press": Pulses(rngs[12], span, (2.0, 6.0), (0.4, 1.0), 0.4),
         }
+        steps: dict[str, Steps | Pulses] = {
+            name: getattr(self, name) for name in ("turns", "saccades", "syllables", "shapes", "phrases")
+        }
+        tracks = steps | {"blinks": self.blinks} | self.events
+        self._at, self._scale = (
+            np.concatenate([getattr(t, name) for t in tracks.values()]) for name in ("at", "scale")
+        )
+        ends = np.cumsum([0, *(len(track.at) for track in tracks.values())]).tolist()
+        self._places = {name: slice(*ends[i : i + 2]) for i, name in enumerate(tracks)}
+        self._pulses = ends[len(steps)]  # where the bumps begin, whose time counts both ways
 
     def __call__(self, time: float) -> Moment:
         """The state at a time in seconds."""
         rates, phases = self.sway
-        sway = np.sin(2 * np.pi * rates * time + phases)
-        angles = self.amplitude * (0.88 * self.turns(time) + 0.12 * sway[:3])
-        yaw, pitch = SACCADE * self.saccades(time) - [0.35, 0.3] * angles[:2]  # eyes stay on what they look at
+        sway, shares = np.sin(2 * np.pi * rates * time + phases), self._shares(time)
+        angles = self.amplitude * (0.88 * self.turns.eased(shares["turns"]) + 0.12 * sway[:3])
+        look = SACCADE * self.saccades.eased(shares["saccades"])
+        yaw, pitch = look - [0.35, 0.3] * angles[:2]  # eyes stay on what they look at
         gaze = np.array([yaw + CONVERGENCE, pitch, yaw - CONVERGENCE, pitch])
-        return Moment(angles, SHIFT * sway[3:], self._expression(time), gaze)
+        return Moment(angles, SHIFT * sway[3:], self._expression(shares), gaze)
+
+    def _shares(self, time: float) -> dict[str, Array]:
+        """For each track how far its steps or bumps are at a time in seconds: all at once, for each is short."""
+        offset = time - self._at
+        np.abs(offset[self._pulses :], out=offset[self._pulses :])
+        eased = _ease(offset / self._scale)
+        return {name: eased[place] for name, place in self._places.items()}
 
     def speech(self, time: float) -> float:
         """How far speech opens the mouth at a time in seconds, in [0, 1]."""
-        talking = self.talk * float(_ease(0.5 + 0.9 * self.phrases(time))[0])
-        return talking * float(0.5 + 0.5 * self.syllables(time)[0])
+        return self._speech(self._shares(time))
 
-    def _expression(self, time: float) -> Array:
-        event = {name: pulses(time) for name, pulses in self.events.items()}
-        voice, (width, round_) = self.speech(time), self.shapes(time)
+    def _speech(self, shares: dict[str, Array]) -> float:
+        talking = self.talk * float(_ease(0.5 + 0.9 * self.phrases.eased(shares["phrases"]))[0])
+        return talking * float(0.5 + 0.5 * self.syllables.eased(shares["syllables"])[0])
+
+    def _expression(self, shares: dict[str, Array]) -> Array:
+        event = {name: pulses.eased(shares[name]) for name, pulses in self.events.items()}
+        voice, (width, round_) = self._speech(shares), self.shapes.eased(shares["shapes"])
         rounded, press = self.talk * (0.5 + 0.5 * round_), event["press"]
         smile = (self.mood + 0.48 * event["smile"]) * (1 - 0.5 * event["frown"])
-        blink, lifted = self.blinks(time), 0.85 * event["raise"]
+        blink, lifted = self.blinks.eased(shares["blinks"]), 0.85 * event["raise"]
         lip, squint = _either(0.5 * voice, 0.4 * smile * event["smile"]), 0.4 * event["furrow"]
         wide = 0.3 * _either(event["raise"], event["gape"])
         named = {

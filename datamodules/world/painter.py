@@ -1,6 +1,6 @@
 """From posed vertices to pictures and exact maps: visibility, paint, light and shadow, for a batch of frames."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,7 @@ from datamodules.world.labels import classify, face_classes, painted_classes
 from datamodules.world.person import Person
 from datamodules.world.setting import Setting
 from datamodules.world.skin import wrinkle_maps
-from datamodules.world.template import ATLAS, REGIONS, template
+from datamodules.world.template import ATLAS, REGIONS, Detail, template, tensor_of
 from models.rendering import camera, shading
 from models.rendering.fragments import Fragments, fragments
 from models.rendering.lighting import Light, averaged, lit
@@ -21,8 +21,9 @@ from models.rendering.shadow import shadow_share
 from models.rendering.visibility import Backend, z_buffer
 
 _FINE = 2  # the pictures' samples along either side of a pixel
-_WRAP = torch.tensor([0.40, 0.20, 0.14])  # red light goes deepest into skin
+_WRAP = np.array([0.40, 0.20, 0.14])  # red light goes deepest into skin
 _HEAD_RADIUS = 0.24
+_CPU = torch.device("cpu")
 MAPS = ("depth", "valid", "skin", "parts", "normals", "uv", "albedo")
 
 
@@ -37,6 +38,7 @@ class Painter:
         translation: World to camera, ``3`` metres.
         shape: Height and width of the pictures in pixels.
         backend: What draws: "torch", "numba" or "auto".
+        device: Where; the other arguments are on the CPU, and are moved once.
     """
 
     def __init__(
@@ -48,44 +50,43 @@ class Painter:
         translation: np.ndarray,
         shape: tuple[int, int],
         backend: Backend = "torch",
+        device: torch.device = _CPU,
     ) -> None:
         mesh = template(person.detail)
-        self.person, self.matrix, self.shape, self.backend = person, matrix[None], shape, backend
-        self.faces, self.drawn = torch.from_numpy(mesh.faces), torch.from_numpy(mesh.drawn)
-        self.face_class = face_classes(mesh)
-        thin = mesh.spans["glasses"]  # frames are thinner than the shadow's texels, and would throw stripes
-        self.casters = self.drawn[torch.from_numpy((mesh.drawn[:, 0] < thin.start) | (mesh.drawn[:, 0] >= thin.stop))]
-        self.uv = torch.from_numpy(mesh.uv).float()
+        self.person, self.matrix, self.shape = person, matrix[None].to(device), shape
+        self.backend, self.device = backend, device
+        self.faces, self.drawn = tensor_of(mesh, "faces", device), tensor_of(mesh, "drawn", device)
+        self.casters, self.face_class = _casters(person.detail, device), face_classes(mesh, device)
+        self.uv = tensor_of(mesh, "uv", device).float()
         self.pixel = float(np.linalg.norm(translation)) / float(matrix[0, 0])  # metres, at the head
-        self.background = _fitted(torch.from_numpy(setting.background).float(), shape)
+        self.background = _fitted(torch.from_numpy(setting.background).float(), shape).to(device)
         self.light = Light(
-            torch.from_numpy(rotation @ setting.key_direction).float(),
-            torch.from_numpy(setting.key_colour).float(),
-            torch.from_numpy(setting.ambient).float(),
-            torch.from_numpy(np.ascontiguousarray(rotation.T)).float(),
-            _WRAP,
+            _moved(rotation @ setting.key_direction, device),
+            _moved(setting.key_colour, device),
+            _moved(setting.ambient, device),
+            _moved(rotation.T, device),
+            _moved(_WRAP, device),
             0.28 * person.looks.shine,
         )
-        self.centre = torch.from_numpy(translation).float()  # the head is never far from the world's origin
+        self.centre = _moved(translation, device)  # the head is never far from the world's origin
 
-    def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Sequence[str]) -> dict[str, Tensor]:
+    def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Collection[str]) -> dict[str, Tensor]:
         """The pictures and maps among the outputs; shapes as `Frames` has them.
 
         Args:
-            vertices: ``B N 3`` camera-space vertices of the frames.
-            creases: ``B W`` strengths of the wrinkles, as `wrinkle_weights` gives them.
+            vertices: ``B N 3`` camera-space vertices of the frames, on the device.
+            creases: ``B W`` strengths of the wrinkles, as `wrinkle_weights` gives them, on the CPU.
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
         normals = shading.vertex_normals(vertices, self.faces, self.backend)
-        paints = self._paints(creases, _FINE)
-        broad = self._paints(creases, 1) if "albedo" in outputs else paints
-        found = self._maps(vertices, normals, paints, broad) if set(MAPS) & set(outputs) else {}
+        wanted = [name for name in MAPS if name in outputs]
+        found = self._maps(vertices, normals, creases, wanted) if wanted else {}
         if "image" in outputs:
-            found["image"] = self._pictures(vertices, normals, paints, number)
-        return {name: found[name] for name in outputs if name in found}
+            found["image"] = self._pictures(vertices, normals, creases, number)
+        return found
 
-    def _pictures(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], number: slice) -> Tensor:
+    def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
         seen = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, seen)
@@ -96,23 +97,26 @@ class Painter:
             lifted, seen.image, vertices, self.casters, direction, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        colours = lit(self.light, normals, where, _sampled(paints, uv, seen.image), shadow, self.backend)
+        texels = _sampled(self._paints(creases, _FINE, 4), uv, seen.image)
+        colours = lit(self.light, normals, where, texels, shadow, self.backend)
         behind = self.background[number] if len(self.background) > 1 else self.background
         return averaged(colours, seen.pixel, seen.shape, behind, self.backend)
 
-    def _maps(self, vertices: Tensor, normals: Tensor, paints: list[Tensor], broad: list[Tensor]) -> dict[str, Tensor]:
-        """All of `MAPS` at the exact pixel centres, from one visibility pass; the albedo shows the ``broad`` paint."""
+    def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
+        """Those of `MAPS` that are wanted, at the exact pixel centres, from one visibility pass."""
         seen = self._visible(vertices, 1)
         normals, uv = self._surface(normals, seen)
-        skin, albedo = _sampled(paints, uv, seen.image)[4] > 0.5, _sampled(broad, uv, seen.image)[:3]
-        parts = classify(self.face_class.index_select(0, seen.face), self._painted_class(uv), skin)
-        values = seen.dense(torch.cat([seen.depth[None], normals, uv, albedo]))
-        depth, normal_map, uv_map, albedo_map = values.split((1, 3, 2, 3), 1)
-        masks = seen.dense(torch.stack([skin.to(torch.uint8), parts]))
-        return {
-            "depth": depth, "valid": depth > 0, "skin": masks[:, :1] > 0, "parts": masks[:, 1:],
-            "normals": normal_map, "uv": uv_map, "albedo": albedo_map,
-        }  # fmt: skip
+        values = {"depth": seen.depth[None], "valid": torch.ones_like(seen.face[None], dtype=torch.bool)}
+        values |= {"normals": normals, "uv": uv}
+        if "skin" in wanted or "parts" in wanted:
+            skin = values["skin"] = shading.sample_texture(self._paint(_FINE)[4:], uv) > 0.5
+            face_class = self.face_class.index_select(0, seen.face)
+            values["parts"] = classify(face_class, self._painted_class(uv), skin[0])[None]
+        if "albedo" in wanted:  # it is not averaged, and so of the paint that is as coarse as its pixels
+            values["albedo"] = _sampled(self._paints(creases, 1, 3), uv, seen.image)
+        maps = seen.dense(torch.cat([values[name].float() for name in wanted]))
+        split = zip(wanted, maps.split([len(values[name]) for name in wanted], 1), strict=True)
+        return {name: image.to(values[name].dtype) for name, image in split}
 
     def _visible(self, vertices: Tensor, factor: int) -> Fragments:
         points = camera.project(vertices, camera.rescaled(self.matrix, factor))
@@ -133,13 +137,18 @@ class Painter:
         y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
         return torch.stack([x, y, seen.depth])
 
-    def _paints(self, creases: Tensor, factor: int) -> list[Tensor]:
-        """The atlas ``5 S S`` of every frame, its head darkened by the wrinkles of the frame's expression.
+    def _paint(self, factor: int) -> Tensor:
+        """The atlas ``5 S S``, as fine as samples at ``factor`` times the resolution hold."""
+        return _paint(self.person, octave(self.pixel / factor), self._step, self.device)
 
-        It is as fine as samples at ``factor`` times the resolution hold: what is averaged later may be finer.
-        """
-        step = 2 if max(self.shape) <= 128 else 1
-        atlas, lines = _paint(self.person, octave(self.pixel / factor), step)
+    @property
+    def _step(self) -> int:
+        return 2 if max(self.shape) <= 128 else 1
+
+    def _paints(self, creases: Tensor, factor: int, count: int) -> list[Tensor]:
+        """The first channels ``C S S`` of `_paint` for every frame, the head darkened by its expression's wrinkles."""
+        step, atlas = self._step, self._paint(factor)[:count]
+        lines = _lines(self.person.looks.share("wrinkles"), octave(self.pixel / factor), step, self.device)
         x, y, width, height = (edge // step for edge in REGIONS["head"])
         paints = []
         for strengths in creases:
@@ -153,21 +162,39 @@ class Painter:
         return paints
 
     def _painted_class(self, uv: Tensor) -> Tensor:
-        classes = painted_classes(self.person.looks.beard > 0)
+        classes = painted_classes(self.person.looks.beard > 0, self.device)
         column, row = (uv * ATLAS).long().clamp(0, ATLAS - 1)
         return classes.reshape(-1).index_select(0, row * ATLAS + column)
 
 
 @lru_cache(maxsize=8)
-def _paint(person: Person, size: int, step: int) -> tuple[Tensor, Tensor]:
-    """Atlas ``5 S S`` and the head's wrinkles ``W H W`` of a person for pixels of a size, in steps of texels."""
-    lines = wrinkle_maps(person.looks).astype(np.float32)
-    atlas = filtered(person.atlas.astype(np.float32), size, step)
-    return torch.from_numpy(atlas), torch.from_numpy(filtered_region(lines, "head", size, step))
+def _paint(person: Person, size: int, step: int, device: torch.device) -> Tensor:
+    """Atlas ``5 S S`` of a person for pixels of a size, in steps of texels."""
+    return torch.from_numpy(filtered(person.atlas.astype(np.float32), size, step)).to(device)
+
+
+@lru_cache(maxsize=8)
+def _lines(age: float, size: int, step: int, device: torch.device) -> Tensor:
+    """The head's wrinkles ``W H W`` at an age in [0, 1], likewise."""
+    lines = wrinkle_maps(age).astype(np.float32)
+    return torch.from_numpy(filtered_region(lines, "head", size, step)).to(device)
+
+
+@lru_cache(maxsize=8)
+def _casters(detail: Detail, device: torch.device) -> Tensor:
+    """The faces that throw shadows: frames of glasses are thinner than the shadow's texels, and would throw stripes."""
+    mesh = template(detail)
+    thin = mesh.spans["glasses"]
+    thick = (mesh.drawn[:, 0] < thin.start) | (mesh.drawn[:, 0] >= thin.stop)
+    return torch.from_numpy(mesh.drawn[thick]).to(device)
+
+
+def _moved(numbers: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(numbers)).float().to(device)
 
 
 def _sampled(paints: list[Tensor], uv: Tensor, image: Tensor) -> Tensor:
-    """Texels ``5 N`` at atlas coordinates ``2 N`` of the images ``N``, which ascend."""
+    """Texels ``C N`` at atlas coordinates ``2 N`` of the images ``N``, which ascend."""
     counts = image.bincount(minlength=len(paints)).tolist()
     pieces = zip(paints, uv.split(counts, 1), strict=True)
     return torch.cat([shading.sample_texture(paint, piece) for paint, piece in pieces], 1)

@@ -15,11 +15,12 @@ from datamodules.world.painter import MAPS, Painter
 from datamodules.world.person import Person
 from datamodules.world.pose import head_poses, pose_vertices
 from datamodules.world.setting import Setting
-from datamodules.world.template import Template, template
+from datamodules.world.template import Template, template, tensor_of
 from models.rendering import camera as pinhole
 from models.rendering.visibility import Backend
 
-_SAMPLES = 1 << 18  # pixels of the oversampled pictures that are drawn at once
+# Pixels of the oversampled pictures that are drawn at once, to bound memory; the GPU's are 64 pictures of 256 pixels.
+_SAMPLES, _SAMPLES_ON_GPU = 1 << 18, 1 << 24
 OUTPUTS = ("image", *MAPS, "contour", "visible", "vertices")
 
 
@@ -83,7 +84,27 @@ class Frames:
     vertices: Tensor | None = None
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Posed:
+    """A person at B moments before a camera: all that is drawn but paint, light and background.
+
+    Args:
+        person: Whose shape; his paint is his own.
+        camera: Who looks.
+        vertices: ``B N 3`` camera metres, float32, on the device that is to draw them.
+        creases: ``B W`` strengths of the wrinkles, on the CPU.
+        rotation: ``B 3 3`` of the head frame in the camera, float64.
+        translation: ``B 3`` metres, likewise.
+    """
+
+    person: Person
+    camera: Camera
+    vertices: Tensor
+    creases: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+
 def render(
     person: Person,
     setting: Setting,
@@ -93,6 +114,7 @@ def render(
     camera: Camera | None = None,
     view: Array | None = None,
     backend: Backend = "auto",
+    device: torch.device | str = "cpu",
 ) -> Frames:
     """Draws a person at several moments of one setting; no frame depends on the others.
 
@@ -106,33 +128,64 @@ def render(
         view: Rotation of the camera that the motion was seen by; the setting's own if None. Pose is what a camera sees
             (that is what pose estimators measure), so another's motion is shown from the other's side.
         backend: "torch", "numba", or "auto" (numba where it is installed); they give the same pictures to the bit.
+        device: Where the frames are drawn and stay; the pose is computed on the CPU.
 
     Raises:
-        ValueError: An output is unknown.
+        ValueError: An output is unknown, or numba is asked for on a device other than the CPU.
     """
+    return draw(posed(person, setting, moments, camera, view, device), setting, size, outputs, backend)
+
+
+def posed(
+    person: Person,
+    setting: Setting,
+    moments: Sequence[Moment],
+    camera: Camera | None = None,
+    view: Array | None = None,
+    device: torch.device | str = "cpu",
+) -> Posed:
+    """The geometry of the frames that `render` draws; arguments as there."""
+    eye = camera or Camera(setting.focal, setting.rotation, setting.translation)
+    turn = _turn(setting, camera, view)
+    rotations, shifts = head_poses(moments)
+    return Posed(
+        person,
+        eye,
+        torch.from_numpy(pose_vertices(person, moments) @ turn.T + eye.translation).float().to(device),
+        torch.from_numpy(np.stack([wrinkle_weights(moment.expression) for moment in moments])).float(),
+        torch.from_numpy(turn @ rotations).to(device),
+        torch.from_numpy((turn @ shifts[..., None])[..., 0] + eye.translation).to(device),
+    )
+
+
+@torch.no_grad()
+def draw(
+    scene: Posed,
+    setting: Setting,
+    size: int | tuple[int, int],
+    outputs: Sequence[str] = ("image",),
+    backend: Backend = "auto",
+) -> Frames:
+    """Draws what `posed` placed, where its vertices are; `render` does both, and tells of the arguments."""
     unknown = sorted(set(outputs) - set(OUTPUTS))
     if unknown:
         raise ValueError(f"render: no output {', '.join(unknown)}; choose of {', '.join(OUTPUTS)}.")
     shape = (size, size) if isinstance(size, int) else size
-    eye = camera or Camera(setting.focal, setting.rotation, setting.translation)
-    turn = _turn(setting, camera, view)
-    vertices = torch.from_numpy(pose_vertices(person, moments) @ turn.T + eye.translation).float()
+    eye, device, mesh = scene.camera, scene.vertices.device, template(scene.person.detail)
     matrix = pinhole.intrinsics(torch.tensor([eye.focal]), *shape)[0]
-    painter = Painter(person, setting, matrix, eye.rotation, eye.translation, shape, backend)
-    creases = torch.from_numpy(np.stack([wrinkle_weights(moment.expression) for moment in moments])).float()
-    rotations, shifts = head_poses(moments)
-    mesh = template(person.detail)
-    points = vertices[:, torch.from_numpy(mesh.landmarks)]
+    painter = Painter(scene.person, setting, matrix, eye.rotation, eye.translation, shape, backend, device)
+    matrix = matrix.to(device)
+    points = scene.vertices.index_select(1, tensor_of(mesh, "landmarks", device))
     return Frames(
         pinhole.project(points, matrix[None])[..., :2],
         points,
-        torch.from_numpy(turn @ rotations),
-        torch.from_numpy((turn @ shifts[..., None])[..., 0] + eye.translation),
+        scene.rotation,
+        scene.translation,
         matrix,
         mesh,
         shape,
-        **_drawn(painter, vertices, creases, outputs),
-        **_pointed(vertices, matrix, mesh, shape, outputs, backend),
+        **_drawn(painter, scene.vertices, scene.creases, outputs),
+        **_pointed(scene.vertices, matrix, mesh, shape, outputs, backend),
     )
 
 
@@ -146,7 +199,8 @@ def _turn(setting: Setting, camera: Camera | None, view: Array | None) -> Array:
 def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
     """The images among the outputs, a bounded number of pixels at a time."""
     height, width = painter.shape
-    step = max(1, _SAMPLES // (4 * height * width))
+    samples = _SAMPLES if vertices.device.type == "cpu" else _SAMPLES_ON_GPU
+    step = max(1, samples // (4 * height * width))
     pieces = [slice(start, start + step) for start in range(0, len(vertices), step)]
     chunks = [painter.draw(vertices[piece], creases[piece], piece, outputs) for piece in pieces]
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}

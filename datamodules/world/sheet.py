@@ -45,12 +45,14 @@ def write_sheet(
         kinds: Those of `KINDS` that are wanted.
 
     Raises:
-        UserError: If the pictures are too small for a face, there is no column, or a kind is unknown.
+        UserError: If the pictures are too small for a face, there is no column, or a kind or the file's is unknown.
     """
     check_size(image_size)
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown or not kinds:
         raise UserError(f"A sheet of {', '.join(unknown) or 'nothing'}: give --kinds some of {', '.join(KINDS)}.")
+    if path.suffix not in (".png", ".jpg"):
+        raise UserError(f"'{path}' names no kind of picture that is written: let it end in .png or .jpg.")
     if columns < 1:
         raise UserError(f"A sheet of {columns} columns: give --columns 1 or more.")
     write_picture(path, _laid_out(rows(image_size, columns, seed, kinds), image_size, columns))

@@ -10,7 +10,7 @@ from datamodules.world.hair import HairStyle, hairline
 from datamodules.world.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
 from datamodules.world.looks import Looks, skin_colour
 from datamodules.world.seeds import generator
-from datamodules.world.textures import blend, noise, texel_grid
+from datamodules.world.textures import blank, blend, noise, texel_grid
 
 SIZE = (320, 320)
 MOUTH_LINE = -0.0685  # where the lips meet, metres
@@ -39,8 +39,9 @@ def _front() -> Array:
 
 def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
     """Skin, lips, brows, lashes, beard and the roots of the hair: linear RGB, gloss and skin, ``H W 5``."""
-    canvas = np.concatenate([_paint_skin(looks, rng), np.full((*SIZE, 1), 0.24), np.ones((*SIZE, 1))], -1)
-    canvas[..., 3] += 0.16 * looks.share("gloss") + _oiliness()
+    canvas = blank(SIZE)
+    canvas[..., :3], canvas[..., 4] = _paint_skin(looks, rng), 1
+    canvas[..., 3] = 0.24 + (0.16 * looks.share("gloss") + _oiliness())
     _paint_creases(canvas, looks)
     _paint_beard(canvas, looks, rng)
     _paint_lips(canvas, looks, rng)
@@ -114,9 +115,13 @@ def _hollows() -> tuple[Array, Array]:
     return dark * _front(), pair(x, y, 0.030, -0.0125, 0.011, 0.003) * _front()
 
 
-def wrinkle_maps(looks: Looks) -> Array:
-    """How much each of `WRINKLES` darkens the head's texels at full strength, ``W H W`` in [0, 0.7]."""
-    return (0.22 + 0.43 * looks.share("wrinkles")) * np.clip(_patterns(), 0, 1)
+def wrinkle_maps(age: float) -> Array:
+    """How much each of `WRINKLES` darkens the head's texels at full strength, ``W H W`` in [0, 0.7].
+
+    Args:
+        age: The share ``wrinkles`` of the person's looks.
+    """
+    return (0.22 + 0.43 * age) * np.clip(_patterns(), 0, 1)
 
 
 @cache

@@ -1,10 +1,12 @@
 """All parts as one mesh of fixed topology, with its texture atlas and its landmarks."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datamodules.world import parts
 from datamodules.world.accessories import glasses, hat, light_faces
@@ -90,6 +92,12 @@ def template(detail: Detail = "full") -> Template:
         raise ValueError(f"template: detail is 'light' or 'full', not {detail!r}.")
     full, light_faces = _full()
     return full if detail == "full" else _light(full, light_faces)
+
+
+@lru_cache(maxsize=32)
+def tensor_of(mesh: Template, name: str, device: torch.device) -> Tensor:
+    """An array of a mesh, by its name in `Template`, as a tensor that is moved to the device once."""
+    return torch.from_numpy(getattr(mesh, name)).to(device)
 
 
 def _grids() -> dict[str, parts.Grid]:

@@ -16,6 +16,11 @@ def texel_grid(shape: tuple[int, int]) -> tuple[Array, Array]:
     return u, v
 
 
+def blank(shape: tuple[int, int]) -> Array:
+    """Zeros ``H W 5``; each channel lies in one piece of memory, since painting goes channel by channel."""
+    return np.zeros((5, *shape)).transpose(1, 2, 0)
+
+
 def noise(shape: tuple[int, int], sigma: float | tuple[float, float], rng: np.random.Generator) -> Array:
     """Smooth noise of unit variance that wraps around sideways."""
     field = gaussian_filter(rng.standard_normal(shape), sigma, mode=("nearest", "wrap"))

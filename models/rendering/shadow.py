@@ -71,7 +71,7 @@ def _shadow_taps(depth: Tensor, image: Tensor, points: Tensor) -> Tensor:
 def _axes(light: Tensor) -> Tensor:
     """Rows: two directions across the light and the one its rays run along; right-handed."""
     ray = -light
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=light.dtype, device=light.device)
+    up = torch.eye(3, dtype=light.dtype, device=light.device)[1]
     across = functional.normalize(torch.linalg.cross(up, ray), dim=0)
     return torch.stack([across, torch.linalg.cross(ray, across), ray])
 

@@ -11,7 +11,8 @@ Backend = Literal["torch", "numba", "auto"]
 EDGE_TOLERANCE = 1e-5  # neighbours overlap by this share of a face rather than leave a crack
 NEAR = 1e-6  # metres
 _FAR = torch.iinfo(torch.int64).max
-_PIXELS = 1 << 18  # of the faces' boxes that are drawn at once: they stay in the cache, and memory is bounded
+# Pixels of the faces' boxes that are drawn at once: on a CPU they stay in the cache; a GPU wants many, within memory.
+_PIXELS, _PIXELS_ON_GPU = 1 << 18, 1 << 24
 _SLACK = 0.01  # pixels
 
 
@@ -105,7 +106,8 @@ def twice_area(x: Tensor, y: Tensor) -> Tensor:
 
 def _pieces(planes: Tensor, box: Tensor, face: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Runs of faces whose boxes hold about `_PIXELS` together."""
-    piece = (box[1] * box[2]).cumsum(0) // _PIXELS
+    limit = _PIXELS if box.device.type == "cpu" else _PIXELS_ON_GPU
+    piece = (box[1] * box[2]).cumsum(0) // limit
     counts = piece.unique_consecutive(return_counts=True)[1].tolist()
     return zip(planes.split(counts, 1), box.split(counts, 1), face.split(counts), strict=True)
 

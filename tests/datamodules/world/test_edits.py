@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.world import edits
-from datamodules.world.cartoon import enlarge_eyes
+from datamodules.world import edit_pairs, edits
+from datamodules.world.cartoon import enlarge_eyes, outlines
 from datamodules.world.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code
 from datamodules.world.expression import NAMES
 from datamodules.world.labels import CLASSES
 from datamodules.world.looks import COSTUMES
+from datamodules.world.portraits import PortraitSpec
 
 SIZE = 32
 
@@ -148,3 +149,26 @@ def test_big_eyes_are_a_magnification_that_ends_at_its_reach():
 def test_impossible_pairs_are_refused(arguments: dict, hint: str):
     with pytest.raises(ValueError, match=hint):
         edit_pair(**{"seed": seed(), "edit": "santa", "size": SIZE} | arguments)
+
+
+@pytest.mark.parametrize("edit", EXPRESSIONS)
+def test_ink_surrounds_eyes_and_teeth_and_leaves_them_open(edit: str):
+    for number in range(3):
+        scene = edits._edited(edits._draw_scene(seed(number), 64), edit)
+        frames = edits._Drawing(scene, "cartoon", 64, edits._painted(scene, "cartoon")).frames
+        ink, parts = outlines(frames), frames.parts
+        small = torch.isin(parts, torch.tensor([CLASSES.index(n) for n in ("left_eye", "right_eye", "mouth_interior")]))
+        assert small.sum() > 10
+        assert not (ink & small).any()
+        around = torch.nn.functional.max_pool2d(small.float(), 3, 1, 1).bool() & ~small
+        skin = parts == CLASSES.index("skin")
+        assert ink[around & skin].float().mean() > 0.95
+        assert 0.02 < ink.float().mean() < 0.15
+
+
+def test_edits_have_a_version_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    before = edit_pairs.EditSpec(64, 1, 1, 1).hash, PortraitSpec(64, 1, 0, 1, 1).hash
+    monkeypatch.setattr(edit_pairs, "EDIT_VERSION", edit_pairs.EDIT_VERSION + 1)
+    after = edit_pairs.EditSpec(64, 1, 1, 1).hash, PortraitSpec(64, 1, 0, 1, 1).hash
+    assert after[0] != before[0]
+    assert after[1] == before[1]

@@ -329,7 +329,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match=r"holds something else \('thesis.tex'\): name an empty or a new folder"):
         write_clips(SPEC, tmp_path, workers=0)
-    assert {p.name for p in tmp_path.iterdir()} == {"thesis.tex", ".lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {"thesis.tex"}
     with pytest.raises(UserError, match="is a file: name a folder"):
         write_clips(SPEC, tmp_path / "thesis.tex", workers=0)
 

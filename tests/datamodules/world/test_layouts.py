@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,9 @@ def test_hdtf_is_a_flat_folder_of_videos(tmp_path: Path):
     assert np.abs(frame - exact(CLIPS, Clip("test", 1, 0), 2).astype(float)).mean() < 8
     with pytest.raises(UserError, match="Stills make no video"):
         written(STILLS, "hdtf", tmp_path / "other")
+    with pytest.raises(UserError, match="even image size, not 33 x 33"):
+        written(replace(CLIPS, image_size=33), "hdtf", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_vfhq_is_a_folder_of_png_frames_a_clip(tmp_path: Path):
@@ -234,16 +238,19 @@ def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.Monkey
         (["export", "--preset", "faces"], "'faces' is no preset: name one of"),
         (["export", "--preset", "reenact", "--layout", "celeba"], "'celeba' is no layout: name one of"),
         (["export", "--preset", "edit", "--store", "mp4"], "--store is for the layout voxceleb: leave it out."),
-        (["export", "--preset", "reenact", "--store", "gif"], "store is 'frames' or 'mp4'."),
+        (["export", "--preset", "reenact", "--store", "gif"], "'gif' is no store: name frames or mp4."),
+        (["export", "--preset", "reenact", "--seed", "-1"], "A seed of -1: give --seed 0 or more."),
+        (["export", "--preset", "reenact", "--workers", "-2"], "-2 workers: give --workers 0 or more."),
         (["export", "--preset", "reenact", "--image-size", "8"], "too small for the features of a face: choose 32"),
         (["sheet", "--image-size", "8"], "too small for the features of a face: choose 32"),
         (["sheet", "--columns", "0"], "--columns"),
+        (["sheet", "--out", "sheet.tiff"], "'sheet.tiff' names no kind of picture that is written: let it end in .png"),
         (["sheet", "--kinds", "cats"], "A sheet of cats: give --kinds some of identities"),
     ],
 )
 def test_a_request_that_cannot_be_met_ends_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str):
     with pytest.raises(SystemExit) as ended:
-        command.main([*arguments, "--out", str(tmp_path / "out.png")])
+        command.main([arguments[0], "--out", str(tmp_path / "out.png"), *arguments[1:]])
     assert sentence in str(ended.value)
     assert "\n" not in str(ended.value)
     assert not (tmp_path / "out.png").exists()

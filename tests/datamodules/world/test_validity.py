@@ -16,10 +16,13 @@ from datamodules.world.scene import Frames, render
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
 from metrics.depth import abs_rel, affine_align, normal_error, rmse
+from metrics.face import akd_l1, nme, prmse_degrees
+from metrics.geometry import geodesic_degrees, vertex_error
 from metrics.image import as_saved, l1, psnr, ssim
+from metrics.mask import iou
 
 SIZE, PEOPLE, TIMES = 64, 12, np.arange(5) * 0.7
-OUTPUTS = ("image", "depth", "skin")
+OUTPUTS = ("image", "depth", "skin", "vertices")
 Scores = dict[str, np.ndarray]  # by candidate, one value a person: a person is one sample
 
 
@@ -143,6 +146,39 @@ def test_a_metric_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str,
     ]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
     assert distance(scores, "oracle", "copy") > 5  # no metric is saturated
+
+
+def landmark_score(metric: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Frames, Frames], Tensor]:
+    return lambda frames, truth: metric(frames.landmarks, truth.landmarks)
+
+
+# What is measured of poses, landmarks, meshes and masks, which have no blur: the wrong frames alone are ranked.
+GEOMETRY: dict[str, Callable[[Frames, Frames], Tensor]] = {
+    "GeodesicError": lambda frames, truth: geodesic_degrees(frames.rotation, truth.rotation),
+    "PRMSE": lambda frames, truth: prmse_degrees(frames.rotation, truth.rotation),
+    "AKD": landmark_score(akd_l1),
+    "NME": landmark_score(nme),
+    "VertexError": lambda frames, truth: vertex_error(frames.vertices, truth.vertices),
+    "MaskIoU": lambda frames, truth: 1 - iou(frames.skin, truth.skin),
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_a_metric_of_geometry_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str, Frames]]):
+    wrong = ("oracle", "lag", "expression", "pose", "identity", "copy")
+    scores = {
+        kind: np.array([float(GEOMETRY[name](clip[kind], clip["oracle"]).mean()) for clip in clips]) for kind in wrong
+    }
+    assert scores["oracle"].max() < 1e-6
+    for better, worse in (("oracle", "lag"), ("lag", "pose"), ("lag", "copy")):
+        assert distance(scores, better, worse) > 2, (better, worse)
+    assert distance(scores, "oracle", "copy") > 5
+    if name in ("GeodesicError", "PRMSE"):  # they see neither who it is nor what he feels
+        assert max(scores["expression"].max(), scores["identity"].max()) < 1e-6
+    else:
+        assert distance(scores, "oracle", "expression") > 5
+        assert distance(scores, "expression", "pose") > 2
+        assert distance(scores, "oracle", "identity") > 5
 
 
 def test_the_mean_colour_of_a_picture_does_not_tell_who_it_shows():
