@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import saved, tables
-from benchmarks.evaluation import write_scores
+from benchmarks.evaluation import FACES, write_scores
 from benchmarks.layout import FOLDER, Row, Table, load, load_all, parse
 from benchmarks.scoring import Scorer
 from metrics.alignment import KINDS
@@ -41,7 +41,7 @@ def score(predictions: Path, truth: Path, protocol: saved.Protocol, label: str, 
         UserError: If the two folders do not match.
     """
     matches = saved.match(predictions, truth, protocol)
-    scorer = Scorer(protocol.task, without=saved.without(matches, protocol))
+    scorer = Scorer(protocol.task, without=saved.without(matches, protocol), faces=results / FACES)
     for outputs, batch in saved.batches(matches, protocol):
         scorer.add(outputs, batch)
     scores, digest = scorer.finish(), saved.files_hash(matches)

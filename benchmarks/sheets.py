@@ -10,6 +10,7 @@ import pandas as pd
 from benchmarks.layout import METRICS, Column, Published, Row, Table
 from benchmarks.verdicts import ALPHA, Cell, Comparison, Mark, Verdict, judge, rank, summarise
 from metrics.statistics import MIN_VIDEOS, RESAMPLES, holm
+from models.tasks import DEPTH
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
 BLOCKS |= {"apart": "Other samples, not compared"}
@@ -213,11 +214,19 @@ def _second_opinion(*families: list[Verdict]) -> Iterable[str]:
 def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
     found = [(row, table.columns[i], cell) for (row, i), cell in cells.items() if cell]
     left_out = [f"{row}, {c.metric}, {c.test}: {cell.excluded}" for row, c, cell in found if cell.excluded]
-    flagged = dict.fromkeys(f"{row}: {cell.flagged}" for row, _, cell in found if cell.flagged)
+    flagged = [(row, c, cell) for row, c, cell in found if cell.flagged]
+    depth = dict.fromkeys(f"{row}: {cell.flagged}" for row, c, cell in flagged if table.tests[c.test]["task"] == DEPTH)
+    others = [
+        f"{row}, {c.metric}, {c.test}: {x.flagged}" for row, c, x in flagged if table.tests[c.test]["task"] != DEPTH
+    ]
     if left_out:
-        yield f"Frames left out of the mean, identical to the truth or without a mask: {'; '.join(left_out)}."
-    if flagged:
-        yield f"Depth maps that no positive scale fits, scored as a constant map: {'; '.join(flagged)}."
+        why = "identical to the truth, or without a mask or a face in the truth"
+        yield f"Frames left out of the mean, {why}: {'; '.join(left_out)}."
+    if depth:
+        yield f"Depth maps that no positive scale fits, scored as a constant map: {'; '.join(depth)}."
+    if others:
+        why = "such as a missed face, which scores worst, or a fit that was still falling"
+        yield f"Scores that count with a status, {why}: {'; '.join(others)}."
 
 
 def _protocols(table: Table) -> Iterable[str]:

@@ -12,7 +12,7 @@ RANGE_TOLERANCE = 1e-3
 
 def as_saved(images: Tensor) -> Tensor:
     """The images as an 8-bit file would hold them: clamped to [0, 1] and rounded, float64."""
-    return images.double().clamp(0, 1).mul(255).round().div(255)
+    return images.double().clamp(0, 1).mul_(255).round_().div_(255)
 
 
 def check_range(name: str, images: Tensor) -> None:

@@ -20,6 +20,8 @@ from models.base import UserError
 
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
 SHA256 = "6b2d606114e4c62c5e7586a5b68284311250298a3a8f067bf8badacdb79bc359"
+PROXY = f"procface {SHA256[:8]}"  # stands in the protocol of all that it measures: other weights, another metric
+DISCLAIMER = "not comparable with published numbers"
 SIDE = 128  # pixels: every picture is resized to this before it is looked at
 LANDMARKS, EXPRESSIONS, EMBEDDING = 68, 25, 128
 WIDTHS = (32, 48, 112)  # channels at 1/4, 1/8 and 1/16 of the side
@@ -133,7 +135,7 @@ class ProcFace(nn.Module):
             raise UserError(f"'{path}' is not the face network that this version ships; install the package again.")
         network = cls()
         network.load_state_dict({name: tensor.float() for name, tensor in load_tensors(content).items()}, strict=False)
-        return network.eval().requires_grad_(False)
+        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
 
 @cache

@@ -223,8 +223,8 @@ def test_the_class_keeps_what_kappa_needs_of_each_sample_once():
     truth, ours = (torch.rand(40, 52, generator=generator) < 0.5 for _ in "ab")
     metric = scored(
         BSCON,
-        [[whole_face(actions=on)] for on in truth] + [[whole_face()], []],
-        [[whole_face(actions=on)] for on in ours] + [[], [whole_face()]],
+        [[whole_face(actions=on)] for on in truth] + [[whole_face(actions=truth[0])], []],
+        [[whole_face(actions=on)] for on in ours] + [[], [whole_face(actions=truth[0])]],
     )
     assert metric.kappa().item() == pytest.approx(cohen_kappa(ours, truth).nanmean().item(), abs=1e-12)
     before = metric.kappa()
