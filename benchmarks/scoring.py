@@ -12,12 +12,14 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+from tqdm import tqdm
 
 from benchmarks import avatars
 from benchmarks.task_metrics import (
     PACKAGE_ABSENT,
     TASK_METRICS,
     WEIGHTS_ABSENT,
+    Configured,
     TaskMetric,
     provenance,
     remedy,
@@ -200,12 +202,13 @@ class Scorer:
         why = {metric: reason for metric in here if (reason := unmet(metric, side))}
         self.absent |= {metric.name: reason for metric, reason in why.items()}
         if line := remedy(metric for metric, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
-            rank_zero_only(print)(line)
+            rank_zero_only(tqdm.write)(line)  # not into the middle of a progress bar
         return {metric: self._make(metric) for metric in here if metric not in why}
 
     def _make(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
         """The metric; those that look at faces share what they see."""
-        looks_at_faces = issubclass(getattr(kind, "metric", kind), (FaceMetric, ProxyFD))
+        of_class = kind.metric if isinstance(kind, Configured) else kind
+        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
         return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
 
     def _leave_out(self, known: Mapping[int, tuple[str, str, int, str]]) -> None:

@@ -82,7 +82,11 @@ class PerSampleMetric(Described, Metric):
         super().__init__()
         for state in ("ids", "videos", "values", "status"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
-        self.set_dtype(torch.float64)  # torchmetrics fills in for a process without data in this type
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which torchmetrics fills in for a process without data; moving a metric would reset its own."""
+        return torch.float64
 
     @staticmethod
     def sample_key(sample_id: str) -> int:
