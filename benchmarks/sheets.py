@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -235,11 +236,17 @@ def _protocols(table: Table) -> Iterable[str]:
 
 
 def _origin(table: Table, cells: dict[tuple[str, int], Cell | None], provenance: dict[str, Any]) -> str:
-    """Videos and frames of each protocol (more than one count where rows differ), then what the runs recorded."""
+    """Videos and frames of each protocol (more than one count where rows differ), then what the runs recorded.
+
+    A row has the videos of its fullest column: one whose every score is infinite has none.
+    """
     sizes: dict[str, dict[str, None]] = {protocol(table, column): {} for column in table.columns}
-    for (_, i), cell in cells.items():
-        if cell:
-            sizes[protocol(table, table.columns[i])][f"{cell.videos} videos, {cell.frames} frames"] = None
+    for name, row in product(sizes, table.rows):
+        found = [cells[row.name, i] for i, column in enumerate(table.columns) if protocol(table, column) == name]
+        counted = [(cell.videos, cell.frames) for cell in found if cell]
+        if counted:
+            videos, frames = map(max, zip(*counted, strict=True))
+            sizes[name][f"{videos} videos, {frames} frames"] = None
     counts = [f"{name}: {' or '.join(size) or 'not run'}" for name, size in sizes.items()]
     recorded = [f"{key} {value}" for key, value in provenance.items() if isinstance(value, str) and value]
     recorded += [f"truth of {test} {' or '.join(found)}" for test, found in provenance.get("truth", {}).items()]
