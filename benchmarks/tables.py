@@ -108,9 +108,9 @@ def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(path for path in source.iterdir() if path.name.split(".")[0] in names)
     copies = [Path(shutil.copy(path, target)) for path in files]
-    for table, *rest in [left(name, target) for name in names]:
-        if any(row.predictions for row in table.rows):
-            write(*ours(table, *rest), target)
+    for whole in [left(name, target) for name in names]:
+        if any(row.predictions for row in whole[0].rows):
+            write(*ours(*whole), target)
     renew(readme, results / "tables")
     return [*copies, readme]
 

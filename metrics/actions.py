@@ -66,9 +66,7 @@ class AUCON(FaceMetric):
             packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, whole, strict=True)]
             state.append(torch.tensor(packed, dtype=torch.float64, device=self.device))
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`aucon`."""
-        return aucon(generated, truth)
+    compare = staticmethod(aucon)
 
     def kappa(self) -> Tensor:
         """Mean over the units of `cohen_kappa`, of the pictures with both faces; every process has to call it."""

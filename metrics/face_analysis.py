@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from metrics.base import Status
-from metrics.pictures import check_range
+from metrics.pictures import check_rgb
 from models.base import UserError
 
 
@@ -113,7 +113,7 @@ class FaceAnalysisCache:
             ValueError: If a shape, type or range is wrong.
             UserError: If the analyser lacks a file or package.
         """
-        check_pictures(pictures)
+        check_rgb("A batch of pictures", pictures)
         keys = self._keys(analyser, pictures)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._kept}
         self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
@@ -173,17 +173,6 @@ def _read(file: Path) -> list[list[Face] | None]:
         for row in zip(*stacked.values(), strict=True)
     )
     return [None if count < 0 else [next(faces) for _ in range(count)] for count in counts]
-
-
-def check_pictures(pictures: Tensor) -> None:
-    """Refuses what is no batch of RGB pictures in [0, 1].
-
-    Raises:
-        ValueError: In one sentence that names the remedy.
-    """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise ValueError(f"The pictures are {tuple(pictures.shape)}; pass an RGB batch, B 3 H W.")
-    check_range("A picture", pictures)
 
 
 def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:

@@ -1,7 +1,7 @@
 """The base of the metrics that compare one face with another: statuses, penalties for misses, counts."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired
 from metrics.procface import DISCLAIMER, PROXY
 
 MEASURED = (Status.OK, Status.SEVERAL_FACES)
+Comparison: TypeAlias = "staticmethod[[Tensor, Tensor], Tensor]"
 Pair = tuple[Face | None, Face | None, Status]
 
 
@@ -23,6 +24,9 @@ class FaceMetric(PerSampleMetric):
     the worst value, which the protocol declares, so that no method gains by failing. `compute` is the mean with these
     penalties, `over_ok` that of the samples that were measured.
 
+    A subclass says which ``part`` of a `Face` it reads, and its ``compare`` gives the score ``B`` of the parts of
+    generated and true faces, nan where there is none.
+
     Args:
         analyser: What finds the faces, or its key; it stands in the metric's name.
         cache: Give all metrics of one evaluation the same, and each picture is looked at once.
@@ -31,6 +35,7 @@ class FaceMetric(PerSampleMetric):
         UserError: If a file or package of the analyser is absent.
     """
 
+    compare: ClassVar[Comparison]
     part: ClassVar[str]
     proxy_name: ClassVar[str]
     worst: ClassVar[float]
@@ -75,10 +80,6 @@ class FaceMetric(PerSampleMetric):
         every = torch.full((len(pairs),), torch.nan, dtype=torch.float64).masked_scatter(place, values)
         told = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, status)
         self.append(sample_ids, every, told)
-
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """The score ``B`` of what is compared, in float64; nan if it has none."""
-        raise NotImplementedError
 
     def penalty(self, truth: Tensor) -> float:
         """The value of a sample whose generated face was missed."""

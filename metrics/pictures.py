@@ -30,6 +30,18 @@ def check_range(name: str, images: Tensor) -> None:
         raise ValueError(f"{name} spans [{low:.3g}, {high:.3g}]; pass RGB in [0, 1] (from [-1, 1]: (x + 1) / 2).")
 
 
+def check_rgb(name: str, samples: Tensor, clips: bool = False) -> None:
+    """Refuses what are no RGB pictures ``B 3 H W``, or clips ``B T 3 H W``, in [0, 1].
+
+    Raises:
+        ValueError: In one sentence that names the samples and the remedy.
+    """
+    if samples.ndim != 4 + clips or samples.shape[-3] != 3:
+        kind = "clips B T 3 H W" if clips else "pictures B 3 H W"
+        raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB {kind}.")
+    check_range(name, samples)
+
+
 def checked_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The two in float64, if they are RGB batches ``B 3 H W`` in [0, 1] of one shape.
 

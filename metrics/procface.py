@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from metrics.pictures import check_range
+from metrics.pictures import check_rgb
 from models.base import UserError
 
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
@@ -88,7 +88,9 @@ class ProcFace(nn.Module):
         Raises:
             ValueError: If a shape, type or range is wrong.
         """
-        check_pictures(images)
+        check_rgb("A batch of pictures", images)
+        if images.shape[2] != images.shape[3]:
+            raise ValueError(f"The pictures are {tuple(images.shape)}; pass square ones, B 3 H H.")
         found = self.look(resized(images))
         side = images.shape[-1]
         return Faces(
@@ -142,17 +144,6 @@ class ProcFace(nn.Module):
 def shipped(device: torch.device) -> ProcFace:
     """The shipped network on a device, read once a process."""
     return ProcFace.load().to(device)
-
-
-def check_pictures(images: Tensor) -> None:
-    """Refuses what is no batch of square RGB pictures in [0, 1].
-
-    Raises:
-        ValueError: In one sentence that names the remedy.
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise ValueError(f"The pictures are {tuple(images.shape)}; pass square RGB ones, B 3 H H.")
-    check_range("The picture", images)
 
 
 def resized(images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalyser, FaceAnalysisCache
 from metrics.feature_sets import FrechetDistance
-from metrics.pictures import check_range
+from metrics.pictures import check_rgb
 from metrics.procface import DISCLAIMER, PROXY
 
 
@@ -38,9 +38,7 @@ class ProxyFD(FrechetDistance):
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Pictures ``B 3 H H`` in [0, 1], as they are."""
-        if samples.ndim != 4 or samples.shape[1] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB pictures B 3 H H.")
-        check_range(name, samples)
+        check_rgb(name, samples)
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:
@@ -64,9 +62,7 @@ class ProxyFVD(ProxyFD):
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Clips ``B T 3 H H`` in [0, 1], as they are."""
-        if samples.ndim != 5 or samples.shape[2] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB clips B T 3 H H.")
-        check_range(name, samples)
+        check_rgb(name, samples, clips=True)
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:

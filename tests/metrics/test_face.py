@@ -30,13 +30,13 @@ from metrics.face import (
     cosine_similarity,
     euler_degrees,
     expression_error,
-    head_pose_degrees,
     nme,
     prmse_degrees,
 )
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
 from metrics.face_scores import common_valid
 from metrics.frozen import Frozen
+from metrics.geometry import geodesic_degrees
 
 FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
 
@@ -156,7 +156,7 @@ def test_a_zero_vector_is_no_cosine_but_status_6():
 
 def test_the_geodesic_angle_is_scipys_magnitude():
     one, other = random_rotations(100, 0), random_rotations(100, 1)
-    torch.testing.assert_close(head_pose_degrees(one, other), by_scipy(one, other), atol=1e-9, rtol=0)
+    torch.testing.assert_close(geodesic_degrees(one, other), by_scipy(one, other), atol=1e-9, rtol=0)
 
 
 def test_angles_wrap():
@@ -175,7 +175,7 @@ def test_the_order_of_the_angles_changes_the_value_but_not_the_geodesic():
     one, other = rotations([60, 40, 20]), rotations([50, 45, 30])
     orders = [prmse_degrees(one, other, order).item() for order in ("YXZ", "xyz", "ZYX")]
     assert max(orders) > 1.2 * min(orders)
-    assert head_pose_degrees(one, other).item() == pytest.approx(by_scipy(one, other).item())
+    assert geodesic_degrees(one, other).item() == pytest.approx(by_scipy(one, other).item())
 
 
 def test_radians_divide_the_value_by_57():

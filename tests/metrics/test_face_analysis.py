@@ -111,8 +111,8 @@ def test_a_number_that_is_nan_is_a_failure():
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
-        (torch.zeros(3, 4, 4), "pass an RGB batch"),
-        (torch.zeros(1, 1, 4, 4), "pass an RGB batch"),
+        (torch.zeros(3, 4, 4), "pass RGB pictures"),
+        (torch.zeros(1, 1, 4, 4), "pass RGB pictures"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "8-bit images divided by 255"),
         (torch.full((1, 3, 4, 4), torch.nan), "nan or inf"),
         (torch.full((1, 3, 4, 4), -0.5), r"from \[-1, 1\]"),
