@@ -147,6 +147,23 @@ def check_finite(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} holds nan or inf; look for a diverged training or a broken file.")
 
 
+def check_pair(layout: str, preds: Tensor, target: Tensor) -> None:
+    """Refuses two batches that are not of one shape with as many axes as the layout (``B L 2``; a digit is a size).
+
+    Raises:
+        ValueError: In one sentence that names the remedy.
+    """
+    axes = layout.split()
+    sizes = {i: int(axis) for i, axis in enumerate(axes) if axis.isdigit()}
+    fits = preds.ndim == len(axes) and all(preds.shape[i] == size for i, size in sizes.items())
+    if preds.shape != target.shape or not fits:
+        shapes = f"{tuple(preds.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"Predictions and targets are {shapes}; pass two batches of one shape, {layout}.")
+    for name, tensor in (("A prediction", preds), ("A target", target)):
+        if tensor.dtype != torch.bool:
+            check_finite(name, tensor)
+
+
 def check_mask(mask: Tensor, like: Tensor) -> None:
     """Refuses a mask that is not boolean ``B 1 H W`` of the images' size.
 

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
+from metrics.base import check_pair
 from metrics.face_scores import Comparison, FaceMetric
 from metrics.geometry import geodesic_degrees
 from metrics.quality import IQA
@@ -49,12 +50,12 @@ def akd_l1(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AKD".
     """
-    return (preds.double() - target.double()).abs().mean((1, 2))
+    return _gap("B L 2", preds, target).abs().mean((1, 2))
 
 
 def akd_l2(preds: Tensor, target: Tensor) -> Tensor:
     """Mean Euclidean distance of landmarks ``B L 2``, pixels, ``B``; pi / 2 of `akd_l1` for isotropic errors."""
-    return (preds.double() - target.double()).norm(dim=2).mean(1)
+    return _gap("B L 2", preds, target).norm(dim=2).mean(1)
 
 
 def nme(preds: Tensor, target: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def aed_squared(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AED".
     """
-    return (preds.double() - target.double()).square().sum(1)
+    return _gap("B D", preds, target).square().sum(1)
 
 
 def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
@@ -85,6 +86,7 @@ def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Deng et al. 2019, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, section 3.
     """
+    check_pair("B D", preds, target)
     return (_unit(preds) * _unit(target)).sum(1).clamp(-1, 1)
 
 
@@ -103,7 +105,7 @@ def prmse_degrees(preds: Tensor, target: Tensor, order: str = EULER_ORDER) -> Te
 
 def angle_rmse_degrees(preds: Tensor, target: Tensor) -> Tensor:
     """Root of the mean squared difference of angles ``B 3`` in degrees, each wrapped to [-180, 180), ``B``."""
-    turned = torch.remainder(preds.double() - target.double() + 180, 360) - 180
+    turned = torch.remainder(_gap("B 3", preds, target) + 180, 360) - 180
     return turned.square().mean(1).sqrt()
 
 
@@ -117,7 +119,13 @@ def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
 
 def expression_error(preds: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of expression coefficients ``B K``, ``B``."""
-    return (preds.double() - target.double()).abs().mean(1)
+    return _gap("B K", preds, target).abs().mean(1)
+
+
+def _gap(layout: str, preds: Tensor, target: Tensor) -> Tensor:
+    """The difference of two checked batches, float64."""
+    check_pair(layout, preds, target)
+    return preds.double() - target.double()
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -219,7 +227,7 @@ class AED(FaceMetric):
     @staticmethod
     def compare(generated: Tensor, truth: Tensor) -> Tensor:
         """`aed_squared` at unit length."""
-        return aed_squared(_unit(generated), _unit(truth))
+        return (_unit(generated) - _unit(truth)).square().sum(1)  # nan, as cosine_similarity, for a zero vector
 
 
 class HeadPose(FaceMetric):

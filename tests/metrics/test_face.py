@@ -235,11 +235,37 @@ def test_the_class_keeps_what_kappa_needs_of_each_sample_once():
 
 def test_kappa_of_nothing_is_nan():
     assert BSCON(OracleAnalyser()).kappa().isnan()
+    assert scored(BSCON, [[whole_face()]], [[]]).kappa().isnan()  # a miss has no states
 
 
 def test_expression_error_of_an_offset_is_the_offset():
     codes = torch.rand(4, 25)
     torch.testing.assert_close(expression_error(codes + 0.3, codes), torch.full((4,), 0.3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (akd_l1, (4, 68, 2)),
+        (akd_l2, (4, 68, 2)),
+        (nme, (4, 68, 2)),
+        (aed_squared, (4, 8)),
+        (cosine_similarity, (4, 8)),
+        (expression_error, (4, 25)),
+        (angle_rmse_degrees, (4, 3)),
+        (aucon, (4, 17)),
+        (bscon, (4, 52)),
+        (cohen_kappa, (4, 17)),
+    ],
+)
+def test_case_35_what_would_broadcast_or_is_no_number_is_one_plain_sentence(function, shape):
+    right = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    for wrong in (right[:1], right[0], right[..., :1]):
+        with pytest.raises(ValueError, match=r"Predictions and targets are .*; pass two batches of one shape") as error:
+            function(wrong, right)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="holds nan or inf"):
+        function(right, right.masked_fill(right < 0.5, torch.nan))
 
 
 # The classes
