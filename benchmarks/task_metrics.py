@@ -109,6 +109,6 @@ def remedy(metrics: Iterable[TaskMetric]) -> str:
 def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
     network = BACKBONES[backbone]
-    files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
+    files = ", ".join(f"{name} sha256 {FILES[name].sha256 or 'not published'}" for name in network.weights)
     own = f"procface sha256 {SHA256[:12]}, {network.origin}"
     return f"{files or own}; {network.licence}"
