@@ -18,6 +18,7 @@ from models.base import PortraitModule
 from models.tasks import DEPTH, Batch, DepthEstimate
 
 SAMPLES = "samples.parquet"
+FACES = "faces"  # among the runs: what the face network saw in the truth
 
 
 class Evaluator(Callback):
@@ -50,7 +51,7 @@ class Evaluator(Callback):
     ) -> None:
         """Scores one batch."""
         if self.scorer is None:
-            self.scorer = Scorer(batch["task"], pl_module.device)
+            self.scorer = Scorer(batch["task"], pl_module.device, faces=self.run.results / FACES)
             self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
         self.scorer.add(outputs, batch)
         if len(self.figure) < self.figure_rows:
@@ -62,7 +63,7 @@ class Evaluator(Callback):
         Raises:
             UserError: If the test set was empty.
         """
-        scores = (self.scorer or Scorer("")).finish()
+        scores = (self.scorer or Scorer("", pl_module.device)).finish()
         pl_module.log_dict({f"test/{name}": value for name, value in scores.values.items()})
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._write(trainer, pl_module, scores)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.scoring import TASK_METRICS
+from benchmarks.task_metrics import TASK_METRICS
 from models.base import UserError
 
 METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}

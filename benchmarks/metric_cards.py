@@ -11,7 +11,7 @@ from typing import Any
 from torchmetrics import Metric
 
 import metrics
-from benchmarks.scoring import TASK_METRICS, Configured, provenance
+from benchmarks.task_metrics import TASK_METRICS, Configured, provenance
 from metrics.backbones import BACKBONES
 
 PAGE = Path("results/metrics/cards.md")

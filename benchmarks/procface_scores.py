@@ -22,8 +22,9 @@ from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
 from metrics.distribution import frechet_distance
-from metrics.face import akd_l1, cosine_similarity, expression_error, head_pose_degrees
+from metrics.face import akd_l1, cosine_similarity, expression_error
 from metrics.face_analysers import ProxyAnalyser
+from metrics.geometry import geodesic_degrees
 from metrics.pictures import as_saved
 from metrics.procface import Faces, shipped
 from metrics.statistics import bootstrap_interval
@@ -36,7 +37,7 @@ MIN_CONFIDENCE = ProxyAnalyser.min_confidence
 # What each proxy compares of two faces, and how; the sign is that of "worse".
 SCORES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor], int]] = {
     "proxy-AKD": ("landmarks", akd_l1, 1),
-    "proxy-pose": ("rotation", head_pose_degrees, 1),
+    "proxy-pose": ("rotation", geodesic_degrees, 1),
     "proxy-expr": ("expression", expression_error, 1),
     "proxy-ID": ("embedding", cosine_similarity, -1),
 }

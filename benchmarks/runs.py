@@ -20,7 +20,7 @@ import torch
 import torchmetrics
 from jsonargparse import Namespace
 
-from benchmarks.scoring import specs
+from benchmarks.task_metrics import specs
 from models.base import UserError
 
 Parse = Callable[[list[str]], Namespace]

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import saved, tables
-from benchmarks.evaluation import write_scores
-from benchmarks.layout import FOLDER, Row, Table, load, load_all, parse
+from benchmarks.evaluation import FACES, write_scores
+from benchmarks.layout import FOLDER, Row, Table, load, load_all
 from benchmarks.scoring import Scorer
 from metrics.alignment import KINDS
 from models.base import UserError
@@ -41,7 +41,7 @@ def score(predictions: Path, truth: Path, protocol: saved.Protocol, label: str, 
         UserError: If the two folders do not match.
     """
     matches = saved.match(predictions, truth, protocol)
-    scorer = Scorer(protocol.task, without=saved.without(matches, protocol))
+    scorer = Scorer(protocol.task, without=saved.without(matches, protocol), faces=results / FACES)
     for outputs, batch in saved.batches(matches, protocol):
         scorer.add(outputs, batch)
     scores, digest = scorer.finish(), saved.files_hash(matches)
@@ -64,9 +64,8 @@ def join(
 
     A row that was scored against the table's own truth is a method among the others; one that was not stands apart.
     """
-    kept = [row for row in table.rows if not row.predictions]
-    scores = scores[scores["row"].isin([row.name for row in kept])]
-    absent = [line for line in provenance.get("absent", []) if line[0] in {row.name for row in kept}]
+    table, scores, provenance = tables.ours(table, scores, provenance)
+    kept, absent = [*table.rows], provenance.pop("absent", [])
     names = {row.name for row in kept}
     for label in sorted({r["label"] for r in _records(results) if _tests(table, r, scale)} - names):
         found = [r for r in _records(results) if r["label"] == label and _tests(table, r, scale)]
@@ -77,7 +76,6 @@ def join(
         tests = [test for test in table.tests if any(place[1] == test for place in places)]
         kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
         scores, absent = pd.concat([scores, more]), [*absent, *told.get("absent", [])]
-    provenance = {key: value for key, value in provenance.items() if key != "absent"}
     return replace(table, rows=kept), scores, provenance | ({"absent": absent} if absent else {})
 
 
@@ -96,7 +94,9 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
     for table in _chosen(names, facts):
         local = results / "tables" / scale
         place = next((p for p in (local, published / scale) if (p / (table.name + tables.RECORD)).is_file()), None)
-        base = _left(table.name, place) if place else (table, pd.DataFrame(columns=tables.SCORES), {"scale": scale})
+        base = (
+            tables.left(table.name, place) if place else (table, pd.DataFrame(columns=tables.SCORES), {"scale": scale})
+        )
         whole, scores, provenance = join(*base, results, scale)
         tables.write(whole, scores, provenance, local)
         print((local / f"{table.name}.md").read_text())
@@ -128,13 +128,6 @@ def _chosen(names: Sequence[str], facts: dict[str, Any]) -> list[Table]:
         if facts["label"] in [row.name for row in table.rows]:
             raise UserError(f"'{table.name}' has a row '{facts['label']}' of its own; choose another --label.")
     return chosen
-
-
-def _left(name: str, folder: Path) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
-    """A table, its scores and provenance as they were left in a folder."""
-    record = json.loads((folder / (name + tables.RECORD)).read_text())
-    scores = pd.read_csv(folder / (name + tables.SAMPLES), dtype={"video_id": str})
-    return parse(record["table"]), scores, record["provenance"]
 
 
 def _records(results: Path) -> list[dict[str, Any]]:

@@ -1,67 +1,44 @@
-"""Which metrics a task has, and the Scorer that feeds them: one path for our runs and for anybody's saved outputs."""
+"""The Scorer, which feeds a task's metrics: one path for our runs and for anybody's saved outputs."""
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pandas as pd
 import torch
 import torch.distributed as dist
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+from tqdm import tqdm
 
 from benchmarks import avatars
-from metrics.backbones import BACKBONES
-from metrics.base import PerSampleMetric, specification
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.image import L1, PSNR, SSIM, as_saved
+from benchmarks.task_metrics import (
+    PACKAGE_ABSENT,
+    TASK_METRICS,
+    WEIGHTS_ABSENT,
+    Configured,
+    TaskMetric,
+    provenance,
+    remedy,
+    unmet,
+)
+from metrics.base import PerSampleMetric
+from metrics.face_analysis import FaceAnalysisCache
+from metrics.face_scores import FaceMetric
+from metrics.image import as_saved
+from metrics.procface import PROXY
+from metrics.proxy import ProxyFD
 from models.avatars import AvatarEstimate
 from models.base import UserError
 from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
-from models.weights import FILES
+
+FEWEST_VIDEOS = 3  # of a set metric: with fewer its jackknife says nothing
 
 
-@dataclass(frozen=True)
-class Configured:
-    """A metric with options, under the name that they give it; whatever else it says is its class's.
-
-    Args:
-        metric: The class.
-        name: What tables call it.
-        backbone: The network that the options choose.
-        options: What it is constructed with.
-    """
-
-    metric: type[Any]
-    name: str
-    backbone: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-    def __call__(self) -> Any:  # noqa: ANN401 - a metric
-        """Constructs the metric."""
-        return self.metric(**self.options)
-
-    def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
-        return getattr(self.metric, fact)
-
-    def spec(self) -> str:
-        """`specification` of the metric with these options."""
-        return specification(self.name, self.metric.version, self.metric.protocol, self.backbone)
-
-
-TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (L1, PSNR, SSIM)
-TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
-    "self_reenactment": REENACTMENT_METRICS,
-    "cross_reenactment": REENACTMENT_METRICS,
-    "depth": (AbsRel, Delta1, RMSE, NormalError),
-    AVATAR: avatars.METRICS,
-}
-WEIGHTS_ABSENT = "weights absent"
-
-
+@runtime_checkable
 class SetMetric(Protocol):
     """A metric with one value a test set, such as a Frechet distance, and that value without each one video."""
 
@@ -121,16 +98,27 @@ class Scorer:
     """Scores outputs of a task, batch by batch.
 
     Args:
-        task: The task (`models.tasks`).
+        task: The task (`models.tasks`); empty for a process that may turn out to have no batch.
         device: Where the metrics compute.
         without: Metrics that this data cannot have, and why.
+        faces: Where it is kept what the suite's face network sees in the truth, which is the same for all methods.
     """
 
-    def __init__(self, task: str, device: torch.device | str = "cpu", without: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        device: torch.device | str = "cpu",
+        without: Mapping[str, str] | None = None,
+        faces: Path | None = None,
+    ) -> None:
         self.task, self.device = task, torch.device(device)
         self.absent = dict(without or {})
+        self.folder = faces
+        self.faces = FaceAnalysisCache()
         self.metrics: dict[TaskMetric, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
+        self.short: set[tuple[str, str]] = set()
+        self.side = 0
         self.fits: list[pd.DataFrame] = []
         self.seconds = 0.0
 
@@ -143,35 +131,41 @@ class Scorer:
         started = self._now()
         truth = _truth(batch)
         if self.metrics is None:
-            self.metrics = {metric: metric().to(self.device) for metric in self._chosen(min(truth[0].shape[-2:]))}
-        self._remember(batch, truth)
+            self.metrics = self._made(min(truth[0].shape[-2:]))
+        digests = self._remember(batch, truth)
         if isinstance(outputs, AvatarEstimate):
             avatars.update(list(self.metrics.values()), outputs, batch)
             self.fits.append(avatars.fits(outputs, batch))
         else:
+            self._recall_faces(truth[0], digests)
             self._update(outputs, batch, truth[0])
         self.seconds += self._now() - started
 
     def _update(self, outputs: Tensor | DepthEstimate, batch: Batch, truth: Tensor) -> None:
         assert self.metrics is not None
         arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth)
-        for kind, metric in list(self.metrics.items()):
+        for kind, metric in self.metrics.items():
             if kind.clip_frames:
-                self._add_clip(kind, cast(Tensor, outputs), batch)
+                self._add_clip(kind, metric, cast(Tensor, outputs), batch)
             else:
                 metric.update(*arguments, batch["sample_id"])
 
-    def _add_clip(self, kind: TaskMetric, outputs: Tensor, batch: Batch) -> None:
+    def _add_clip(self, kind: TaskMetric, metric: Any, outputs: Tensor, batch: Batch) -> None:  # noqa: ANN401
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
-        assert self.metrics is not None
         if batch["frame"][0] > 1:  # a later piece of a long video; frame 0 may be the source
             return
         if outputs.shape[1] < kind.clip_frames:
-            self.absent[kind.name] = f"a video under {kind.clip_frames} frames"
-            del self.metrics[kind]
+            self.short.add((kind.name, batch["video_id"][0]))
             return
         clips = (frames[:, : kind.clip_frames] for frames in (outputs, batch["target"]))
-        self.metrics[kind].update(*clips, batch["sample_id"][:1])
+        metric.update(*clips, batch["sample_id"][:1])
+
+    def _recall_faces(self, truth: Tensor, digests: list[str]) -> None:
+        """Looks at the truth, or reads what was seen of it in a test of another method."""
+        proxies = [m.analyser for m in (self.metrics or {}).values() if getattr(m, "backbone", "") == "procface"]
+        if proxies and self.folder is not None:
+            name = sha256("".join(digests).encode()).hexdigest()[:16]
+            self.faces.recall(proxies[0], truth, self.folder / PROXY.replace(" ", "-") / f"{name}.safetensors")
 
     def finish(self) -> Scores:
         """The scores of all processes; every process has to call it.
@@ -179,12 +173,13 @@ class Scorer:
         Raises:
             UserError: If nothing was scored.
         """
+        started = self._now()
+        known = self._gather()
         if self.metrics is None:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
-        started = self._now()
-        known = self._known()
+        self._leave_out(known)
         values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
-        found = [(kind.name, metric, hasattr(metric, "per_video_jackknife")) for kind, metric in self.metrics.items()]
+        found = [(kind.name, metric, isinstance(metric, SetMetric)) for kind, metric in self.metrics.items()]
         sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
         table = _table({name: metric for name, metric, is_set in found if not is_set}, known)
         lines = sorted(f"{sample} {digest}" for sample, _, _, digest in known.values())
@@ -200,56 +195,64 @@ class Scorer:
             pd.concat(self.fits) if self.fits else pd.DataFrame(),
         )
 
-    def _chosen(self, side: int) -> list[TaskMetric]:
-        """The task's metrics that pictures of this size, and the weights in the cache, allow."""
-        for metric in TASK_METRICS[self.task]:
-            if missing := missing_files(metric.backbone):
-                self.absent.setdefault(metric.name, WEIGHTS_ABSENT)
-                fetch = f"python -m models.weights fetch {' '.join(missing)}"
-                rank_zero_warn(f"{metric.name} is left out, for its weights are absent; fetch them: {fetch}")
-            if side < metric.least_size:
-                self.absent.setdefault(metric.name, f"under {metric.least_size} px")
-        return [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
+    def _made(self, side: int) -> dict[TaskMetric, Any]:
+        """The task's metrics that pictures of this size, and the networks that are here, allow."""
+        self.side = side
+        here = [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
+        why = {metric: reason for metric in here if (reason := unmet(metric, side))}
+        self.absent |= {metric.name: reason for metric, reason in why.items()}
+        if line := remedy(metric for metric, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
+            rank_zero_only(tqdm.write)(line)  # not into the middle of a progress bar
+        return {metric: self._make(metric) for metric in here if metric not in why}
 
-    def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> None:
+    def _make(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
+        """The metric; those that look at faces share what they see."""
+        of_class = kind.metric if isinstance(kind, Configured) else kind
+        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
+        return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
+
+    def _leave_out(self, known: Mapping[int, tuple[str, str, int, str]]) -> None:
+        """Metrics of clips that some videos are too short for, and set metrics of too few videos, have no value."""
+        assert self.metrics is not None
+        videos = {video for _, video, _, _ in known.values()}
+        for kind, metric in list(self.metrics.items()):
+            if short := sum(name == kind.name for name, _ in self.short):
+                self.absent[kind.name] = f"{short} of {len(videos)} videos under {kind.clip_frames} frames"
+            elif isinstance(metric, SetMetric) and len(videos) < FEWEST_VIDEOS:
+                self.absent[kind.name] = f"{len(videos)} of at least {FEWEST_VIDEOS} videos"
+            if kind.name in self.absent:
+                del self.metrics[kind]
+
+    def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> list[str]:
+        """Stores what was scored; the digests of the truths."""
         if self.task == AVATAR:  # the pictures of the views come after the frames' vertices
             parts = [_bytes(part) for part in (*batch["truth"], *batch["views"].image.flatten(0, 1))]
         else:
             parts = [b"".join(_bytes(part[i]) for part in truth) for i in range(len(truth[0]))]
-        for (sample, video, frame), part in zip(_samples(batch), parts, strict=True):
-            digest = sha256(part).hexdigest()[:16]
+        digests = [sha256(part).hexdigest()[:16] for part in parts]
+        for (sample, video, frame), digest in zip(_samples(batch), digests, strict=True):
             self.samples[PerSampleMetric.sample_key(sample)] = (sample, video, frame, digest)
+        return digests
 
-    def _known(self) -> dict[int, tuple[str, str, int, str]]:
-        """Identifiers and truths of the samples of all processes."""
-        parts: list[dict[int, tuple[str, str, int, str]]] = [self.samples]
+    def _gather(self) -> dict[int, tuple[str, str, int, str]]:
+        """Identifiers and truths of the samples of all processes; one without a batch takes over the others' task."""
+        own = (self.task, self.side, self.samples, self.short)
+        parts: list[Any] = [own]
         if dist.is_available() and dist.is_initialized():
-            parts = [{} for _ in range(dist.get_world_size())]
-            dist.all_gather_object(parts, self.samples)
-        return {key: sample for part in parts for key, sample in part.items()}
+            parts = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, own)
+        self.short = set().union(*(short for *_, short in parts))
+        busy = [(task, side) for task, side, samples, _ in parts if samples]
+        if self.metrics is None and busy:
+            self.task, side = busy[0]
+            self.metrics = self._made(side)
+        return {key: sample for *_, samples, _ in parts for key, sample in samples.items()}
 
     def _now(self) -> float:
         """The clock, after what the device still has to do for others."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
-
-
-def specs(task: str) -> list[str]:
-    """What a test of a task would be scored by here and now: a change of it makes another run."""
-    return [metric.spec() for metric in TASK_METRICS.get(task, ()) if not missing_files(metric.backbone)]
-
-
-def missing_files(backbone: str) -> list[str]:
-    """The files of a network (`metrics.backbones`) that are not in the cache of `models.weights`."""
-    return BACKBONES[backbone].missing if backbone else []
-
-
-def provenance(backbone: str) -> str:
-    """What a record and a footer say of a network: its files, their checksums and licences."""
-    network = BACKBONES[backbone]
-    files = ", ".join(f"{FILES[name].name} sha256 {FILES[name].sha256}" for name in network.weights)
-    return f"{files or network.origin}; {network.licence}"
 
 
 def _samples(batch: Batch) -> list[tuple[str, str, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from benchmarks.layout import METRICS, Column, Published, Row, Table
 from benchmarks.verdicts import ALPHA, Cell, Comparison, Mark, Verdict, judge, rank, summarise
 from metrics.statistics import MIN_VIDEOS, RESAMPLES, holm
+from models.tasks import DEPTH
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
 BLOCKS |= {"apart": "Other samples, not compared"}
@@ -213,11 +215,19 @@ def _second_opinion(*families: list[Verdict]) -> Iterable[str]:
 def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
     found = [(row, table.columns[i], cell) for (row, i), cell in cells.items() if cell]
     left_out = [f"{row}, {c.metric}, {c.test}: {cell.excluded}" for row, c, cell in found if cell.excluded]
-    flagged = dict.fromkeys(f"{row}: {cell.flagged}" for row, _, cell in found if cell.flagged)
+    flagged = [(row, c, cell) for row, c, cell in found if cell.flagged]
+    depth = dict.fromkeys(f"{row}: {cell.flagged}" for row, c, cell in flagged if table.tests[c.test]["task"] == DEPTH)
+    others = [
+        f"{row}, {c.metric}, {c.test}: {x.flagged}" for row, c, x in flagged if table.tests[c.test]["task"] != DEPTH
+    ]
     if left_out:
-        yield f"Frames left out of the mean, identical to the truth or without a mask: {'; '.join(left_out)}."
-    if flagged:
-        yield f"Depth maps that no positive scale fits, scored as a constant map: {'; '.join(flagged)}."
+        why = "identical to the truth, or without a mask or a face in the truth"
+        yield f"Frames left out of the mean, {why}: {'; '.join(left_out)}."
+    if depth:
+        yield f"Depth maps that no positive scale fits, scored as a constant map: {'; '.join(depth)}."
+    if others:
+        why = "such as a missed face, which scores worst, or a fit that was still falling"
+        yield f"Scores that count with a status, {why}: {'; '.join(others)}."
 
 
 def _protocols(table: Table) -> Iterable[str]:
@@ -226,11 +236,17 @@ def _protocols(table: Table) -> Iterable[str]:
 
 
 def _origin(table: Table, cells: dict[tuple[str, int], Cell | None], provenance: dict[str, Any]) -> str:
-    """Videos and frames of each protocol (more than one count where rows differ), then what the runs recorded."""
+    """Videos and frames of each protocol (more than one count where rows differ), then what the runs recorded.
+
+    A row has the videos of its fullest column: one whose every score is infinite has none.
+    """
     sizes: dict[str, dict[str, None]] = {protocol(table, column): {} for column in table.columns}
-    for (_, i), cell in cells.items():
-        if cell:
-            sizes[protocol(table, table.columns[i])][f"{cell.videos} videos, {cell.frames} frames"] = None
+    for name, row in product(sizes, table.rows):
+        found = [cells[row.name, i] for i, column in enumerate(table.columns) if protocol(table, column) == name]
+        counted = [(cell.videos, cell.frames) for cell in found if cell]
+        if counted:
+            videos, frames = map(max, zip(*counted, strict=True))
+            sizes[name][f"{videos} videos, {frames} frames"] = None
     counts = [f"{name}: {' or '.join(size) or 'not run'}" for name, size in sizes.items()]
     recorded = [f"{key} {value}" for key, value in provenance.items() if isinstance(value, str) and value]
     recorded += [f"truth of {test} {' or '.join(found)}" for test, found in provenance.get("truth", {}).items()]

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +85,13 @@ def read(name: str, folder: Path) -> Sheet:
     Raises:
         UserError: If either is missing.
     """
-    for needed in (folder / (name + SAMPLES), folder / (name + RECORD)):
-        if not needed.is_file():
-            raise UserError(f"{needed} is missing; tables are left there by: python -m benchmarks.run_all")
-    scores = pd.read_csv(folder / (name + SAMPLES), dtype={"video_id": str})
-    record = json.loads((folder / (name + RECORD)).read_text())
-    return assemble(parse(record["table"]), scores, record["provenance"])
+    return assemble(*left(name, folder))
 
 
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     """Copies the tables of a scale from the runs into git's part of the results, and renews the README's block.
+
+    Rows that somebody scored from saved outputs stay where they are.
 
     Args:
         scale: Which tables.
@@ -112,8 +109,34 @@ def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     target.mkdir(parents=True, exist_ok=True)
     files = sorted(path for path in source.iterdir() if path.name.split(".")[0] in names)
     copies = [Path(shutil.copy(path, target)) for path in files]
+    for whole in [left(name, target) for name in names]:
+        if any(row.predictions for row in whole[0].rows):
+            write(*ours(*whole), target)
     renew(readme, results / "tables")
     return [*copies, readme]
+
+
+def left(name: str, folder: Path) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
+    """A table, its scores and provenance as they were left in a folder.
+
+    Raises:
+        UserError: If the samples or the record are missing.
+    """
+    for needed in (folder / (name + SAMPLES), folder / (name + RECORD)):
+        if not needed.is_file():
+            raise UserError(f"{needed} is missing; tables are left there by: python -m benchmarks.run_all")
+    scores = pd.read_csv(folder / (name + SAMPLES), dtype={"video_id": str})
+    record = json.loads((folder / (name + RECORD)).read_text())
+    return parse(record["table"]), scores, record["provenance"]
+
+
+def ours(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
+    """A table without the rows that `benchmarks.score` added."""
+    kept = [row for row in table.rows if not row.predictions]
+    names = {row.name for row in kept}
+    absent = [line for line in provenance.get("absent", []) if line[0] in names]
+    rest = {key: value for key, value in provenance.items() if key != "absent"}
+    return replace(table, rows=kept), scores[scores["row"].isin(names)], rest | ({"absent": absent} if absent else {})
 
 
 def verify(folder: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
+from metrics.base import check_pair
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache
 from metrics.face_scores import FaceMetric, Pair
 
@@ -16,6 +17,7 @@ def aucon(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Ha et al. 2020, MarioNETte, "AUCON".
     """
+    check_pair("B K", preds, target)
     return (preds.bool() == target.bool()).double().mean(1)
 
 
@@ -31,6 +33,7 @@ def cohen_kappa(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Cohen 1960, A coefficient of agreement for nominal scales.
     """
+    check_pair("N K", preds, target)
     ours, theirs = preds.double(), target.double()
     agreed = (ours == theirs).double().mean(0)
     chance = ours.mean(0) * theirs.mean(0) + (1 - ours.mean(0)) * (1 - theirs.mean(0))
@@ -66,9 +69,7 @@ class AUCON(FaceMetric):
             packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, whole, strict=True)]
             state.append(torch.tensor(packed, dtype=torch.float64, device=self.device))
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`aucon`."""
-        return aucon(generated, truth)
+    compare = staticmethod(aucon)
 
     def kappa(self) -> Tensor:
         """Mean over the units of `cohen_kappa`, of the pictures with both faces; every process has to call it."""
@@ -89,7 +90,10 @@ class AUCON(FaceMetric):
         _, first = np.unique(dim_zero_cat(self.ids).cpu().numpy(), return_index=True)
         packed = [dim_zero_cat(state).cpu().numpy()[first] for state in (self.on_truth, self.on_generated)]
         kept = [[int(number) for number in numbers if number > 0] for numbers in packed]
-        return [torch.tensor([[n >> k & 1 for k in range(n.bit_length() - 1)] for n in numbers]) for numbers in kept]
+        if not kept[0]:
+            return [torch.empty(0, 0), torch.empty(0, 0)]
+        switches = [[[n >> k & 1 for k in range(n.bit_length() - 1)] for n in numbers] for numbers in kept]
+        return [torch.tensor(rows, dtype=torch.bool) for rows in switches]
 
 
 class BSCON(AUCON):

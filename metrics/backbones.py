@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Backbone:
         preprocess: What is done to a picture of the size and range that the loaded network takes.
         comparable: Whether numbers published elsewhere can come from the same network.
         note: What is to be known of it.
+        package: The optional package that runs it.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Backbone:
     preprocess: str
     comparable: bool = True
     note: str = ""
+    package: str = ""
 
     @property
     def origin(self) -> str:
@@ -54,6 +57,16 @@ class Backbone:
         """The files that are not here; a table says "n/a (weights absent)" of a metric that lacks one."""
         return [name for name in self.weights if weights.find(name) is None]
 
+    @property
+    def lacks_package(self) -> bool:
+        """Whether its package is not installed."""
+        return bool(self.package) and find_spec(self.package) is None
+
+    @property
+    def install(self) -> str:
+        """What pip installs for it."""
+        return _INSTALL[self.package]
+
 
 BACKBONES = {
     backbone.key: backbone
@@ -68,13 +81,24 @@ BACKBONES = {
             "224 px, grey levels: x / 127.5 - 1",
             note="TorchScript copy of StyleGAN-V, 400 logits; not the TF-Hub graph of the FVD paper",
         ),
-        Backbone("2dfan4", ("2dfan4", "s3fd"), "8-bit RGB, crop of the S3FD box to 256 px, no flip"),
-        Backbone("yunet-sface", ("yunet", "sface"), "8-bit BGR, five points of YuNet onto the 112 px template"),
+        Backbone(
+            "2dfan4",
+            ("2dfan4", "s3fd"),
+            "8-bit RGB, crop of the S3FD box to 256 px, no flip",
+            package="face_alignment",
+        ),
+        Backbone(
+            "yunet-sface",
+            ("yunet", "sface"),
+            "8-bit BGR, five points of YuNet onto the 112 px template",
+            package="cv2",
+        ),
         Backbone(
             "w600k-r50",
             ("yunet", "w600k_r50"),
             "8-bit RGB, five points of YuNet onto the 112 px template, (x - 127.5) / 127.5",
             note="ArcFace; non-commercial research only",
+            package="cv2",
         ),
         Backbone("arniqa-koniq10k", ("arniqa_encoder", "arniqa_koniq10k"), "RGB and its half size, ImageNet mean, std"),
         Backbone(
@@ -82,6 +106,7 @@ BACKBONES = {
             ("hyperiqa",),
             "25 uniform crops of 224 px",
             note="through pyiqa, which is under PolyForm-Noncommercial and not a dependency",
+            package="pyiqa",
         ),
         Backbone("procface", (), "resized to 128 px, RGB in [0, 1]", False, "every name begins with proxy-"),
     )
@@ -241,7 +266,7 @@ _LOADERS: dict[str, Callable[[], Callable[..., Any]]] = {
 _INSTALL = {
     "face_alignment": "'portrait-bench[face]'",
     "cv2": "'portrait-bench[face]'",
-    "pyiqa": "pyiqa (its licence is PolyForm-Noncommercial)",
+    "pyiqa": "pyiqa  # its licence is PolyForm-Noncommercial",
 }
 
 

@@ -82,7 +82,11 @@ class PerSampleMetric(Described, Metric):
         super().__init__()
         for state in ("ids", "videos", "values", "status"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
-        self.set_dtype(torch.float64)  # torchmetrics fills in for a process without data in this type
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which torchmetrics fills in for a process without data; moving a metric would reset its own."""
+        return torch.float64
 
     @staticmethod
     def sample_key(sample_id: str) -> int:
@@ -141,6 +145,23 @@ def check_finite(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} is {tensor.dtype}; pass a floating-point tensor (8-bit images divided by 255).")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} holds nan or inf; look for a diverged training or a broken file.")
+
+
+def check_pair(layout: str, preds: Tensor, target: Tensor) -> None:
+    """Refuses two batches that are not of one shape with as many axes as the layout (``B L 2``; a digit is a size).
+
+    Raises:
+        ValueError: In one sentence that names the remedy.
+    """
+    axes = layout.split()
+    sizes = {i: int(axis) for i, axis in enumerate(axes) if axis.isdigit()}
+    fits = preds.ndim == len(axes) and all(preds.shape[i] == size for i, size in sizes.items())
+    if preds.shape != target.shape or not fits:
+        shapes = f"{tuple(preds.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"Predictions and targets are {shapes}; pass two batches of one shape, {layout}.")
+    for name, tensor in (("A prediction", preds), ("A target", target)):
+        if tensor.dtype != torch.bool:
+            check_finite(name, tensor)
 
 
 def check_mask(mask: Tensor, like: Tensor) -> None:

@@ -1,13 +1,15 @@
 """Landmarks, identity, head pose, action units and expression of faces: one value a picture, float64."""
 
 import warnings
+from typing import ClassVar
 
 import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
-from metrics.face_scores import FaceMetric
+from metrics.base import check_pair
+from metrics.face_scores import Comparison, FaceMetric
 from metrics.geometry import geodesic_degrees
 from metrics.quality import IQA
 
@@ -33,7 +35,6 @@ __all__ = [
     "cosine_similarity",
     "euler_degrees",
     "expression_error",
-    "head_pose_degrees",
     "inter_ocular",
     "nme",
     "prmse_degrees",
@@ -49,12 +50,12 @@ def akd_l1(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AKD".
     """
-    return (preds.double() - target.double()).abs().mean((1, 2))
+    return _gap("B L 2", preds, target).abs().mean((1, 2))
 
 
 def akd_l2(preds: Tensor, target: Tensor) -> Tensor:
     """Mean Euclidean distance of landmarks ``B L 2``, pixels, ``B``; pi / 2 of `akd_l1` for isotropic errors."""
-    return (preds.double() - target.double()).norm(dim=2).mean(1)
+    return _gap("B L 2", preds, target).norm(dim=2).mean(1)
 
 
 def nme(preds: Tensor, target: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def aed_squared(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Siarohin et al. 2019, First Order Motion Model, section 4, "AED".
     """
-    return (preds.double() - target.double()).square().sum(1)
+    return _gap("B D", preds, target).square().sum(1)
 
 
 def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
@@ -85,6 +86,7 @@ def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
 
     Reference: Deng et al. 2019, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, section 3.
     """
+    check_pair("B D", preds, target)
     return (_unit(preds) * _unit(target)).sum(1).clamp(-1, 1)
 
 
@@ -103,7 +105,7 @@ def prmse_degrees(preds: Tensor, target: Tensor, order: str = EULER_ORDER) -> Te
 
 def angle_rmse_degrees(preds: Tensor, target: Tensor) -> Tensor:
     """Root of the mean squared difference of angles ``B 3`` in degrees, each wrapped to [-180, 180), ``B``."""
-    turned = torch.remainder(preds.double() - target.double() + 180, 360) - 180
+    turned = torch.remainder(_gap("B 3", preds, target) + 180, 360) - 180
     return turned.square().mean(1).sqrt()
 
 
@@ -115,14 +117,15 @@ def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
     return torch.from_numpy(angles)
 
 
-def head_pose_degrees(preds: Tensor, target: Tensor) -> Tensor:
-    """Angle of the turn between rotations ``B 3 3``, degrees, ``B`` in [0, 180]; whatever the Euler order."""
-    return geodesic_degrees(preds.double(), target.double())
-
-
 def expression_error(preds: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of expression coefficients ``B K``, ``B``."""
-    return (preds.double() - target.double()).abs().mean(1)
+    return _gap("B K", preds, target).abs().mean(1)
+
+
+def _gap(layout: str, preds: Tensor, target: Tensor) -> Tensor:
+    """The difference of two checked batches, float64."""
+    check_pair(layout, preds, target)
+    return preds.double() - target.double()
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -147,9 +150,7 @@ class AKD(FaceMetric):
     )
     parity = "24"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`akd_l1`."""
-        return akd_l1(generated, truth)
+    compare = staticmethod(akd_l1)
 
     def penalty(self, truth: Tensor) -> float:
         """The inter-ocular distance of the truth."""
@@ -167,9 +168,7 @@ class AKDL2(AKD):
     traps = "Not the AKD of the published tables."
     parity = "24"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`akd_l2`."""
-        return akd_l2(generated, truth)
+    compare = staticmethod(akd_l2)
 
 
 class NME(AKD):
@@ -186,9 +185,7 @@ class NME(AKD):
     traps = "Elsewhere the distance of the pupils or the size of the box divides; profiles have little width."
     parity = "24"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`nme`."""
-        return nme(generated, truth)
+    compare = staticmethod(nme)
 
     def penalty(self, truth: Tensor) -> float:
         """The declared number of inter-ocular distances."""
@@ -211,9 +208,7 @@ class CSIM(FaceMetric):
     )
     parity = "26"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`cosine_similarity`."""
-        return cosine_similarity(generated, truth)
+    compare = staticmethod(cosine_similarity)
 
 
 class AED(FaceMetric):
@@ -229,13 +224,14 @@ class AED(FaceMetric):
     traps = "The field's script squares it; the AED of expression codes or of blendshapes is another metric."
     parity = "25"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
+    @staticmethod
+    def compare(generated: Tensor, truth: Tensor) -> Tensor:
         """`aed_squared` at unit length."""
-        return aed_squared(_unit(generated), _unit(truth))
+        return (_unit(generated) - _unit(truth)).square().sum(1)  # nan, as cosine_similarity, for a zero vector
 
 
 class HeadPose(FaceMetric):
-    """`head_pose_degrees` of two faces."""
+    """`geodesic_degrees` of two faces: the angle of the turn between two heads, whatever the Euler order."""
 
     name = "Pose"
     unit = "°"
@@ -249,9 +245,7 @@ class HeadPose(FaceMetric):
     traps = "Not the number of any Euler angles; estimators differ by constant offsets."
     parity = "27"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`head_pose_degrees`."""
-        return head_pose_degrees(generated, truth)
+    compare: ClassVar[Comparison] = staticmethod(geodesic_degrees)
 
 
 class PRMSE(HeadPose):
@@ -268,9 +262,7 @@ class PRMSE(HeadPose):
     )
     parity = "27"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`prmse_degrees`."""
-        return prmse_degrees(generated, truth)
+    compare = staticmethod(prmse_degrees)
 
 
 class ExpressionError(FaceMetric):
@@ -287,6 +279,4 @@ class ExpressionError(FaceMetric):
     traps = "Coefficients of different models, or sums instead of means, cannot be compared."
     parity = "none: held to a closed form"
 
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """`expression_error`."""
-        return expression_error(generated, truth)
+    compare = staticmethod(expression_error)

@@ -1,6 +1,7 @@
 """The networks of `metrics.backbones` as face analysers: what each tells of the faces in a picture."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import torch
@@ -103,8 +104,9 @@ def _proxy_face(seen: dict[str, Tensor], confidence: float) -> Face:
     return Face(box, **seen, actions=seen["expression"] >= ON, confidence=confidence)
 
 
+@cache
 def load_analyser(key: str) -> FaceAnalyser:
-    """The analyser on a network of `metrics.backbones`.
+    """The analyser on a network of `metrics.backbones`, read once a process.
 
     Raises:
         UserError: If a file or package is absent.

@@ -1,18 +1,21 @@
 """What is seen of the faces in a picture, looked at once for all metrics, and which face is compared with which."""
 
+import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha1
+from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from metrics.base import Status
-from metrics.pictures import check_range
+from metrics.pictures import check_rgb
 from models.base import UserError
 
 
@@ -77,17 +80,18 @@ class OracleAnalyser:
 
     def tell(self, pictures: Tensor, faces: Sequence[Sequence[Face]]) -> None:
         """Takes the faces of the pictures ``B 3 H W``; before they are first looked at through a cache."""
-        self._known |= {picture_sha1(x): list(seen) for x, seen in zip(pictures, faces, strict=True)}
+        self._known |= {key: list(seen) for key, seen in zip(pictures_sha1(pictures), faces, strict=True)}
 
     def __call__(self, pictures: Tensor) -> list[list[Face]]:
         """What it was told."""
-        return [self._known.get(picture_sha1(picture), []) for picture in pictures]
+        return [self._known.get(key, []) for key in pictures_sha1(pictures)]
 
 
-def picture_sha1(picture: Tensor) -> str:
-    """The SHA-1 of the picture ``3 H W`` in [0, 1] as 8-bit pixels, and of its shape."""
-    pixels = picture.detach().clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return sha1(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+def pictures_sha1(pictures: Tensor) -> list[str]:
+    """The SHA-1 of each picture ``B 3 H W`` in [0, 1] as 8-bit pixels, and of its shape."""
+    pixels = pictures.detach().clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
+    shape = repr(pixels.shape[1:]).encode()
+    return [sha1(shape + picture.tobytes()).hexdigest() for picture in pixels]
 
 
 class FaceAnalysisCache:
@@ -109,31 +113,66 @@ class FaceAnalysisCache:
             ValueError: If a shape, type or range is wrong.
             UserError: If the analyser lacks a file or package.
         """
-        check_pictures(pictures)
-        keys = [(picture_sha1(picture), analyser.key) for picture in pictures]
+        check_rgb("A batch of pictures", pictures)
+        keys = self._keys(analyser, pictures)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._kept}
         self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
         found = {key: self._kept[key] for key in keys if key in self._kept}
         if new:
             seen = _look(analyser, torch.stack(list(new.values())))
             found |= dict(zip(new, seen, strict=True))
-        for key in found:
-            self._kept[key] = found[key]
+        self._keep(found)
+        return [found[key] for key in keys]
+
+    def recall(self, analyser: FaceAnalyser, pictures: Tensor, file: Path) -> None:
+        """Looks at pictures that other processes look at too: what is seen is kept in a file, and read from there.
+
+        Raises:
+            ValueError: As `analyse`.
+            UserError: As `analyse`, or if the file is damaged.
+        """
+        if file.is_file():
+            self._keep(dict(zip(self._keys(analyser, pictures), _read(file), strict=True)))
+        else:
+            _write(self.analyse(analyser, pictures), file)
+
+    def _keys(self, analyser: FaceAnalyser, pictures: Tensor) -> list[tuple[str, str]]:
+        return [(digest, analyser.key) for digest in pictures_sha1(pictures)]
+
+    def _keep(self, found: Mapping[tuple[str, str], list[Face] | None]) -> None:
+        for key, faces in found.items():
+            self._kept[key] = faces
             self._kept.move_to_end(key)
         while len(self._kept) > self.size:
             self._kept.popitem(last=False)
-        return [found[key] for key in keys]
 
 
-def check_pictures(pictures: Tensor) -> None:
-    """Refuses what is no batch of RGB pictures in [0, 1].
+def _write(seen: list[list[Face] | None], file: Path) -> None:
+    """Writes analyses aside, then renames: another process may write the same."""
+    faces = [face for found in seen for face in found or []]
+    parts = {field.name: [getattr(face, field.name) for face in faces] for field in fields(Face)}
+    known = {name: values for name, values in parts.items() if values and values[0] is not None}
+    stacked = {name: torch.stack([torch.as_tensor(value).cpu() for value in values]) for name, values in known.items()}
+    stacked["count"] = torch.tensor([-1 if found is None else len(found) for found in seen])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(f".{os.getpid()}.part")
+    save_file(stacked, aside)
+    aside.replace(file)
 
-    Raises:
-        ValueError: In one sentence that names the remedy.
-    """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise ValueError(f"The pictures are {tuple(pictures.shape)}; pass an RGB batch, B 3 H W.")
-    check_range("A picture", pictures)
+
+def _read(file: Path) -> list[list[Face] | None]:
+    try:
+        stacked = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"'{file}' is damaged ({error}); delete it, and it is made again.") from None
+    counts = stacked.pop("count").tolist()
+    faces = (
+        Face(
+            **{name: value.item() if name == "confidence" else value for name, value in zip(stacked, row, strict=True)}
+        )
+        for row in zip(*stacked.values(), strict=True)
+    )
+    return [None if count < 0 else [next(faces) for _ in range(count)] for count in counts]
 
 
 def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
@@ -169,11 +208,12 @@ def paired(
         neither = why == miss == Status.NO_FACE_IN_GENERATED
         absent = Status.NO_FACE_IN_EITHER if neither else Status.NO_FACE_IN_TRUTH
         return None, None, absent if why == Status.NO_FACE_IN_GENERATED else why
-    largest = max(goal, key=lambda face: area(face.box))
-    if not candidates:
-        return largest, None, miss
+    largest = goal[0] if len(goal) == 1 else max(goal, key=lambda face: area(face.box))
+    if len(candidates) < 2:
+        several = Status.SEVERAL_FACES if len(goal) > 1 else Status.OK
+        return largest, *((candidates[0], several) if candidates else (None, miss))
     nearest = max(candidates, key=lambda face: (iou(face.box, largest.box), area(face.box)))
-    return largest, nearest, Status.SEVERAL_FACES if len(goal) > 1 or len(candidates) > 1 else Status.OK
+    return largest, nearest, Status.SEVERAL_FACES
 
 
 def _usable(faces: list[Face] | None, min_confidence: float) -> tuple[list[Face], Status]:

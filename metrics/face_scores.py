@@ -1,7 +1,7 @@
 """The base of the metrics that compare one face with another: statuses, penalties for misses, counts."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 from metrics.base import PerSampleMetric, Status
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired
+from metrics.procface import DISCLAIMER, PROXY
 
 MEASURED = (Status.OK, Status.SEVERAL_FACES)
+Comparison: TypeAlias = "staticmethod[[Tensor, Tensor], Tensor]"
 Pair = tuple[Face | None, Face | None, Status]
 
 
@@ -22,6 +24,9 @@ class FaceMetric(PerSampleMetric):
     the worst value, which the protocol declares, so that no method gains by failing. `compute` is the mean with these
     penalties, `over_ok` that of the samples that were measured.
 
+    A subclass says which ``part`` of a `Face` it reads, and its ``compare`` gives the score ``B`` of the parts of
+    generated and true faces, nan where there is none.
+
     Args:
         analyser: What finds the faces, or its key; it stands in the metric's name.
         cache: Give all metrics of one evaluation the same, and each picture is looked at once.
@@ -30,6 +35,7 @@ class FaceMetric(PerSampleMetric):
         UserError: If a file or package of the analyser is absent.
     """
 
+    compare: ClassVar[Comparison]
     part: ClassVar[str]
     proxy_name: ClassVar[str]
     worst: ClassVar[float]
@@ -45,9 +51,14 @@ class FaceMetric(PerSampleMetric):
         super().__init__()
         self.analyser = load_analyser(analyser) if isinstance(analyser, str) else analyser
         self.cache = FaceAnalysisCache() if cache is None else cache
-        key = self.analyser.key
-        name = self.proxy_name if self.analyser.proxy else f"{self.name}[{key}]"
-        self.__dict__.update(name=name, backbone=key, protocol=f"{key}; {self.protocol}")  # the class keeps the card's
+        self.__dict__.update(self.facts(self.analyser.key, self.analyser.proxy))  # the class keeps the card's
+
+    @classmethod
+    def facts(cls, key: str, proxy: bool = False) -> dict[str, str]:
+        """Name, protocol and network of the metric by the analyser of that key."""
+        if proxy:
+            return {"name": cls.proxy_name, "backbone": key, "protocol": f"{PROXY}; {cls.protocol}; {DISCLAIMER}"}
+        return {"name": f"{cls.name}[{key}]", "backbone": key, "protocol": f"{key}; {cls.protocol}"}
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] and the true ones under their identifiers.
@@ -64,13 +75,11 @@ class FaceMetric(PerSampleMetric):
 
     def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
         """Scores true and generated faces and stores the values."""
-        scores = [self._score(*pair) for pair in pairs]
-        values = torch.tensor([value for value, _ in scores], dtype=torch.float64)
-        self.append(sample_ids, values, torch.tensor([int(status) for _, status in scores]))
-
-    def compare(self, generated: Tensor, truth: Tensor) -> Tensor:
-        """The score ``B`` of what is compared, in float64; nan if it has none."""
-        raise NotImplementedError
+        values, status = self._scored([pair for pair in pairs if pair[0] is not None])
+        place = torch.tensor([pair[0] is not None for pair in pairs])
+        every = torch.full((len(pairs),), torch.nan, dtype=torch.float64).masked_scatter(place, values)
+        told = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, status)
+        self.append(sample_ids, every, told)
 
     def penalty(self, truth: Tensor) -> float:
         """The value of a sample whose generated face was missed."""
@@ -98,16 +107,22 @@ class FaceMetric(PerSampleMetric):
             "no_truth": int(without.sum()),
         }
 
-    def _score(self, truth: Face | None, generated: Face | None, status: Status) -> tuple[float, Status]:
-        if truth is None:
-            return torch.nan, status
-        goal = self.read(truth)
-        if not torch.isfinite(self.compare(goal, goal)).all():
-            return torch.nan, Status.FAILED
-        if generated is None:
-            return self.penalty(goal[0]), status
-        value = float(self.compare(self.read(generated), goal))
-        return (value, status) if np.isfinite(value) else (self.penalty(goal[0]), Status.FAILED)
+    def _scored(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        """Values and status of pairs whose truth shows a face."""
+        status = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64)
+        values = torch.full((len(pairs),), torch.nan, dtype=torch.float64)
+        if not pairs:
+            return values, status
+        goals = torch.cat([self.read(truth) for truth, _, _ in pairs if truth])
+        found = torch.tensor([generated is not None for _, generated, _ in pairs])
+        if found.any():
+            seen = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
+            values[found] = self.compare(seen, goals[found]).double().cpu()
+        right = torch.isfinite(self.compare(goals, goals)).cpu()
+        status[~right | found & ~torch.isfinite(values)] = Status.FAILED
+        for i in torch.nonzero(~torch.isfinite(values)).flatten().tolist():
+            values[i] = self.penalty(goals[i])
+        return values.where(right, torch.nan), status
 
     def read(self, face: Face) -> Tensor:
         """What is compared of a face, as a batch of one.

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from metrics.feature_sets import FrechetDistance, KernelDistance
-from metrics.pictures import as_saved, check_range
+from metrics.pictures import as_saved, check_rgb
 from metrics.resize import Rule, clip_bilinear, resize
 
 LEAST_FRAMES = 10  # what the pooling of I3D needs
@@ -16,9 +16,7 @@ class _Pictures:
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Pictures ``B 3 H W`` in [0, 1] as grey levels ``B 3 299 299``, float32."""
-        if samples.ndim != 4 or samples.shape[1] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB pictures B 3 H W.")
-        check_range(name, samples)
+        check_rgb(name, samples)
         return resize(as_saved(samples) * 255, 299, self.rule)
 
 
@@ -76,12 +74,10 @@ class _Clips:
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Clips ``B T 3 H W`` in [0, 1] as grey levels ``B 16 3 224 224``, float32."""
-        if samples.ndim != 5 or samples.shape[2] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB clips B T 3 H W.")
+        check_rgb(name, samples, clips=True)
         if samples.shape[1] < self.clip_frames:
             advice = f"pass longer clips, or frames=T of at least {LEAST_FRAMES}"
             raise ValueError(f"{name} has {samples.shape[1]} frames where {self.clip_frames} are needed; {advice}.")
-        check_range(name, samples)
         return clip_bilinear(as_saved(samples[:, : self.clip_frames]) * 255, 224)
 
 

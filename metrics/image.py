@@ -221,6 +221,7 @@ class SSIM(PictureMetric):
         "mirrored border too); blacking out the background raises it."
     )
     parity = "1, 2, 3, 4"
+    least_size = 11
 
     def __init__(self, convention: Convention = "valid", masked: bool = False) -> None:
         if convention != "valid":

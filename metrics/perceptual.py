@@ -111,9 +111,14 @@ class LPIPS(PictureMetric):
 
     def __init__(self, net: Net = "alex", masked: bool = False, network: Frozen | None = None) -> None:
         _check_net(net)
-        self.__dict__.update(name=f"LPIPS-{net}", protocol=f"{net}, {self.protocol}", backbone=f"lpips-{net}")
+        self.__dict__.update(self.facts(net))
         super().__init__(masked)
         self.network = network or pretrained_network(net)
+
+    @classmethod
+    def facts(cls, net: Net) -> dict[str, str]:
+        """Name, protocol and network of the metric with that trunk."""
+        return {"name": f"LPIPS-{net}", "protocol": f"{net}, {cls.protocol}", "backbone": f"lpips-{net}"}
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""

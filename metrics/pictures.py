@@ -12,7 +12,7 @@ RANGE_TOLERANCE = 1e-3
 
 def as_saved(images: Tensor) -> Tensor:
     """The images as an 8-bit file would hold them: clamped to [0, 1] and rounded, float64."""
-    return images.double().clamp(0, 1).mul(255).round().div(255)
+    return images.double().clamp(0, 1).mul_(255).round_().div_(255)
 
 
 def check_range(name: str, images: Tensor) -> None:
@@ -28,6 +28,18 @@ def check_range(name: str, images: Tensor) -> None:
         check_finite(name, images)
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise ValueError(f"{name} spans [{low:.3g}, {high:.3g}]; pass RGB in [0, 1] (from [-1, 1]: (x + 1) / 2).")
+
+
+def check_rgb(name: str, samples: Tensor, clips: bool = False) -> None:
+    """Refuses what are no RGB pictures ``B 3 H W``, or clips ``B T 3 H W``, in [0, 1].
+
+    Raises:
+        ValueError: In one sentence that names the samples and the remedy.
+    """
+    if samples.ndim != 4 + clips or samples.shape[-3] != 3:
+        kind = "clips B T 3 H W" if clips else "pictures B 3 H W"
+        raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB {kind}.")
+    check_range(name, samples)
 
 
 def checked_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

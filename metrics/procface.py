@@ -15,11 +15,13 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from metrics.pictures import check_range
+from metrics.pictures import check_rgb
 from models.base import UserError
 
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
 SHA256 = "6b2d606114e4c62c5e7586a5b68284311250298a3a8f067bf8badacdb79bc359"
+PROXY = f"procface {SHA256[:8]}"  # stands in the protocol of all that it measures: other weights, another metric
+DISCLAIMER = "not comparable with published numbers"
 SIDE = 128  # pixels: every picture is resized to this before it is looked at
 LANDMARKS, EXPRESSIONS, EMBEDDING = 68, 25, 128
 WIDTHS = (32, 48, 112)  # channels at 1/4, 1/8 and 1/16 of the side
@@ -86,7 +88,9 @@ class ProcFace(nn.Module):
         Raises:
             ValueError: If a shape, type or range is wrong.
         """
-        check_pictures(images)
+        check_rgb("A batch of pictures", images)
+        if images.shape[2] != images.shape[3]:
+            raise ValueError(f"The pictures are {tuple(images.shape)}; pass square ones, B 3 H H.")
         found = self.look(resized(images))
         side = images.shape[-1]
         return Faces(
@@ -133,24 +137,13 @@ class ProcFace(nn.Module):
             raise UserError(f"'{path}' is not the face network that this version ships; install the package again.")
         network = cls()
         network.load_state_dict({name: tensor.float() for name, tensor in load_tensors(content).items()}, strict=False)
-        return network.eval().requires_grad_(False)
+        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
 
 @cache
 def shipped(device: torch.device) -> ProcFace:
     """The shipped network on a device, read once a process."""
     return ProcFace.load().to(device)
-
-
-def check_pictures(images: Tensor) -> None:
-    """Refuses what is no batch of square RGB pictures in [0, 1].
-
-    Raises:
-        ValueError: In one sentence that names the remedy.
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise ValueError(f"The pictures are {tuple(images.shape)}; pass square RGB ones, B 3 H H.")
-    check_range("The picture", images)
 
 
 def resized(images: Tensor) -> Tensor:

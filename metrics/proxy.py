@@ -7,12 +7,11 @@ comparable with a published number.
 import torch
 from torch import Tensor
 
-from metrics.face_analysers import ProxyAnalyser
+from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalyser, FaceAnalysisCache
 from metrics.feature_sets import FrechetDistance
-from metrics.pictures import check_range
-
-_DISCLAIMER = "not comparable with published numbers"
+from metrics.pictures import check_rgb
+from metrics.procface import DISCLAIMER, PROXY
 
 
 class ProxyFD(FrechetDistance):
@@ -27,28 +26,27 @@ class ProxyFD(FrechetDistance):
     """
 
     name = "proxy-FD"
-    protocol = f"procface, 8-bit RGB at 128 px, standardised stage means, unbiased covariance; {_DISCLAIMER}"
+    protocol = f"{PROXY}; 8-bit RGB at 128 px, standardised stage means, unbiased covariance; {DISCLAIMER}"
     definition = "Fréchet distance of 144 features of the suite's own face network."
     parity = "10, 12, 13"
     backbone = "procface"
 
     def __init__(self, analyser: FaceAnalyser | None = None, cache: FaceAnalysisCache | None = None) -> None:
         super().__init__()
-        self.analyser = analyser or ProxyAnalyser()
+        self.analyser = analyser or load_analyser("procface")
         self.cache = FaceAnalysisCache() if cache is None else cache
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Pictures ``B 3 H H`` in [0, 1], as they are."""
-        if samples.ndim != 4 or samples.shape[1] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB pictures B 3 H H.")
-        check_range(name, samples)
+        check_rgb(name, samples)
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:
         seen = self.cache.analyse(self.analyser, prepared)
-        return torch.stack(
-            [face.features for faces in seen if faces for face in faces[:1] if face.features is not None]
-        )
+        features = [faces[0].features if faces else None for faces in seen]
+        if missing := sum(found is None for found in features):
+            raise ValueError(f"{self.analyser.key} gives no features of {missing} pictures, so no {self.name} either.")
+        return torch.stack([found for found in features if found is not None])
 
 
 class ProxyFVD(ProxyFD):
@@ -56,17 +54,15 @@ class ProxyFVD(ProxyFD):
 
     name = "proxy-FVD"
     protocol = (
-        "procface, first 16 frames; mean, deviation and mean absolute step over time of standardised stage means, "
-        f"unbiased covariance; {_DISCLAIMER}"
+        f"{PROXY}; first 16 frames; mean, deviation and mean absolute step over time of standardised stage means, "
+        f"unbiased covariance; {DISCLAIMER}"
     )
     definition = "Fréchet distance of 432 features of a clip: how the face network's 144 lie and move over its frames."
     clip_frames = 16
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Clips ``B T 3 H H`` in [0, 1], as they are."""
-        if samples.ndim != 5 or samples.shape[2] != 3:
-            raise ValueError(f"{name} is {tuple(samples.shape)}; pass RGB clips B T 3 H H.")
-        check_range(name, samples)
+        check_rgb(name, samples, clips=True)
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:

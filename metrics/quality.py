@@ -9,9 +9,8 @@ from torchvision.models import resnet50
 
 from metrics.backbones import load_backbone
 from metrics.base import PerSampleMetric
-from metrics.face_analysis import check_pictures
 from metrics.frozen import Frozen
-from metrics.image import as_saved
+from metrics.pictures import as_saved, check_rgb
 
 _KEYS = {"arniqa": "arniqa-koniq10k", "hyperiqa": "hyperiqa-koniq10k"}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -89,5 +88,5 @@ class IQA(PerSampleMetric):
         Raises:
             ValueError: If a shape, type or range is wrong.
         """
-        check_pictures(preds)
+        check_rgb("The prediction", preds)
         self.append(sample_ids, self.network(as_saved(preds).float()).flatten())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 C1, C2 = 0.01**2, 0.03**2
+BLOCK = 32  # positions of the window that are computed by one product
 HAS_NUMBA = find_spec("numba") is not None
 
 
@@ -44,11 +45,22 @@ def similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) 
 
 def plain_similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """`similarity_maps` in PyTorch, on any device and with gradients."""
-    rows, columns = (_sliding(weights, size).to(x) for size in x.shape[2:])
-    mean_x, mean_y, squares, products = (rows @ maps @ columns.T for maps in (x, y, x * x + y * y, x * y))
+    maps = torch.stack([x, y, x * x + y * y, x * y])
+    mean_x, mean_y, squares, products = _means(_means(maps, weights, -2), weights, -1)
     cross, energy = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     contrast = (2 * factor * (products - cross) + C2) / (factor * (squares - energy) + C2)
     return (2 * cross + C1) / (energy + C1) * contrast, contrast
+
+
+def _means(maps: Tensor, weights: Tensor, axis: int) -> Tensor:
+    """The window's means along an axis, a block of positions at a time: beyond, the matrix would be all zeros."""
+    count, more = maps.shape[axis] - len(weights) + 1, len(weights) - 1
+    parts = []
+    for start in range(0, count, BLOCK):
+        size = min(BLOCK, count - start)
+        band, piece = _sliding(weights, size + more).to(maps), maps.narrow(axis, start, size + more)
+        parts.append(band @ piece if axis == -2 else piece @ band.T)
+    return torch.cat(parts, axis)
 
 
 def _sliding(weights: Tensor, size: int) -> Tensor:

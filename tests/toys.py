@@ -35,13 +35,16 @@ class ToySetMetric(PerSampleMetric):
         return torch.tensor(_distance(features), dtype=torch.float64)
 
     def per_video_jackknife(self):
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, distributed_available=self.distributed_available_fn):
-            features, videos = self._set()
+        features, videos = self._synced()
         return {int(video): _distance(features[videos != video]) for video in np.unique(videos)}
 
     @property
     def n(self):
-        return len(self._set()[0])
+        return len(self._synced()[0])
+
+    def _synced(self):
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, distributed_available=self.distributed_available_fn):
+            return self._set()
 
     def _set(self):
         ids = dim_zero_cat(self.ids).cpu().numpy()

@@ -87,7 +87,7 @@ def test_an_empty_test_set_is_refused_in_a_sentence(tmp_path):
     evaluator = Evaluator(Run("test", "key", tmp_path))
     evaluator.on_test_start(None, None)
     with pytest.raises(UserError, match="The test set is empty"):
-        evaluator.on_test_epoch_end(None, None)
+        evaluator.on_test_epoch_end(None, CopySource(16))
 
 
 def test_predicted_frames_are_written_and_marked_as_generated(tmp_path):

@@ -1,6 +1,7 @@
 """The Scorer: which metrics a task has, what is missing, set metrics, and mistakes that a score must show (case 35)."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,15 +9,23 @@ import pytest
 import torch
 from skimage import data
 
-from benchmarks import layout, scoring, tables
+from benchmarks import layout, tables, task_metrics
 from benchmarks.evaluation import write_scores
-from benchmarks.scoring import Configured, Scorer
+from benchmarks.scoring import Scorer
+from benchmarks.task_metrics import Configured
 from benchmarks.verdicts import compare, rank, summarise
+from metrics import backbones
+from metrics.face_analysers import load_analyser
+from metrics.face_analysis import FaceAnalysisCache
 from metrics.image import L1
+from metrics.procface import SHA256
 from metrics.statistics import jackknife_interval, paired_jackknife
+from models.base import UserError
 from models.tasks import DepthEstimate
 from models.weights import FILES
 from tests.toys import ToySetMetric
+
+KEYS = ("lpips-alex", "2dfan4", "yunet-sface", "inception-tf2015", "i3d-k400")  # the official networks of reenactment
 
 
 def video(name, count=4, size=48, seed=0):
@@ -57,7 +66,7 @@ class Clipwise(ToySetMetric):
 @pytest.fixture
 def with_metrics(monkeypatch):
     def use(*metrics):
-        monkeypatch.setitem(scoring.TASK_METRICS, "self_reenactment", metrics)
+        monkeypatch.setitem(task_metrics.TASK_METRICS, "self_reenactment", metrics)
         monkeypatch.setattr(layout, "METRICS", {metric.name: metric for metric in metrics})
         for module in ("verdicts", "sheets", "printing", "tables"):
             monkeypatch.setattr(f"benchmarks.{module}.METRICS", layout.METRICS)
@@ -69,13 +78,50 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with_metrics(L1, Networked, Large, Clipwise)
     batch = video("a", count=3)
-    with pytest.warns(UserWarning, match="networked is left out.*python -m models.weights fetch vgg16_imagenet"):
-        found = scored(batch["target"], batch)
-    reasons = {"networked": "weights absent", "large": "under 64 px", "clipwise": "a video under 4 frames"}
+    found = scored(batch["target"], batch)
+    reasons = {"networked": "weights absent", "large": "under 64 px", "clipwise": "1 of 1 videos under 4 frames"}
     assert found.absent == reasons
     assert found.values == {"L1": 0}
     assert found.weights == {}
-    assert scoring.specs("self_reenactment") == [L1.spec(), Large.spec(), Clipwise.spec()]
+    assert task_metrics.specs("self_reenactment") == [L1.spec(), Large.spec(), Clipwise.spec()]
+
+
+def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(backbones, "find_spec", lambda package: None)
+    batch = video("a", count=2, size=180)
+    absent = scored(batch["target"], batch).absent
+    (line,) = capsys.readouterr().out.splitlines()
+    wanting = {name for name, reason in absent.items() if reason == "weights absent"}
+    assert wanting == {"LPIPS-alex", "AKD[2dfan4]", "NME[2dfan4]", "CSIM[yunet-sface]", "FID", "KID", "FVD", "KVD"}
+    assert all(name in line for name in wanting)
+    files = re.search(r"python -m models.weights fetch ([\w ]+) && pip install 'portrait-bench\[face\]'$", line)
+    assert set(files[1].split()) == {name for key in KEYS for name in backbones.BACKBONES[key].weights}
+
+
+def test_weights_without_their_package_are_no_failure(with_metrics, monkeypatch, tmp_path, capsys):
+    class Packaged(L1):
+        name = "packaged"
+        backbone = "yunet-sface"
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for file in backbones.BACKBONES["yunet-sface"].weights:
+        FILES[file].path.parent.mkdir(parents=True, exist_ok=True)
+        FILES[file].path.write_bytes(b"")
+    monkeypatch.setattr(backbones, "find_spec", lambda package: None)
+    with_metrics(L1, Packaged)
+    batch = video("a")
+    assert scored(batch["target"], batch).absent == {"packaged": "package absent"}
+    assert capsys.readouterr().out.endswith("To have them: pip install 'portrait-bench[face]'\n")
+
+
+def test_small_pictures_want_no_network_of_photographs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    batch = video("a", size=64)
+    absent = scored(batch["target"], batch).absent
+    assert {absent[name] for name in ("FID", "KID", "FVD", "KVD", "AKD[2dfan4]")} == {"under 128 px"}
+    assert absent["proxy-FD"] == "1 of at least 3 videos"
+    assert "FID" not in capsys.readouterr().out
 
 
 def test_a_metric_whose_weights_are_there_names_them(with_metrics, monkeypatch, tmp_path):
@@ -96,7 +142,7 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
         def update(self, preds, target, sample_ids):
             super().update(preds**self.power, target**self.power, sample_ids)
 
-    squared = Configured(Powered, "L1-squared", options={"power": 2})
+    squared = Configured(Powered, {"name": "L1-squared"}, {"power": 2})
     with_metrics(L1, squared)
     batch = video("a")
     found = scored(batch["target"] * 0.5, batch)
@@ -109,15 +155,79 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
 def test_a_clip_metric_sees_the_first_frames_of_each_video_once(with_metrics):
     with_metrics(Clipwise)
     scorer = Scorer("self_reenactment")
-    for i, name in enumerate("ab"):
+    for i, name in enumerate("abc"):
         whole = video(name, 8, seed=i)
         for piece in (slice(0, 5), slice(5, 8)):
             batch = whole | {key: whole[key][piece] for key in ("sample_id", "frame")}
             batch["target"] = whole["target"][:, piece]
             scorer.add(batch["target"], batch)
     found = scorer.finish()
-    assert set(found.sets["clipwise"].replicates) == {"a", "b"}
-    assert found.sets["clipwise"].n == 2
+    assert set(found.sets["clipwise"].replicates) == {"a", "b", "c"}
+    assert found.sets["clipwise"].n == 3
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ((4, 4), "2 of at least 3 videos"),
+        ((4, 3, 4, 2), "2 of 4 videos under 4 frames"),
+        ((4,), "1 of at least 3 videos"),
+    ],
+)
+def test_a_set_too_small_or_too_short_is_counted_and_stops_nothing(counts, reason, with_metrics):
+    with_metrics(L1, Clipwise)
+    scorer = Scorer("self_reenactment")
+    for i, count in enumerate(counts):
+        batch = video(f"v{i}", count, seed=i)
+        scorer.add(batch["target"], batch)
+    found = scorer.finish()
+    assert found.absent == {"clipwise": reason}
+    assert found.values == {"L1": 0}
+    assert not found.sets
+
+
+PROXIES = ("proxy-AKD", "proxy-ID", "proxy-pose", "proxy-expr")
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory):
+    """Three noisy clips of 64 px scored twice, the second time with what the first saw of the truth; and the looks."""
+    folder, looks, found = tmp_path_factory.mktemp("faces"), [], []
+    for _ in range(2):
+        scorer = Scorer("self_reenactment", faces=folder)
+        for i in range(3):
+            batch = video(f"v{i}", 16, 64, i)
+            noise = 0.05 * torch.randn(batch["target"].shape, generator=torch.Generator().manual_seed(i))
+            scorer.add((batch["target"] + noise).clamp(0, 1), batch)
+        found.append(scorer.finish())
+        looks.append(scorer.faces.misses)
+    return found, looks, folder
+
+
+def test_the_proxies_are_scored_at_the_size_that_their_network_knows(proxied):
+    (found, _), _, _ = proxied
+    assert set(found.values) >= {*PROXIES, "proxy-FD", "proxy-FVD"}
+    assert {*PROXIES} <= set(found.samples["metric"])
+    assert set(found.sets) == {"proxy-FD", "proxy-FVD"}
+    assert (found.sets["proxy-FD"].n, found.sets["proxy-FVD"].n) == (48, 3)
+    assert SHA256[:12] in found.weights["procface"]
+    assert all(found.values[name] > 0 for name in ("proxy-AKD", "proxy-pose", "proxy-expr", "proxy-FD", "proxy-FVD"))
+
+
+def test_the_truth_is_looked_at_once_for_all_tests(proxied):
+    (first, second), looks, _ = proxied
+    assert looks == [96, 48]
+    assert second.values == first.values
+    pd.testing.assert_frame_equal(second.samples, first.samples)
+
+
+def test_a_damaged_file_of_faces_is_named_in_a_sentence(proxied, tmp_path):
+    _, _, folder = proxied
+    file = next(folder.rglob("*.safetensors"))
+    broken = tmp_path / file.name
+    broken.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"is damaged .* delete it, and it is made again"):
+        FaceAnalysisCache().recall(load_analyser("procface"), torch.zeros(16, 3, 64, 64), broken)
 
 
 ROWS = ("near", "far", "same")
@@ -215,8 +325,7 @@ def test_what_is_absent_is_printed_in_its_column(with_metrics, monkeypatch, tmp_
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     with_metrics(L1, Networked)
     batch = video("a")
-    with pytest.warns(UserWarning, match="left out"):
-        write_scores(tmp_path, scored(batch["target"], batch), {})
+    write_scores(tmp_path, scored(batch["target"], batch), {})
     columns = [{"test": "self", "metric": name} for name in ("L1", "networked")]
     content = {"title": "t", "base": "b", "tests": {"self": {"task": "self_reenactment"}}, "columns": columns}
     table = layout.parse(content | {"rows": [{"name": "row", "configs": [], "kind": "method"}]})

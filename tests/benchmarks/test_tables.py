@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -327,6 +328,31 @@ def test_publishing_copies_the_tables_and_renews_the_readme(written, tmp_path):
     assert f"{tables.BEGIN}\n{tables.results_block(results / 'tables')}\n{tables.END}" in text
     tables.publish("tiny", results, readme)
     assert readme.read_text() == text
+
+
+def test_scored_outputs_are_not_published(written, tmp_path):
+    table, scores, provenance = tables.left("small", written)
+    guest = layout.Row("guest", [], "method", predictions="abc")
+    theirs = scores[scores["row"] == "far"].assign(row="guest")
+    whole = replace(table, rows=[*table.rows, guest]), pd.concat([scores, theirs])
+    before = (written / "small.md").read_text()
+    tables.write(*whole, provenance | {"absent": [["guest", "self", "L1", "mine"]]}, written)
+    assert "guest" in (written / "small.md").read_text()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{tables.BEGIN}\n{tables.END}\n")
+    tables.publish("tiny", tmp_path / "results", readme)
+    published = tmp_path / "results/tables/tiny"
+    assert not [path.name for path in published.iterdir() if b"guest" in path.read_bytes()]
+    assert (published / "small.md").read_text() == before
+    assert "guest" in (written / "small.md").read_text()
+
+
+def test_the_footer_counts_videos_where_every_score_of_a_column_is_infinite(written):
+    table, scores, provenance = tables.left("small", written)
+    copied = (scores["row"] == "copy") & (scores["metric"] == "PSNR")
+    scores.loc[copied, ["value", "n_excluded", "n_frames"]] = [np.nan, 5, 0]
+    origin = assemble(table, scores, provenance).origin
+    assert origin.startswith("Self reenactment, absolute motion: 12 videos, 60 frames · ")
 
 
 def test_publishing_refuses_what_the_samples_do_not_give(written, tmp_path):

@@ -41,7 +41,7 @@ CASES = {  # a metric for each kind of state: add (class, its arguments) here
 def results(case, batches):
     """Value, scores by sample, and value without each video."""
     make, arguments = CASES[case]
-    metric = make()
+    metric = make().to("cpu")  # which resets torchmetrics' own type of the states
     for batch in batches:
         metric.update(*arguments(batch), [f"v{i % 3}/{i}" for i in batch])
     found = {"value": metric.compute().item(), "samples": sorted(metric.per_sample().items())}

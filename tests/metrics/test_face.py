@@ -30,13 +30,13 @@ from metrics.face import (
     cosine_similarity,
     euler_degrees,
     expression_error,
-    head_pose_degrees,
     nme,
     prmse_degrees,
 )
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
 from metrics.face_scores import common_valid
 from metrics.frozen import Frozen
+from metrics.geometry import geodesic_degrees
 
 FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
 
@@ -156,7 +156,7 @@ def test_a_zero_vector_is_no_cosine_but_status_6():
 
 def test_the_geodesic_angle_is_scipys_magnitude():
     one, other = random_rotations(100, 0), random_rotations(100, 1)
-    torch.testing.assert_close(head_pose_degrees(one, other), by_scipy(one, other), atol=1e-9, rtol=0)
+    torch.testing.assert_close(geodesic_degrees(one, other), by_scipy(one, other), atol=1e-9, rtol=0)
 
 
 def test_angles_wrap():
@@ -175,7 +175,7 @@ def test_the_order_of_the_angles_changes_the_value_but_not_the_geodesic():
     one, other = rotations([60, 40, 20]), rotations([50, 45, 30])
     orders = [prmse_degrees(one, other, order).item() for order in ("YXZ", "xyz", "ZYX")]
     assert max(orders) > 1.2 * min(orders)
-    assert head_pose_degrees(one, other).item() == pytest.approx(by_scipy(one, other).item())
+    assert geodesic_degrees(one, other).item() == pytest.approx(by_scipy(one, other).item())
 
 
 def test_radians_divide_the_value_by_57():
@@ -223,8 +223,8 @@ def test_the_class_keeps_what_kappa_needs_of_each_sample_once():
     truth, ours = (torch.rand(40, 52, generator=generator) < 0.5 for _ in "ab")
     metric = scored(
         BSCON,
-        [[whole_face(actions=on)] for on in truth] + [[whole_face()], []],
-        [[whole_face(actions=on)] for on in ours] + [[], [whole_face()]],
+        [[whole_face(actions=on)] for on in truth] + [[whole_face(actions=truth[0])], []],
+        [[whole_face(actions=on)] for on in ours] + [[], [whole_face(actions=truth[0])]],
     )
     assert metric.kappa().item() == pytest.approx(cohen_kappa(ours, truth).nanmean().item(), abs=1e-12)
     before = metric.kappa()
@@ -235,11 +235,37 @@ def test_the_class_keeps_what_kappa_needs_of_each_sample_once():
 
 def test_kappa_of_nothing_is_nan():
     assert BSCON(OracleAnalyser()).kappa().isnan()
+    assert scored(BSCON, [[whole_face()]], [[]]).kappa().isnan()  # a miss has no states
 
 
 def test_expression_error_of_an_offset_is_the_offset():
     codes = torch.rand(4, 25)
     torch.testing.assert_close(expression_error(codes + 0.3, codes), torch.full((4,), 0.3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (akd_l1, (4, 68, 2)),
+        (akd_l2, (4, 68, 2)),
+        (nme, (4, 68, 2)),
+        (aed_squared, (4, 8)),
+        (cosine_similarity, (4, 8)),
+        (expression_error, (4, 25)),
+        (angle_rmse_degrees, (4, 3)),
+        (aucon, (4, 17)),
+        (bscon, (4, 52)),
+        (cohen_kappa, (4, 17)),
+    ],
+)
+def test_case_35_what_would_broadcast_or_is_no_number_is_one_plain_sentence(function, shape):
+    right = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    for wrong in (right[:1], right[0], right[..., :1]):
+        with pytest.raises(ValueError, match=r"Predictions and targets are .*; pass two batches of one shape") as error:
+            function(wrong, right)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="holds nan or inf"):
+        function(right, right.masked_fill(right < 0.5, torch.nan))
 
 
 # The classes
