@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torchvision.transforms.v2.functional as F
+from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
@@ -177,18 +178,21 @@ class Packed:
         self, store: FrameStore, frames: Sequence[FrameName], view_texture: bool, file: Path | None = None
     ) -> None:
         self.store = store
-        if file is not None and file.is_file():
-            self.record = torch.load(file, weights_only=True, mmap=True)
-            kept = self.record.pop("kept").tolist()
+        if file is None:
+            self.record = self._read(frames, view_texture)
         else:
-            bar = tqdm(frames, desc=f"reading {store.capture.name}", disable=None)
-            found = [store.record(name, store.cameras, view_texture) for name in bar]
-            kept = [i for i, record in enumerate(found) if record is not None]
-            self.record = joined([record for record in found if record is not None])
-            if file is not None:
-                with aside(file) as partial:
-                    torch.save(self.record | {"kept": torch.tensor(kept)}, partial)
-        self.row = {frames[i]: row for row, i in enumerate(kept)}
+            with FileLock(file.with_suffix(".lock")):  # of runs that start together one reads, the others wait for it
+                if not file.is_file():
+                    with aside(file) as partial:
+                        torch.save(self._read(frames, view_texture), partial)
+            self.record = torch.load(file, weights_only=True, mmap=True)
+        self.row = {frames[i]: row for row, i in enumerate(self.record.pop("kept").tolist())}
+
+    def _read(self, frames: Sequence[FrameName], view_texture: bool) -> Record:
+        bar = tqdm(frames, desc=f"reading {self.store.capture.name}", disable=None)
+        found = [self.store.record(name, self.store.cameras, view_texture) for name in bar]
+        kept = [i for i, record in enumerate(found) if record is not None]
+        return joined([record for record in found if record is not None]) | {"kept": torch.tensor(kept)}
 
     def take(self, names: Sequence[FrameName], cameras: Sequence[Sequence[str]]) -> Record:
         """The frames ``N``, each from its own ``V`` cameras."""

@@ -1,6 +1,8 @@
 """The reader of Multiface captures and the avatar data over it, on a set that the portrait world exports."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from lightning import Trainer
 from PIL import Image
 
+from datamodules.avatar_frames import FrameStore, Packed
 from datamodules.avatars import AvatarData, AvatarProtocol, split_frames
 from datamodules.base import DataError
 from datamodules.multiface import Capture, FrameName, find_captures, read_topology
@@ -177,6 +180,22 @@ def test_packed_and_read_frames_are_the_same(exported):
         torch.testing.assert_close(packed[name], read[name])
     torch.testing.assert_close(packed["views"].image, read["views"].image)
     torch.testing.assert_close(packed["headset"].mask, read["headset"].mask)
+
+
+def test_runs_that_start_together_pack_once(exported, tmp_path, monkeypatch):
+    together, reads = threading.Barrier(2), []
+    record = FrameStore.record
+    monkeypatch.setattr(FrameStore, "record", lambda *given: (reads.append(given), record(*given))[1])
+
+    def pack(_):
+        store = FrameStore(Capture(exported, tuple(LEFT_OUT)), 48, 64)
+        together.wait()
+        return Packed(store, store.capture.frames, False, tmp_path / "pack.pt").row
+
+    with ThreadPoolExecutor(2) as pool:
+        first_rows, second_rows = pool.map(pack, range(2))
+    assert first_rows == second_rows
+    assert len(reads) == len(first_rows)
 
 
 def test_the_subjects_statistics_are_those_of_the_training_frames(exported):
