@@ -1,8 +1,12 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
-from metrics.image import L1
+from metrics.depth import RMSE
+from metrics.geometry import VertexError
+from metrics.image import L1, PSNR, SSIM
 
 
 def _frames():
@@ -68,3 +72,21 @@ def test_half_precision_of_a_module_leaves_the_states_alone():
     value = metric.compute()
     assert metric.half().compute().dtype == value.dtype == torch.float64
     assert all(values.dtype == torch.float64 for values in metric.values)
+
+
+@pytest.mark.parametrize("metric", [L1, PSNR, SSIM, VertexError, RMSE])
+def test_what_a_metric_keeps_of_a_frame_is_its_score(metric):
+    made, frames = metric(), 0
+    for batch in range(3):
+        values = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(batch))
+        given = {L1: (values, values.flip(3)), VertexError: (values[:, 0, :, :3], values[:, 1, :, :3])}
+        depth, mask = 0.5 + values[:, :1], torch.ones(4, 1, 32, 32, dtype=torch.bool)
+        given[RMSE] = (depth.flip(3), "depth", depth, mask, torch.eye(3).expand(4, 3, 3))
+        arguments = given.get(metric, given[L1])
+        passed = [weakref.ref(each) for each in (values, *arguments) if isinstance(each, torch.Tensor)]
+        made.update(*arguments, [f"v/{batch}{i}" for i in range(4)])
+        frames += 4
+        del values, given, depth, mask, arguments
+        assert not any(each() is not None for each in passed)
+    kept = [piece for state in made.metric_state.values() for piece in state]
+    assert sum(piece.nbytes for piece in kept) == 32 * frames

@@ -9,17 +9,22 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from benchmarks.procface_scores import SCORES, analyse
 from datamodules.world.motion import Motion
 from datamodules.world.person import Person, make_person
 from datamodules.world.scene import Frames, render
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
-from metrics.depth import abs_rel, affine_align, normal_error, rmse
+from metrics.alignment import in_space
+from metrics.depth import abs_rel, affine_align, delta, normal_error, rmse
+from metrics.distribution import frechet_distance, kernel_distance
 from metrics.face import akd_l1, nme, prmse_degrees
 from metrics.geometry import geodesic_degrees, vertex_error
-from metrics.image import as_saved, l1, psnr, ssim
+from metrics.image import as_saved, l1, ms_ssim, psnr, ssim
 from metrics.mask import iou
+from metrics.procface import Faces
 
 SIZE, PEOPLE, TIMES = 64, 12, np.arange(5) * 0.7
 OUTPUTS = ("image", "depth", "skin", "vertices")
@@ -109,10 +114,20 @@ def depth_scores(clips: list[dict[str, Frames]], metric: Callable[..., Tensor], 
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
+def enlarged_ms_ssim(preds: Tensor, target: Tensor) -> Tensor:
+    return ms_ssim(*(interpolate(picture, size=176, mode="bilinear") for picture in (preds, target)))
+
+
+def unit_delta(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
+    return -delta(*in_space(aligned, depth, mask, "unit"), mask)  # in metres any map of a face has a Delta1 of 1
+
+
 METRICS: dict[str, Callable[[list[dict[str, Frames]]], Scores]] = {
     "L1": lambda clips: image_scores(clips, l1),
     "PSNR": lambda clips: {k: -v for k, v in image_scores(clips, lambda a, b: psnr(a, b).clamp(max=80)).items()},
     "SSIM": lambda clips: {k: -v for k, v in image_scores(clips, ssim).items()},
+    "MS-SSIM": lambda clips: {k: -v for k, v in image_scores(clips, enlarged_ms_ssim).items()},
+    "Delta1-unit": lambda clips: depth_scores(clips, unit_delta),
     "AbsRel": lambda clips: depth_scores(clips, abs_rel),
     "RMSE": lambda clips: depth_scores(clips, rmse),
     "NormalError": lambda clips: depth_scores(clips, normal_error, len),
@@ -140,10 +155,11 @@ def distance(scores: Scores, better: str, worse: str) -> float:
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str, Frames]]):
     scores = METRICS[name](clips)
-    chains = CHAINS + (PICTURES if name in ("L1", "PSNR", "SSIM") else SURFACES)
-    wrong = [
-        (better, worse) for chain in chains for better, worse in pairwise(chain) if distance(scores, better, worse) < 2
-    ]
+    chains = CHAINS + (PICTURES if name in ("L1", "PSNR", "SSIM", "MS-SSIM") else SURFACES)
+    pairs = {pair for chain in chains for pair in pairwise(chain)}
+    if name == "Delta1-unit":
+        pairs.remove(("oracle", "steps 0.4"))  # a ratio within its threshold counts as no error
+    wrong = [(better, worse) for better, worse in sorted(pairs) if distance(scores, better, worse) < 2]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
     assert distance(scores, "oracle", "copy") > 5  # no metric is saturated
 
@@ -179,6 +195,55 @@ def test_a_metric_of_geometry_ranks_the_ways_of_being_wrong(name: str, clips: li
         assert distance(scores, "oracle", "expression") > 5
         assert distance(scores, "expression", "pose") > 2
         assert distance(scores, "oracle", "identity") > 5
+
+
+@pytest.fixture(scope="module")
+def seen(clips: list[dict[str, Frames]]) -> list[dict[str, Faces]]:
+    """What the face network sees in every candidate of every clip."""
+    mean = torch.stack([clip["oracle"].image.mean(0) for clip in clips]).mean(0)
+    made = [candidates(frames, mean, lambda frame: frame.image, 0.1) for frames in clips]
+    return [{kind: analyse(pictures.clamp(0, 1)) for kind, pictures in clip.items()} for clip in made]
+
+
+# What a change of one thing does to a reading of another is no part of these chains.
+SEEN = {
+    "proxy-AKD": [("oracle", "lag", "pose"), ("oracle", "expression", "pose"), ("lag", "copy")],
+    "proxy-pose": [("oracle", "lag", "pose"), ("lag", "copy")],
+    "proxy-expr": [("oracle", "lag", "expression"), ("lag", "copy")],
+    "proxy-ID": [("oracle", "expression", "identity"), ("pose", "identity")],
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_proxy_ranks_the_ways_of_being_wrong(name: str, seen: list[dict[str, Faces]]):
+    part, metric, sign = SCORES[name]
+    scores = {
+        kind: np.array(
+            [sign * float(metric(getattr(faces[kind], part), getattr(faces["oracle"], part)).mean()) for faces in seen]
+        )
+        for kind in seen[0]
+    }
+    damage = [
+        ("oracle", "blur 0.7", "blur 3"),
+        ("noise 0.2", "noise 0.6", "noise 1.8"),
+        ("oracle", "steps 2.8"),
+    ]
+    wrong = [
+        (better, worse)
+        for chain in SEEN[name] + damage
+        for better, worse in pairwise(chain)
+        if distance(scores, better, worse) < 2
+    ]
+    assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
+
+
+@pytest.mark.parametrize("metric", [frechet_distance, kernel_distance])
+def test_a_distance_of_distributions_grows_with_the_damage(metric: Callable, seen: list[dict[str, Faces]]):
+    features = {kind: torch.cat([faces[kind].features for faces in seen]) for kind in seen[0]}
+    found = {kind: float(metric(value, features["oracle"])) for kind, value in features.items()}
+    for chain in (*CHAINS[:3], ("oracle", "lag", "copy", "random"), ("identity", "mean"), ("pose", "mean")):
+        values = [found[kind] for kind in chain]
+        assert values == sorted(values), dict(zip(chain, values, strict=True))
 
 
 def test_the_mean_colour_of_a_picture_does_not_tell_who_it_shows():
