@@ -271,8 +271,9 @@ class LiPFlow(PortraitModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One Adam over all that learns; the colour correction keeps moments of its own in it, as every number does."""
         epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
-        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimiser, schedule = self.optimiser.build(learning, epochs, steps)
+        avatar = [parameter for parameter in self.avatar.parameters() if parameter.requires_grad]
+        prior = [parameter for part in (self.prior, self.flow) if part is not None for parameter in part.parameters()]
+        optimiser, schedule = self.optimiser.build(avatar, prior, epochs, steps)
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     def notes(self) -> dict[str, str]:

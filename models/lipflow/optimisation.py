@@ -1,7 +1,6 @@
 """Adam and its learning rate over the steps of a fit."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
@@ -15,19 +14,24 @@ class OptimiserConfig:
 
     Args:
         lr: Learning rate.
+        prior_lr: That of P and the flow, whose target, the codes, moves while they learn.
         betas: Decay of the two moments.
         decay: Factor on the rate after each epoch.
         final_lr: Rate at the end of a cosine that falls from ``lr``; None for no cosine.
     """
 
     lr: float
+    prior_lr: float
     betas: tuple[float, float]
     decay: float
     final_lr: float | None
 
-    def build(self, parameters: Iterable[nn.Parameter], epochs: int, steps: int) -> tuple[Adam, LambdaLR]:
+    def build(
+        self, avatar: list[nn.Parameter], prior: list[nn.Parameter], epochs: int, steps: int
+    ) -> tuple[Adam, LambdaLR]:
         """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
-        optimiser = Adam(parameters, lr=self.lr, betas=self.betas)
+        groups = [{"params": avatar, "lr": self.lr}, {"params": prior, "lr": self.prior_lr}]
+        optimiser = Adam([group for group in groups if group["params"]], betas=self.betas)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
 
     def factor(self, step: int, epochs: int, steps: int) -> float:

@@ -240,6 +240,20 @@ def test_weights_survive_saving_and_loading(make, fit, tmp_path):
     torch.testing.assert_close(perform(again.eval(), batch).renders, perform(model.eval(), batch).renders)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_avatar_and_its_prior_learn_at_rates_of_their_own(make, fit, name):
+    model = make(name, optimiser={"lr": 1.0e-3, "prior_lr": 4.0e-3, "decay": 1, "final_lr": None})
+    fit(model, toy.batch(), 1)
+    rates = {id(p): group["lr"] for group in model.trainer.optimizers[0].param_groups for p in group["params"]}
+    found = {n.split(".")[0]: rates[id(p)] for n, p in model.named_parameters() if p.requires_grad}
+    expected = {"avatar": 1.0e-3, "prior": 4.0e-3, "flow": 4.0e-3}
+    assert found == {part: expected[part] for part in found}
+    assert set(found) == {
+        p for p in expected if any(n.startswith(p) for n, v in model.named_parameters() if v.requires_grad)
+    }
+    assert len(rates) == sum(p.requires_grad for p in model.parameters())
+
+
 def test_it_overfits_one_batch(make, fit):
     model, batch = make("dam", optimiser={"lr": 1.0e-2, "final_lr": 1.0e-3}), toy.batch(2)
     smooth = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4), size=toy.SIZE, mode="bilinear")[:, None]
