@@ -213,15 +213,20 @@ class LiPFlow(PortraitModule):
         return getattr(self.fitting, seen.target), partial(error, target=target)
 
     def choose_weight(self, batch: Batch) -> float:
-        """The likelihood's weight whose fits of validation frames give the pictures of the least squared error."""
+        """The likelihood's weight whose fits of validation frames have the least squared error.
+
+        That is the picture's and the mesh's together, each in units of its variance in the training set.
+        """
         views, grid = batch["views"], self.fitting.weights
         with torch.inference_mode(False), torch.no_grad():
             seen = observation(batch).repeat(len(grid))
             weights = seen.cameras.K.new_tensor(grid).repeat_interleave(len(views.image))
             _, found = self.fit_codes(seen, weights)
-            drawn = self._drawn(found.codes, seen.cameras).renders
-            error = fitting.picture_error(drawn, views.repeat(len(grid)), 1.0).view(len(grid), -1).mean(1)
-        return grid[int(error.argmin())]
+            made = self._drawn(found.codes, seen.cameras)
+            truth = self.subject.vertices(batch["truth"]).repeat(len(grid), 1, 1)
+            error = fitting.picture_error(made.renders, views.repeat(len(grid)), self.subject.texture_std)
+            error = error + (self.subject.vertices(made.vertices) - truth).square().mean((1, 2))
+        return grid[int(error.view(len(grid), -1).mean(1).argmin())]
 
     def encode(self, seen: Observation) -> Gaussian:
         """The codes of Q from texture and vertices (eq. 1)."""

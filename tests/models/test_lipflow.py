@@ -175,7 +175,7 @@ def test_fitting_lowers_the_objective_and_leaves_the_weights_alone(make, fit):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_the_likelihoods_weight_is_the_one_whose_fits_are_nearest_to_the_validation_pictures(make):
+def test_the_likelihoods_weight_is_the_one_whose_fits_are_nearest_to_the_validation_frames(make):
     model = make("dam", fitting={"headset": {"steps": 20, "lr": 0.5}, "weights": [100.0, 0.0]}).eval()
     batch = toy.batch(2, 3, target="headset")
     cameras = batch["views"].cameras
@@ -188,7 +188,10 @@ def test_the_likelihoods_weight_is_the_one_whose_fits_are_nearest_to_the_validat
     assert model.choose_weight(batch) == 0.0
     with torch.no_grad():
         batch["views"].image = model.subject.draw(*model.decode(0 * codes, cameras), cameras)
-    assert model.choose_weight(batch) == 100.0
+        near, far = (model.subject.metres(model.decode(these, cameras)[0]) for these in (0 * codes, codes))
+    assert model.choose_weight(batch | {"truth": near}) == 100.0
+    batch["views"].mask[:] = 0  # nothing is seen, so that the mesh decides
+    assert [model.choose_weight(batch | {"truth": truth}) for truth in (near, far)] == [100.0, 0.0]
 
 
 def test_frames_in_one_batch_or_alone_are_fitted_alike(make):
