@@ -137,7 +137,7 @@ class TestFrames(Dataset[Batch]):
 
     Args:
         store: What reads them.
-        frames: Which; those that lack a view are left out, and counted.
+        frames: Which; those that lack a view or a signal are left out, and counted.
         views: Cameras that are scored, from the left to the right.
         protocol: What the test asks.
         size: Frames of a batch.
@@ -170,9 +170,8 @@ class TestFrames(Dataset[Batch]):
                 "or name others with data.init_args.views."
             )
         if len(self.frames) < len(wanted):
-            rank_zero_info(
-                f"{len(wanted) - len(self.frames)} of {len(wanted)} held-out frames lack a view: not scored."
-            )
+            short = len(wanted) - len(self.frames)
+            rank_zero_info(f"{short} of {len(wanted)} held-out frames lack a view or a signal: not scored.")
 
     def __len__(self) -> int:
         return -(-len(self.frames) // self.size)
@@ -257,7 +256,7 @@ class AvatarData(PortraitDataModule):
         self.leave_out, self.held_out = tuple(leave_out or ()), tuple(held_out or HELD_OUT)
         self.val_frames, self.views, self.view_texture = val_frames, views, view_texture
         self.samples_per_epoch, self.test_frames_at_once = samples_per_epoch, test_frames_at_once
-        self.cache = cache
+        self.cache, self.told = cache, ""
 
     def prepare_data(self) -> None:
         """Makes the portrait world's subjects if they are asked for and not there."""
@@ -277,8 +276,11 @@ class AvatarData(PortraitDataModule):
             self.val_set = self._samples(split.val, len(split.val), self.seed + 1)
         else:
             self.test_set = self._batches(split.test, self.test_frames_at_once)
-        if told := ", ".join(f"{count} {what}" for what, count in self.store.capture.missing.items() if count):
-            rank_zero_info(f"'{self.store.capture.root}': {told}.")
+        self._tell()
+
+    def teardown(self, stage: str) -> None:
+        """Tells what else was found missing while frames were read."""
+        self._tell()
 
     def notes(self) -> dict[str, str]:
         """Whose avatar it is."""
@@ -380,6 +382,11 @@ class AvatarData(PortraitDataModule):
         values = torch.stack(found) / torch.tensor([width, height])
         mean = values.nanmean(0)
         return mean, float((values - mean).square().nanmean().sqrt())
+
+    def _tell(self) -> None:
+        if (told := self.store.losses()) != self.told:
+            rank_zero_info(f"'{self.store.capture.root}': {told}.")
+        self.told = told
 
     def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
         return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)

@@ -1,6 +1,7 @@
 """Captures in the layout of Multiface (Wuu et al. 2022), and our headset and keypoints beside them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,12 +62,17 @@ class Capture:
 
     root: Path
     leave_out: tuple[str, ...] = ()
-    missing: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def name(self) -> str:
         """The subject."""
         return self.root.name.removesuffix("--GHS").rpartition("--")[2]
+
+    @property
+    def missing(self) -> Counter[str]:
+        """How many things of each kind were asked for and are not there, each counted once."""
+        return Counter({what: len(things) for what, things in self.lost.items()})
 
     @cached_property
     def cameras(self) -> dict[str, PinholeCamera]:
@@ -87,7 +93,7 @@ class Capture:
         else:
             names = [FrameName(path.parent.name, path.stem) for path in sorted(folder.glob("*/*.bin"))]
         there = [name for name in names if self._mesh(name, ".bin").is_file() and self._pose(name).is_file()]
-        self.missing["frames without mesh or head pose"] += len(names) - len(there)
+        self.lost["frames without mesh or head pose"].update(set(names) - set(there))
         if not there:
             raise DataError(
                 f"'{self.root}' lists {len(names)} frames and has none of their meshes: download tracked_mesh (of any "
@@ -146,38 +152,41 @@ class Capture:
 
     def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
         """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
-        return self._picture(self.root / TEXTURES / name.segment / camera / f"{name.number}.png")
+        return self._picture(self._texture_path(name, camera))
 
     def texture(self, name: FrameName) -> Tensor | None:
         """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw."""
-        path = self.root / TEXTURES / name.segment / "average" / f"{name.number}.png"
+        path = self._texture_path(name, "average")
         if path.is_file() and (average := self._picture(path)) is not None:
             return average
-        views = [self.view_texture(name, camera) for camera in self.cameras]
-        seen = [view for view in views if view is not None]
+        there = [camera for camera in self.cameras if self._texture_path(name, camera).is_file()]
+        seen = [view for camera in there if (view := self.view_texture(name, camera)) is not None]
         if not seen:
-            self.missing["frames without any texture"] += 1
+            self.lost["frames without any texture"].add(name)
             return None
-        self.missing["average textures made from cameras"] += 1
+        self.lost["average textures made from cameras"].add(name)
         stack = torch.stack(seen).float()
         count = (stack > 0).any(1, keepdim=True).sum(0)
         return (stack.sum(0) / count.clamp(min=1)).round().byte()
 
     def headset(self, name: FrameName) -> tuple[Tensor, list[PinholeCamera]] | None:
-        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing."""
+        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing or broken."""
         folder = self.root / "headset" / name.segment
-        views = [self._picture(folder / view / f"{name.number}.png") for view in HEADSET_VIEWS]
+        paths = [folder / view / f"{name.number}.png" for view in HEADSET_VIEWS]
         told = folder / "cameras" / f"{name.number}.txt"
-        if any(view is None for view in views) or not told.is_file():
+        if not all(path.is_file() for path in [*paths, told]):
+            return None
+        views = [view for path in paths if (view := self._picture(path)) is not None]
+        if len(views) < len(paths):
             return None
         known = read_cameras(told)
         if absent := [view for view in HEADSET_VIEWS if view not in known]:
             raise DataError(f"'{told}' lacks the camera '{absent[0]}': write it, or delete the file.")
-        return torch.stack([view[:1] for view in views if view is not None]), [known[view] for view in HEADSET_VIEWS]
+        return torch.stack([view[:1] for view in views]), [known[view] for view in HEADSET_VIEWS]
 
     def keypoints(self, name: FrameName) -> Tensor | None:
         """The keypoints ``K 2`` in pixels of the frontal picture, nan where one is absent; None if there is no file."""
-        path = self.root / "keypoints" / name.segment / f"{name.number}.txt"
+        path = self._points(name)
         if not path.is_file():
             return None
         numbers = _numbers(path.read_text(), path)
@@ -187,6 +196,11 @@ class Capture:
                 "write nan for those that are absent."
             )
         return torch.from_numpy(numbers.reshape(-1, 2)).float()
+
+    @cached_property
+    def has_keypoints(self) -> bool:
+        """Whether any frame has them."""
+        return len(self.keypoint_vertices) > 0 and any(self._points(name).is_file() for name in self.frames)
 
     @cached_property
     def keypoint_camera(self) -> PinholeCamera:
@@ -226,13 +240,19 @@ class Capture:
             with Image.open(path) as image:
                 return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         except FileNotFoundError:
-            self.missing["missing pictures"] += 1
+            self.lost["missing pictures"].add(path)
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
-            self.missing["broken pictures"] += 1
+            self.lost["broken pictures"].add(path)
         return None
 
     def _mesh(self, name: FrameName, suffix: str) -> Path:
         return self.root / "tracked_mesh" / name.segment / f"{name.number}{suffix}"
+
+    def _texture_path(self, name: FrameName, camera: str) -> Path:
+        return self.root / TEXTURES / name.segment / camera / f"{name.number}.png"
+
+    def _points(self, name: FrameName) -> Path:
+        return self.root / "keypoints" / name.segment / f"{name.number}.txt"
 
     def _pose(self, name: FrameName) -> Path:
         return self.root / "tracked_mesh" / name.segment / f"{name.number}_transform.txt"

@@ -308,6 +308,62 @@ def test_headset_pictures_of_another_size_are_told(capture):
         first(data(capture))
 
 
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("damaged", ["headset/{}/mouth/{}.png", "keypoints/{}/{}.txt"])
+def test_a_frame_without_a_signal_is_passed_by_and_the_others_keep_theirs(capture, caplog, damaged, cache):
+    (capture / damaged.format(TRAIN, "000001")).unlink()
+    (capture / damaged.format("EXP_free_face_00", "000000")).unlink()
+    module = data(capture, cache=cache, samples_per_epoch=16, batch_size=16)
+    with caplog.at_level("INFO"):
+        module.setup("fit")
+        batch = next(iter(module.train_dataloader()))
+        module.teardown("fit")
+    assert set(batch["frame"]) == {0, 2}
+    assert batch["headset"].image.shape[0] == len(batch["keypoints"].points) == 16
+    assert f"{2 if cache else 1} frames without {damaged.split('/')[0]}" in caplog.messages[-1]
+    tested = first(data(capture, cache=cache))
+    assert tested["frame"] == [1, 2, 3]
+    assert None not in (tested["headset"], tested["keypoints"])
+
+
+def test_a_broken_headset_picture_costs_its_frame_alone(capture):
+    path = capture / "headset" / "EXP_free_face_00" / "mouth" / "000000.png"
+    path.write_bytes(path.read_bytes()[:80])
+    batch = first(data(capture))
+    assert batch["frame"] == [1, 2, 3]
+    assert batch["headset"] is not None
+
+
+def test_a_capture_that_lacks_nothing_but_headset_and_keypoints_reports_nothing_missing(capture, caplog):
+    for name in ("headset", "keypoints"):
+        shutil.rmtree(capture / name)
+    module = data(capture)
+    with caplog.at_level("INFO"):
+        for stage in ("fit", "test"):
+            module.setup(stage)
+            module.teardown(stage)
+        first(module, "fit")
+    assert not module.store.capture.missing.total()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_found_missing_while_training_is_told_once_at_the_end(capture, caplog, workers):
+    for name in ("cam00", "cam01", "cam02"):
+        (capture / "images" / TRAIN / name / "000002.png").unlink()
+    module = data(capture, samples_per_epoch=32, num_workers=workers)
+    with caplog.at_level("INFO"):
+        module.setup("fit")
+        assert not caplog.messages
+        for _ in range(2):
+            list(module.train_dataloader())
+        module.teardown("fit")
+        module.teardown("fit")
+    (told,) = caplog.messages
+    assert "1 frames passed by, for lack of a picture, a texture or a signal" in told
+    assert workers or "3 missing pictures" in told
+
+
 def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
     shutil.rmtree(capture / "headset")
     shutil.rmtree(capture / "keypoints")
