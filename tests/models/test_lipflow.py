@@ -1,5 +1,6 @@
 """The five models and their switches, built from the YAML files."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -216,6 +217,30 @@ def test_another_topology_is_told_in_one_sentence(make):
         UserError, match=r"data has vertices 16, the model 17: set model\.init_args.appearance.vertices=16"
     ):
         make("dam", appearance=SMALLEST["appearance"] | {"vertices": 17})
+
+
+@pytest.mark.parametrize("name", ["dam", "flow", "flow-kpt"])
+def test_another_number_of_keypoints_is_told_in_one_sentence(make, name):
+    with pytest.raises(
+        UserError, match=r"data has 4 keypoints, the model 5: set model\.init_args\.keypoints\.number=4"
+    ):
+        make(name, keypoints={"number": 5, "blocks": 1})
+
+
+def without_keypoints():
+    return replace(toy.subject(), keypoint_vertices=torch.zeros(0).long(), keypoint_mean=torch.zeros(0, 2))
+
+
+def test_a_subject_without_keypoints_is_told_to_models_that_they_drive_alone(make):
+    for name in ("dam", "flow"):
+        make(name).know(without_keypoints())
+    with pytest.raises(UserError, match="driven by keypoints, but the data has none; add keypoints/ to the capture"):
+        make("flow-kpt").know(without_keypoints())
+
+
+def test_a_capture_without_a_headset_is_told_before_the_first_step(make, fit):
+    with pytest.raises(UserError, match="driven by a headset, but the data has none"):
+        fit(make("flow"), toy.batch() | {"headset": None}, 1)
 
 
 def test_dam_takes_no_drive(make):
