@@ -34,6 +34,7 @@ class FrameStore:
     def __init__(self, capture: Capture, image_size: int, texture_size: int) -> None:
         self.capture, self.image_size, self.texture_size = capture, image_size, texture_size
         self.cameras = list(capture.cameras)
+        self.size: tuple[int, int] | None = None  # of all pictures, as the first one tells it
         # Which of the frames lacked something, in memory that loader processes share: each is counted once.
         self.passed_by = torch.zeros(len(capture.frames), dtype=torch.bool).share_memory_()
 
@@ -124,7 +125,11 @@ class FrameStore:
     def _shot(
         self, name: FrameName, camera: str, vertices: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None:
-        """What one camera saw, the mesh's own silhouette as its mask, and the camera (head to camera)."""
+        """What one camera saw, the mesh's own silhouette as its mask, and the camera (head to camera).
+
+        Raises:
+            DataError: If the picture has another shape than the first one that was read.
+        """
         image = self.capture.image(name, camera)
         if image is None:
             return None
@@ -135,6 +140,12 @@ class FrameStore:
         view = view._replace(K=change @ view.K)
         matrix, rotation, translation = (part[None] for part in view)
         size = (image.shape[-2], image.shape[-1])
+        self.size = self.size or size
+        if size != self.size:
+            raise DataError(
+                f"'{self.capture.image_path(name, camera)}' is {size[1]} x {size[0]} pixels at the size of this run, "
+                f"other pictures are {self.size[1]} x {self.size[0]}: bring all to one size, with their cameras."
+            )
         faces = self.capture.topology.faces
         mask = mesh.coverage(vertices[None], faces, matrix, rotation, translation, size)[0]
         return image, mask, *view

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.avatar_frames import Batch, FrameStore, Packed, Record, frontal_of, joined
 from datamodules.base import DataError, PortraitDataModule, Task, TestProtocol
-from datamodules.multiface import METRES, Capture, FrameName, find_captures
+from datamodules.multiface import METRES, TEXTURES, Capture, FrameName, find_captures
 from datamodules.protocols import spread
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.layouts import write_layout
@@ -93,6 +93,9 @@ class TrainFrames(Dataset[Any]):
         seed: Of the draws.
         textures: Whether each camera's own texture is wanted, too.
         packed: The frames in memory, or None to read each when it is drawn.
+
+    Raises:
+        DataError: If none of the frames is in memory.
     """
 
     def __init__(
@@ -100,6 +103,12 @@ class TrainFrames(Dataset[Any]):
     ) -> None:
         self.store, self.size, self.seed, self.textures, self.packed = store, size, seed, textures, packed
         self.frames = frames if packed is None else [name for name in frames if name in packed.row]
+        if size and not self.frames:
+            segments = ", ".join(sorted({name.segment for name in frames})[:6])
+            raise DataError(
+                f"'{store.capture.root}' has no whole frame among those of {segments}, "
+                "as cache needs them: download their pictures of all cameras, or set data.init_args.cache=false."
+            )
 
     def __len__(self) -> int:
         return self.size
@@ -370,6 +379,8 @@ class AvatarData(PortraitDataModule):
         if mean is not None and variance is not None:
             return self.store.resized(mean, self.texture).float() / 255, variance**0.5 / 255
         found = [texture for name in frames if (texture := self.store.texture(name)) is not None]
+        if not found:
+            raise DataError(f"'{self.store.capture.root}' has no training frame with a texture: download {TEXTURES}.")
         values = torch.stack(found).float() / 255
         mean = values.mean(0)
         return mean, float((values - mean).square().mean().sqrt())

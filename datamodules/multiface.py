@@ -84,12 +84,11 @@ class Capture:
         """The frames that are there: listed (or, without a list, found), with mesh and head pose.
 
         Raises:
-            DataError: If there is none.
+            DataError: If there is none, or the list breaks off.
         """
         listed, folder = self.root / "frame_list.txt", self.root / "tracked_mesh"
         if listed.is_file():
-            lines = [line.split() for line in listed.read_text().splitlines() if line.strip()]
-            names = [FrameName(segment, number) for segment, number in lines]
+            names = read_frame_list(listed)
         else:
             names = [FrameName(path.parent.name, path.stem) for path in sorted(folder.glob("*/*.bin"))]
         there = [name for name in names if self._mesh(name, ".bin").is_file() and self._pose(name).is_file()]
@@ -144,23 +143,32 @@ class Capture:
 
     def image(self, name: FrameName, camera: str) -> Tensor | None:
         """The picture ``3 H W`` uint8; None, and counted, if it is missing or broken."""
-        return self._picture(self.root / "images" / name.segment / camera / f"{name.number}.png")
+        return self._picture(self.image_path(name, camera))
+
+    def image_path(self, name: FrameName, camera: str) -> Path:
+        """Where that picture lies."""
+        return self.root / "images" / name.segment / camera / f"{name.number}.png"
 
     def has_image(self, name: FrameName, camera: str) -> bool:
         """Whether there is a file of that picture."""
-        return (self.root / "images" / name.segment / camera / f"{name.number}.png").is_file()
+        return self.image_path(name, camera).is_file()
 
     def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
         """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
         return self._picture(self._texture_path(name, camera))
 
     def texture(self, name: FrameName) -> Tensor | None:
-        """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw."""
+        """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw.
+
+        Raises:
+            DataError: If those of the cameras are of several sizes.
+        """
         path = self._texture_path(name, "average")
         if path.is_file() and (average := self._picture(path)) is not None:
             return average
         there = [camera for camera in self.cameras if self._texture_path(name, camera).is_file()]
-        seen = [view for camera in there if (view := self.view_texture(name, camera)) is not None]
+        read = {self._texture_path(name, camera): self.view_texture(name, camera) for camera in there}
+        seen = _of_one_size({path: view for path, view in read.items() if view is not None})
         if not seen:
             self.lost["frames without any texture"].add(name)
             return None
@@ -176,7 +184,8 @@ class Capture:
         told = folder / "cameras" / f"{name.number}.txt"
         if not all(path.is_file() for path in [*paths, told]):
             return None
-        views = [view for path in paths if (view := self._picture(path)) is not None]
+        read = {path: self._picture(path) for path in paths}
+        views = _of_one_size({path: view for path, view in read.items() if view is not None})
         if len(views) < len(paths):
             return None
         known = read_cameras(told)
@@ -228,7 +237,7 @@ class Capture:
         """The mean and variance that the capture itself gives of ``vert`` (mm) or ``tex`` (levels); None if missing."""
         mean_path = self.root / ("vert_mean.bin" if name == "vert" else "tex_mean.png")
         variance_path = self.root / f"{name}_var.txt"
-        variance = float(variance_path.read_text()) if variance_path.is_file() else None
+        variance = read_variance(variance_path) if variance_path.is_file() else None
         if not mean_path.is_file():
             return None, variance
         mean = read_vertices(mean_path, self.topology.vertex_count) if name == "vert" else self._picture(mean_path)
@@ -269,6 +278,32 @@ def find_captures(root: Path) -> list[Path]:
     if not found:
         raise DataError(f"'{root}' holds no capture (a folder with KRT and tracked_mesh): set data.init_args.root.")
     return found
+
+
+def read_frame_list(path: Path) -> list[FrameName]:
+    """Reads lines of a segment and a number.
+
+    Raises:
+        DataError: If a line is something else.
+    """
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    if broken := next((line for line in lines if len(line.split()) != 2), None):
+        raise DataError(f"'{path}' has the line '{broken}', not a segment and a number: download it again.")
+    return [FrameName(*line.split()) for line in lines]
+
+
+def read_variance(path: Path) -> float:
+    """Reads one positive number.
+
+    Raises:
+        DataError: If the file holds something else.
+    """
+    numbers = _numbers(path.read_text(), path)
+    if numbers.size != 1 or not 0 < numbers[0] < np.inf:
+        raise DataError(
+            f"'{path}' does not hold one positive number: download it again, or delete it to have it computed."
+        )
+    return float(numbers[0])
 
 
 def read_cameras(path: Path) -> dict[str, PinholeCamera]:
@@ -344,6 +379,20 @@ def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
         raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates.")
     kept, compact = triangles.unique(return_inverse=True)
     return Topology(kept, compact, torch.tensor(uv)[torch.tensor(corners)], count)
+
+
+def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
+    """The pictures of one frame.
+
+    Raises:
+        DataError: If one has another size than the first.
+    """
+    for path, picture in pictures.items():
+        first, other = next(iter(pictures.items()))
+        if picture.shape != other.shape:
+            sizes = [f"{width} x {height}" for _, height, width in (picture.shape, other.shape)]
+            raise DataError(f"'{path}' has {sizes[0]} pixels, '{first}' has {sizes[1]}: bring them to one size.")
+    return list(pictures.values())
 
 
 def _numbers(text: str, path: Path) -> NDArray[np.float64]:

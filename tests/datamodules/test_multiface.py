@@ -26,7 +26,7 @@ SPEC = AvatarSpec(
     48, 1, 3, train_frames=3, test_frames=4, headset_size=32, detail="light", test_segments=2, val_frames=2
 )
 LEFT_OUT = ["torso", "hat", "glasses"]
-TRAIN = "E001_peak_expressions"
+TRAIN, HELD = "E001_peak_expressions", "EXP_free_face_00"
 
 
 @pytest.fixture(scope="session")
@@ -372,6 +372,24 @@ def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
     assert len(data(capture).subject.keypoint_vertices) == 0
 
 
+def shorten(path, count):
+    path.write_text(path.read_text()[:-count])
+
+
+def small(path):
+    Image.new("RGB", (40, 20)).save(path)
+
+
+def uneven_textures(root):
+    shutil.rmtree(root / "unwrapped_uv_1024" / HELD / "average")
+    small(root / "unwrapped_uv_1024" / HELD / "cam01" / "000000.png")
+
+
+def without_textures(root):
+    shutil.rmtree(root / "unwrapped_uv_1024")
+    (root / "tex_mean.png").unlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -384,12 +402,33 @@ def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
             "that is no number",
         ),
         (lambda root: shutil.rmtree(root / "images"), "no held-out frame with the views"),
+        (lambda root: without_textures(root), "no training frame with a texture"),
+        (
+            lambda root: shorten(root / "frame_list.txt", 8),
+            r"frame_list.txt' has the line '\S+', not a segment and a num",
+        ),
+        (lambda root: small(root / "images" / HELD / "cam01" / "000001.png"), "cam01/000001.png' is 96 x 48 pixels at"),
+        (
+            lambda root: small(root / "headset" / HELD / "mouth" / "000001.png"),
+            r"000001.png' has 32 x 32 .*has 40 x 20",
+        ),
+        (lambda root: uneven_textures(root), r"cam01/000000.png' has 40 x 20 pixels, .*cam00/000000.png' has"),
+        (lambda root: (root / "vert_var.txt").write_text(""), "vert_var.txt' does not hold one positive number"),
+        (lambda root: (root / "tex_var.txt").write_text("12 13"), "tex_var.txt' does not hold one positive number"),
+        (lambda root: (root / "tex_var.txt").write_text("x"), "tex_var.txt' holds something that is no number"),
     ],
 )
 def test_a_partial_download_is_told_in_one_sentence(capture, damage, told):
     damage(capture)
     with pytest.raises(DataError, match=told):
         first(data(capture))
+
+
+def test_a_cache_without_a_whole_training_frame_is_told(capture):
+    shutil.rmtree(capture / "images" / TRAIN / "cam01")
+    with pytest.raises(DataError, match=f"no whole frame among those of {TRAIN}, as cache needs them"):
+        data(capture, cache=True).setup("fit")
+    data(capture).setup("fit")
 
 
 def test_a_subject_that_is_not_there_is_told(exported):
