@@ -1,7 +1,7 @@
 """Codec-avatar data: single frames of a capture to learn from, and whole batches of held-out frames to be tested on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -284,7 +284,7 @@ class AvatarData(PortraitDataModule):
             self.train_set = self._samples(split.train, size, self.seed)
             self.val_set = self._samples(split.val, len(split.val), self.seed + 1)
         else:
-            self.test_set = self._batches(split.test, self.test_frames_at_once)
+            self.test_set = self._batches(split.test, self.test_frames_at_once, self.protocol)
         self._tell()
 
     def teardown(self, stage: str) -> None:
@@ -339,9 +339,22 @@ class AvatarData(PortraitDataModule):
         return self.views or _three_views(self.store.capture, self.split.train[0])
 
     @cached_property
-    def tuning_batch(self) -> Batch:
-        """The validation frames as one batch of the test's kind."""
-        return self._batches(self.split.val, len(self.split.val))[0]
+    def tuning_batch(self) -> Batch | None:
+        """All validation frames as one batch of the test's kind, to choose the likelihood's weight on.
+
+        None of a test that holds no fit to a likelihood.
+
+        Raises:
+            DataError: If there are no validation frames.
+        """
+        if self.protocol.avatar == "reconstruct" or not self.protocol.likelihood:
+            return None
+        if not (val := self.split.val):
+            raise DataError(
+                "The weight of the likelihood is chosen on validation frames, of which there are none: set "
+                "data.init_args.val_frames=8, or data.init_args.test.likelihood=false."
+            )
+        return self._batches(val, len(val), replace(self.protocol, max_frames=None))[0]
 
     @cached_property
     def subject(self) -> Subject:
@@ -402,8 +415,8 @@ class AvatarData(PortraitDataModule):
     def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
         return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)
 
-    def _batches(self, frames: list[FrameName], size: int) -> TestFrames:
-        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed, self.subject.vertex_std)
+    def _batches(self, frames: list[FrameName], size: int, protocol: AvatarProtocol) -> TestFrames:
+        return TestFrames(self.store, frames, self.scored, protocol, size, self.packed, self.subject.vertex_std)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
         return super()._loader(dataset, collate_fn=_as_is, **options)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from PIL import Image
 
 from datamodules.avatar_frames import FrameStore, Packed
@@ -458,11 +457,27 @@ def test_another_size_scales_pictures_with_their_cameras(exported):
     assert half["keypoints"].cameras.size == (48, 48)
 
 
-def test_the_loaders_work_under_the_trainer(exported):
+def test_the_loaders_give_all_validation_and_test_frames(exported):
     module = data(exported, batch_size=2, samples_per_epoch=4)
-    Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
     module.setup("fit")
-    assert len(list(module.val_dataloader())) == 1
+    assert [batch["video_id"] for batch in module.val_dataloader()] == [["0000000-EXP_validation"] * 2]
     module.setup("test")
-    assert len(list(module.test_dataloader())) == 1
+    assert [len(batch["frame"]) for batch in module.test_dataloader()] == [4]
+
+
+def test_the_likelihoods_weight_is_chosen_on_all_validation_frames_however_few_are_scored(exported):
+    module = data(exported, test=AvatarProtocol(avatar="fit", max_frames=1))
+    assert first(module)["frame"] == [0]
     assert module.tuning_batch["video_id"] == ["0000000-EXP_validation"] * 2
+    assert module.tuning_batch["target"] == "headset"
+
+
+def test_without_validation_frames_only_what_needs_them_is_refused(exported):
+    for protocol in (AvatarProtocol(), AvatarProtocol(avatar="fit", likelihood=False)):
+        module = data(exported, val_frames=0, test=protocol)
+        assert len(first(module)["frame"]) == 4
+        assert module.tuning_batch is None
+    module.setup("fit")
+    assert module.val_dataloader() == []
+    with pytest.raises(DataError, match=r"chosen on validation frames, of which there are none: set .*val_frames=8"):
+        _ = data(exported, val_frames=0, test=AvatarProtocol(avatar="fit")).tuning_batch
