@@ -35,7 +35,7 @@ class AvatarProtocol(TestProtocol):
         drive: What the code is fitted to.
         random_start: Start fits from a draw of N(0, I) instead of the prior (LiP-Flow, Table 5).
         likelihood: Hold fits to the prior (LiP-Flow, Table 5).
-        shuffle_driving: The control row: each frame gets the signals of a frame of another segment.
+        shuffle_driving: The control row: each frame gets the signals of the frame that is half the test away.
         max_frames: Frames scored, evenly spaced; None for all.
     """
 
@@ -374,7 +374,6 @@ class AvatarData(PortraitDataModule):
             capture.keypoint_vertices,
             mean,
             std,
-            self.store.headset_size,
             tuple(capture.cameras),
         )
 

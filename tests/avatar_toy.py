@@ -19,7 +19,7 @@ def subject():
     keypoints = torch.tensor([0, 5, 10, 15])
     flat = 30 * mean[keypoints, :2] / 1.0 / SIZE + 0.5
     return Subject(
-        faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, (16, 16), ("left", "middle", "right")
+        faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, ("left", "middle", "right")
     )
 
 

@@ -130,7 +130,7 @@ def test_the_headsets_pictures_are_where_their_cameras_say(exported):
     drawn = mesh.coverage(batch["vertices"].repeat_interleave(3, 0), subject.faces, *pose, (32, 32))
     seen = headset.mask.flatten(0, 1) > 0
     assert (drawn & seen).sum() > 0.97 * seen.sum()
-    assert subject.headset_size == (32, 32)
+    assert headset.cameras.size == (32, 32)
     assert (headset.cameras.number == -1).all()
 
 
