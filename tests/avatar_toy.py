@@ -18,9 +18,7 @@ def subject():
     texture = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 5), size=TEXTURE, mode="bilinear")[0] * 0.5 + 0.25
     keypoints = torch.tensor([0, 5, 10, 15])
     flat = 30 * mean[keypoints, :2] / 1.0 / SIZE + 0.5
-    return Subject(
-        faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, ("left", "middle", "right")
-    )
+    return Subject(faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, ("left", "middle", "right"))
 
 
 def cameras(batch, yaws, size, number=None):

@@ -66,7 +66,7 @@ class TrueMesh(ReferenceAvatar):
 
 
 class NextFrame(ReferenceAvatar):
-    """Real against real: answers each frame with the next of its batch, of whatever segment, the last with the first."""
+    """Real against real: each frame gets the next of its batch, of whatever segment, and the last the first."""
 
     is_oracle: ClassVar[bool] = True
 
