@@ -5,6 +5,17 @@ import torch
 from models.avatars import Cameras, Keypoints, Pictures, Subject
 
 SIZE, TEXTURE, GRID = 24, 64, 4
+SMALLEST = {
+    "appearance": {
+        "latent": 6, "vertices": 16, "faces": 18, "cameras": 3, "encoder": [4, 4, 4, 4], "decoder": [4, 4, 4],
+        "features": 8, "view_features": 4,
+    },
+    "features": 8,
+    "headset": {"channels": [4, 4], "pool": [2, 2]},
+    "keypoints": {"number": 4, "blocks": 1},
+    "flow": {"layers": 2, "hidden": 8, "context": 4},
+    "fitting": {name: {"steps": 4} for name in ("headset", "keypoints", "frontal")},
+}  # fmt: skip
 
 
 def subject():
