@@ -3,12 +3,14 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks import cli
 from datamodules.avatar_frames import FrameStore, Packed
 from datamodules.avatars import AvatarData, AvatarProtocol, split_frames
 from datamodules.base import DataError
@@ -481,3 +483,19 @@ def test_without_validation_frames_only_what_needs_them_is_refused(exported):
     assert module.val_dataloader() == []
     with pytest.raises(DataError, match=r"chosen on validation frames, of which there are none: set .*val_frames=8"):
         _ = data(exported, val_frames=0, test=AvatarProtocol(avatar="fit")).tuning_batch
+
+
+def test_the_overlay_for_a_download_asks_for_neither_world_nor_headset(exported, monkeypatch):
+    root = Path(cli.__file__).parents[1]
+    monkeypatch.chdir(root)
+    files = (f"benchmarks/{name}.yaml" for name in ("lipflow", "data/multiface"))
+    parsed = cli.parse(["fit", *(part for file in files for part in ("-c", file))])
+    model, options = parsed.model.init_args, parsed.data.init_args
+    assert (model.variant, model.drive, model.image_size) == ("dam", "none", 1334)
+    sizes = model.appearance
+    assert (sizes.vertices, sizes.faces, sizes.cameras) == (7306, 10936, 39)
+    assert options.world is None
+    assert options.texture == sizes.texture == 1024
+    read = AvatarData(str(exported), options.image_size, options.world, leave_out=options.leave_out)
+    assert read.store.capture.root == exported  # the folder itself, not one that a world's hash names
+    assert len(read.store.capture.topology.kept) == read.store.capture.topology.vertex_count
