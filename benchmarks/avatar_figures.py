@@ -98,7 +98,8 @@ def turntable(model: LiPFlow, batch: Batch, size: int, frames: int) -> Tensor:
     rotation = torch.tensor(np.stack([stop.rotation for stop in stops])).float()
     translation = torch.tensor(np.stack([stop.translation for stop in stops])).float()
     number = torch.full((1, frames), -1)
-    seen.cameras = Cameras(K[None], rotation[None], translation[None], (size, size), number)
+    cameras = Cameras(K[None], rotation[None], translation[None], (size, size), number)
+    seen.cameras = cameras.repeat(len(batch["frame"]))
     return model.fit(seen).renders[0]
 
 

@@ -71,7 +71,7 @@ def fits(estimate: AvatarEstimate, batch: Batch) -> pd.DataFrame:
 def picture_row(estimate: AvatarEstimate, batch: Batch, columns: int = 4) -> list[Tensor]:
     """Lines of a fitting strip, each ``N 3 H W``: observation, start, final and truth of evenly spread frames.
 
-    Without a fit there is no start, and the observation is the truth's neighbour view.
+    Without a fit there is no start, and of the dome's data no observation.
     """
     chosen = torch.linspace(0, len(estimate.vertices) - 1, columns).round().long()
     middle = len(batch["view_names"]) // 2

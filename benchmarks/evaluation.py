@@ -14,8 +14,9 @@ from torch import Tensor
 from benchmarks import avatars, figures, runs
 from benchmarks.scoring import Scorer, Scores
 from datamodules.base import PortraitDataModule
+from models.avatars import AvatarEstimate
 from models.base import PortraitModule
-from models.tasks import DEPTH, Batch, DepthEstimate
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
 
 SAMPLES = "samples.parquet"
 FACES = "faces"  # among the runs: what the face network saw in the truth
@@ -103,7 +104,7 @@ class PredictionWriter(Callback):
     `benchmarks.score` reads the folder and gives the numbers of the test run.
 
     Args:
-        folder: Where to write; one folder a video.
+        folder: Where to write; one folder a video, and in an avatar's one a view.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,6 +124,8 @@ class PredictionWriter(Callback):
         (self.folder / video).mkdir(parents=True, exist_ok=True)
         if batch["task"] == DEPTH:
             self._save_depth(outputs, batch)
+        elif batch["task"] == AVATAR:
+            self._save_avatars(outputs, batch)
         else:
             for frame, index in zip(outputs[0], batch["frame"], strict=True):
                 self._save(frame, self.folder / video / f"{int(index):07d}.png")
@@ -138,6 +141,12 @@ class PredictionWriter(Callback):
         for depth, video, index in zip(estimate.map, batch["video_id"], batch["frame"], strict=True):
             (self.folder / video).mkdir(exist_ok=True)
             np.save(self.folder / video / f"{int(index):07d}.npy", depth[0].float().cpu().numpy())
+
+    def _save_avatars(self, estimate: AvatarEstimate, batch: Batch) -> None:
+        for renders, video, index in zip(estimate.renders, batch["video_id"], batch["frame"], strict=True):
+            for render, view in zip(renders, batch["view_names"], strict=True):
+                (self.folder / video / view).mkdir(parents=True, exist_ok=True)
+                self._save(render, self.folder / video / view / f"{int(index):07d}.png")
 
     def _save(self, frame: Tensor, path: Path) -> None:
         figures.to_image(frame).save(path, pnginfo=_generated(None))

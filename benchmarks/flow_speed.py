@@ -114,7 +114,7 @@ def sheet() -> Subject:
     uv = (mean[:, :2] / 0.2 + 0.5)[faces]
     keypoints = torch.arange(68)
     texture = torch.full((3, TEXTURE, TEXTURE), 0.5)
-    return Subject(faces, uv, mean, 0.01, texture, 0.1, keypoints, torch.zeros(68, 2), 1.0, (32, 32), ("only", "other"))
+    return Subject(faces, uv, mean, 0.01, texture, 0.1, keypoints, torch.zeros(68, 2), 1.0, ("only", "other"))
 
 
 def views(batch: int, count: int, size: int) -> Cameras:

@@ -34,16 +34,37 @@ class FrameStore:
     def __init__(self, capture: Capture, image_size: int, texture_size: int) -> None:
         self.capture, self.image_size, self.texture_size = capture, image_size, texture_size
         self.cameras = list(capture.cameras)
+        self.size: tuple[int, int] | None = None  # of all pictures, as the first one tells it
+        # Which of the frames lacked something, in memory that loader processes share: each is counted once.
+        self.passed_by = torch.zeros(len(capture.frames), dtype=torch.bool).share_memory_()
 
     def record(self, name: FrameName, cameras: Sequence[str], view_texture: bool = False) -> Record | None:
-        """One frame from the named cameras; None if a picture, or its texture, is missing or broken."""
+        """One frame from the named cameras; None, and counted, if it lacks what the capture otherwise has."""
+        found = self._read(name, cameras, view_texture)
+        if found is None:
+            self.pass_by(name)
+        return found
+
+    def pass_by(self, name: FrameName) -> None:
+        """Counts a frame that lacks a picture, its texture or a signal."""
+        self.passed_by[self.capture.frames.index(name)] = True
+
+    def losses(self) -> str:
+        """What was missing so far, in words; empty if nothing was."""
+        told = [f"{count} {what}" for what, count in self.capture.missing.items() if count]
+        if count := int(self.passed_by.sum()):
+            told.append(f"{count} frames passed by, for lack of a picture, a texture or a signal")
+        return ", ".join(told)
+
+    def _read(self, name: FrameName, cameras: Sequence[str], view_texture: bool) -> Record | None:
         texture = self.texture(name)
         if texture is None:
             return None
         vertices = self.capture.vertices(name)
         shots = [self._shot(name, camera, vertices) for camera in cameras]
         own = [self.capture.view_texture(name, camera) for camera in cameras] if view_texture else []
-        if any(part is None for part in [*shots, *own]):
+        signals = self._signals(name)
+        if signals is None or any(part is None for part in [*shots, *own]):
             return None
         stacked = [torch.stack(parts) for parts in zip(*(shot for shot in shots if shot is not None), strict=True)]
         number = torch.tensor([self.cameras.index(camera) for camera in cameras])
@@ -53,8 +74,7 @@ class FrameStore:
             record["view_texture"] = torch.stack(
                 [self.resized(view, self.texture_size) for view in own if view is not None]
             )
-        record |= self._headset(name) | self._keypoints(name)
-        return {key: value[None] for key, value in record.items()}
+        return {key: value[None] for key, value in (record | signals).items()}
 
     def texture(self, name: FrameName) -> Tensor | None:
         """The average texture ``3 T T`` uint8; None if there is none."""
@@ -105,7 +125,11 @@ class FrameStore:
     def _shot(
         self, name: FrameName, camera: str, vertices: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None:
-        """What one camera saw, the mesh's own silhouette as its mask, and the camera (head to camera)."""
+        """What one camera saw, the mesh's own silhouette as its mask, and the camera (head to camera).
+
+        Raises:
+            DataError: If the picture has another shape than the first one that was read.
+        """
         image = self.capture.image(name, camera)
         if image is None:
             return None
@@ -116,12 +140,27 @@ class FrameStore:
         view = view._replace(K=change @ view.K)
         matrix, rotation, translation = (part[None] for part in view)
         size = (image.shape[-2], image.shape[-1])
+        self.size = self.size or size
+        if size != self.size:
+            raise DataError(
+                f"'{self.capture.image_path(name, camera)}' is {size[1]} x {size[0]} pixels at the size of this run, "
+                f"other pictures are {self.size[1]} x {self.size[0]}: bring all to one size, with their cameras."
+            )
         faces = self.capture.topology.faces
         mask = mesh.coverage(vertices[None], faces, matrix, rotation, translation, size)[0]
         return image, mask, *view
 
+    def _signals(self, name: FrameName) -> Record | None:
+        """Headset and keypoints, as far as the capture has them; None, and counted, if this frame alone lacks one."""
+        found = {"headset": self._headset(name), "keypoints": self._keypoints(name)}
+        has = {"headset": self.headset_size != (0, 0), "keypoints": self.capture.has_keypoints}
+        lacking = [signal for signal in found if has[signal] and not found[signal]]
+        for signal in lacking:
+            self.capture.lost[f"frames without {signal}"].add(name)
+        return None if lacking else found["headset"] | found["keypoints"]
+
     def _headset(self, name: FrameName) -> Record:
-        """The headset's views and cameras; nothing if the capture has none.
+        """The headset's views and cameras; nothing if the frame has none.
 
         Raises:
             DataError: If they are of another size than the first frame's.
@@ -165,7 +204,7 @@ class FrameStore:
 
 
 class Packed:
-    """Frames that are wholly in memory, as 8-bit; those that lack a picture of any camera are left out.
+    """Frames that are wholly in memory, as 8-bit; those that lack a signal, or a picture of any camera, are left out.
 
     Args:
         store: Whence.
@@ -187,6 +226,9 @@ class Packed:
                         torch.save(self._read(frames, view_texture), partial)
             self.record = torch.load(file, weights_only=True, mmap=True)
         self.row = {frames[i]: row for row, i in enumerate(self.record.pop("kept").tolist())}
+        for name in frames:
+            if name not in self.row:
+                store.pass_by(name)
 
     def _read(self, frames: Sequence[FrameName], view_texture: bool) -> Record:
         bar = tqdm(frames, desc=f"reading {self.store.capture.name}", disable=None)
@@ -206,11 +248,8 @@ class Packed:
 
 
 def joined(records: Sequence[Record]) -> Record:
-    """Several frames' records as one; a signal that one of them lacks is absent."""
-    common = set.intersection(*(set(record) for record in records)) if records else set()
-    return (
-        {key: torch.cat([record[key] for record in records]) for key in records[0] if key in common} if records else {}
-    )
+    """Several frames' records as one; all of a capture have the same parts."""
+    return {key: torch.cat([record[key] for record in records]) for key in records[0]} if records else {}
 
 
 def frontal_of(views: Pictures) -> Pictures:

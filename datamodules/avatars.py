@@ -1,7 +1,7 @@
 """Codec-avatar data: single frames of a capture to learn from, and whole batches of held-out frames to be tested on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.avatar_frames import Batch, FrameStore, Packed, Record, frontal_of, joined
 from datamodules.base import DataError, PortraitDataModule, Task, TestProtocol
-from datamodules.multiface import METRES, Capture, FrameName, find_captures
+from datamodules.multiface import METRES, TEXTURES, Capture, FrameName, find_captures
 from datamodules.protocols import spread
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.layouts import write_layout
@@ -35,7 +35,7 @@ class AvatarProtocol(TestProtocol):
         drive: What the code is fitted to.
         random_start: Start fits from a draw of N(0, I) instead of the prior (LiP-Flow, Table 5).
         likelihood: Hold fits to the prior (LiP-Flow, Table 5).
-        shuffle_driving: The control row: each frame gets the signals of a frame of another segment.
+        shuffle_driving: The control row: each frame gets the signals of the frame that is half the test away.
         max_frames: Frames scored, evenly spaced; None for all.
     """
 
@@ -93,6 +93,9 @@ class TrainFrames(Dataset[Any]):
         seed: Of the draws.
         textures: Whether each camera's own texture is wanted, too.
         packed: The frames in memory, or None to read each when it is drawn.
+
+    Raises:
+        DataError: If none of the frames is in memory.
     """
 
     def __init__(
@@ -100,6 +103,12 @@ class TrainFrames(Dataset[Any]):
     ) -> None:
         self.store, self.size, self.seed, self.textures, self.packed = store, size, seed, textures, packed
         self.frames = frames if packed is None else [name for name in frames if name in packed.row]
+        if size and not self.frames:
+            segments = ", ".join(sorted({name.segment for name in frames})[:6])
+            raise DataError(
+                f"'{store.capture.root}' has no whole frame among those of {segments}, "
+                "as cache needs them: download their pictures of all cameras, or set data.init_args.cache=false."
+            )
 
     def __len__(self) -> int:
         return self.size
@@ -137,7 +146,7 @@ class TestFrames(Dataset[Batch]):
 
     Args:
         store: What reads them.
-        frames: Which; those that lack a view are left out, and counted.
+        frames: Which; those that lack a view or a signal are left out, and counted.
         views: Cameras that are scored, from the left to the right.
         protocol: What the test asks.
         size: Frames of a batch.
@@ -170,9 +179,8 @@ class TestFrames(Dataset[Batch]):
                 "or name others with data.init_args.views."
             )
         if len(self.frames) < len(wanted):
-            rank_zero_info(
-                f"{len(wanted) - len(self.frames)} of {len(wanted)} held-out frames lack a view: not scored."
-            )
+            short = len(wanted) - len(self.frames)
+            rank_zero_info(f"{short} of {len(wanted)} held-out frames lack a view or a signal: not scored.")
 
     def __len__(self) -> int:
         return -(-len(self.frames) // self.size)
@@ -257,7 +265,7 @@ class AvatarData(PortraitDataModule):
         self.leave_out, self.held_out = tuple(leave_out or ()), tuple(held_out or HELD_OUT)
         self.val_frames, self.views, self.view_texture = val_frames, views, view_texture
         self.samples_per_epoch, self.test_frames_at_once = samples_per_epoch, test_frames_at_once
-        self.cache = cache
+        self.cache, self.told = cache, ""
 
     def prepare_data(self) -> None:
         """Makes the portrait world's subjects if they are asked for and not there."""
@@ -276,9 +284,12 @@ class AvatarData(PortraitDataModule):
             self.train_set = self._samples(split.train, size, self.seed)
             self.val_set = self._samples(split.val, len(split.val), self.seed + 1)
         else:
-            self.test_set = self._batches(split.test, self.test_frames_at_once)
-        if told := ", ".join(f"{count} {what}" for what, count in self.store.capture.missing.items() if count):
-            rank_zero_info(f"'{self.store.capture.root}': {told}.")
+            self.test_set = self._batches(split.test, self.test_frames_at_once, self.protocol)
+        self._tell()
+
+    def teardown(self, stage: str) -> None:
+        """Tells what else was found missing while frames were read."""
+        self._tell()
 
     def notes(self) -> dict[str, str]:
         """Whose avatar it is."""
@@ -328,9 +339,22 @@ class AvatarData(PortraitDataModule):
         return self.views or _three_views(self.store.capture, self.split.train[0])
 
     @cached_property
-    def tuning_batch(self) -> Batch:
-        """The validation frames as one batch of the test's kind."""
-        return self._batches(self.split.val, len(self.split.val))[0]
+    def tuning_batch(self) -> Batch | None:
+        """All validation frames as one batch of the test's kind, to choose the likelihood's weight on.
+
+        None of a test that holds no fit to a likelihood.
+
+        Raises:
+            DataError: If there are no validation frames.
+        """
+        if self.protocol.avatar == "reconstruct" or not self.protocol.likelihood:
+            return None
+        if not (val := self.split.val):
+            raise DataError(
+                "The weight of the likelihood is chosen on validation frames, of which there are none: set "
+                "data.init_args.val_frames=8, or data.init_args.test.likelihood=false."
+            )
+        return self._batches(val, len(val), replace(self.protocol, max_frames=None))[0]
 
     @cached_property
     def subject(self) -> Subject:
@@ -350,7 +374,6 @@ class AvatarData(PortraitDataModule):
             capture.keypoint_vertices,
             mean,
             std,
-            self.store.headset_size,
             tuple(capture.cameras),
         )
 
@@ -368,6 +391,8 @@ class AvatarData(PortraitDataModule):
         if mean is not None and variance is not None:
             return self.store.resized(mean, self.texture).float() / 255, variance**0.5 / 255
         found = [texture for name in frames if (texture := self.store.texture(name)) is not None]
+        if not found:
+            raise DataError(f"'{self.store.capture.root}' has no training frame with a texture: download {TEXTURES}.")
         values = torch.stack(found).float() / 255
         mean = values.mean(0)
         return mean, float((values - mean).square().mean().sqrt())
@@ -381,11 +406,16 @@ class AvatarData(PortraitDataModule):
         mean = values.nanmean(0)
         return mean, float((values - mean).square().nanmean().sqrt())
 
+    def _tell(self) -> None:
+        if (told := self.store.losses()) != self.told:
+            rank_zero_info(f"'{self.store.capture.root}': {told}.")
+        self.told = told
+
     def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
         return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)
 
-    def _batches(self, frames: list[FrameName], size: int) -> TestFrames:
-        return TestFrames(self.store, frames, self.scored, self.protocol, size, self.packed, self.subject.vertex_std)
+    def _batches(self, frames: list[FrameName], size: int, protocol: AvatarProtocol) -> TestFrames:
+        return TestFrames(self.store, frames, self.scored, protocol, size, self.packed, self.subject.vertex_std)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
         return super()._loader(dataset, collate_fn=_as_is, **options)

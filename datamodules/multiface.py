@@ -1,6 +1,7 @@
 """Captures in the layout of Multiface (Wuu et al. 2022), and our headset and keypoints beside them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,12 +62,17 @@ class Capture:
 
     root: Path
     leave_out: tuple[str, ...] = ()
-    missing: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def name(self) -> str:
         """The subject."""
         return self.root.name.removesuffix("--GHS").rpartition("--")[2]
+
+    @property
+    def missing(self) -> Counter[str]:
+        """How many things of each kind were asked for and are not there, each counted once."""
+        return Counter({what: len(things) for what, things in self.lost.items()})
 
     @cached_property
     def cameras(self) -> dict[str, PinholeCamera]:
@@ -78,16 +84,15 @@ class Capture:
         """The frames that are there: listed (or, without a list, found), with mesh and head pose.
 
         Raises:
-            DataError: If there is none.
+            DataError: If there is none, or the list breaks off.
         """
         listed, folder = self.root / "frame_list.txt", self.root / "tracked_mesh"
         if listed.is_file():
-            lines = [line.split() for line in listed.read_text().splitlines() if line.strip()]
-            names = [FrameName(segment, number) for segment, number in lines]
+            names = read_frame_list(listed)
         else:
             names = [FrameName(path.parent.name, path.stem) for path in sorted(folder.glob("*/*.bin"))]
         there = [name for name in names if self._mesh(name, ".bin").is_file() and self._pose(name).is_file()]
-        self.missing["frames without mesh or head pose"] += len(names) - len(there)
+        self.lost["frames without mesh or head pose"].update(set(names) - set(there))
         if not there:
             raise DataError(
                 f"'{self.root}' lists {len(names)} frames and has none of their meshes: download tracked_mesh (of any "
@@ -138,46 +143,59 @@ class Capture:
 
     def image(self, name: FrameName, camera: str) -> Tensor | None:
         """The picture ``3 H W`` uint8; None, and counted, if it is missing or broken."""
-        return self._picture(self.root / "images" / name.segment / camera / f"{name.number}.png")
+        return self._picture(self.image_path(name, camera))
+
+    def image_path(self, name: FrameName, camera: str) -> Path:
+        """Where that picture lies."""
+        return self.root / "images" / name.segment / camera / f"{name.number}.png"
 
     def has_image(self, name: FrameName, camera: str) -> bool:
         """Whether there is a file of that picture."""
-        return (self.root / "images" / name.segment / camera / f"{name.number}.png").is_file()
+        return self.image_path(name, camera).is_file()
 
     def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
         """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
-        return self._picture(self.root / TEXTURES / name.segment / camera / f"{name.number}.png")
+        return self._picture(self._texture_path(name, camera))
 
     def texture(self, name: FrameName) -> Tensor | None:
-        """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw."""
-        path = self.root / TEXTURES / name.segment / "average" / f"{name.number}.png"
+        """The average texture ``3 T T`` uint8; without its file, the mean over cameras of the texels that each saw.
+
+        Raises:
+            DataError: If those of the cameras are of several sizes.
+        """
+        path = self._texture_path(name, "average")
         if path.is_file() and (average := self._picture(path)) is not None:
             return average
-        views = [self.view_texture(name, camera) for camera in self.cameras]
-        seen = [view for view in views if view is not None]
+        there = [camera for camera in self.cameras if self._texture_path(name, camera).is_file()]
+        read = {self._texture_path(name, camera): self.view_texture(name, camera) for camera in there}
+        seen = _of_one_size({path: view for path, view in read.items() if view is not None})
         if not seen:
-            self.missing["frames without any texture"] += 1
+            self.lost["frames without any texture"].add(name)
             return None
-        self.missing["average textures made from cameras"] += 1
+        self.lost["average textures made from cameras"].add(name)
         stack = torch.stack(seen).float()
         count = (stack > 0).any(1, keepdim=True).sum(0)
         return (stack.sum(0) / count.clamp(min=1)).round().byte()
 
     def headset(self, name: FrameName) -> tuple[Tensor, list[PinholeCamera]] | None:
-        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing."""
+        """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing or broken."""
         folder = self.root / "headset" / name.segment
-        views = [self._picture(folder / view / f"{name.number}.png") for view in HEADSET_VIEWS]
+        paths = [folder / view / f"{name.number}.png" for view in HEADSET_VIEWS]
         told = folder / "cameras" / f"{name.number}.txt"
-        if any(view is None for view in views) or not told.is_file():
+        if not all(path.is_file() for path in [*paths, told]):
+            return None
+        read = {path: self._picture(path) for path in paths}
+        views = _of_one_size({path: view for path, view in read.items() if view is not None})
+        if len(views) < len(paths):
             return None
         known = read_cameras(told)
         if absent := [view for view in HEADSET_VIEWS if view not in known]:
             raise DataError(f"'{told}' lacks the camera '{absent[0]}': write it, or delete the file.")
-        return torch.stack([view[:1] for view in views if view is not None]), [known[view] for view in HEADSET_VIEWS]
+        return torch.stack([view[:1] for view in views]), [known[view] for view in HEADSET_VIEWS]
 
     def keypoints(self, name: FrameName) -> Tensor | None:
         """The keypoints ``K 2`` in pixels of the frontal picture, nan where one is absent; None if there is no file."""
-        path = self.root / "keypoints" / name.segment / f"{name.number}.txt"
+        path = self._points(name)
         if not path.is_file():
             return None
         numbers = _numbers(path.read_text(), path)
@@ -187,6 +205,11 @@ class Capture:
                 "write nan for those that are absent."
             )
         return torch.from_numpy(numbers.reshape(-1, 2)).float()
+
+    @cached_property
+    def has_keypoints(self) -> bool:
+        """Whether any frame has them."""
+        return len(self.keypoint_vertices) > 0 and any(self._points(name).is_file() for name in self.frames)
 
     @cached_property
     def keypoint_camera(self) -> PinholeCamera:
@@ -214,7 +237,7 @@ class Capture:
         """The mean and variance that the capture itself gives of ``vert`` (mm) or ``tex`` (levels); None if missing."""
         mean_path = self.root / ("vert_mean.bin" if name == "vert" else "tex_mean.png")
         variance_path = self.root / f"{name}_var.txt"
-        variance = float(variance_path.read_text()) if variance_path.is_file() else None
+        variance = read_variance(variance_path) if variance_path.is_file() else None
         if not mean_path.is_file():
             return None, variance
         mean = read_vertices(mean_path, self.topology.vertex_count) if name == "vert" else self._picture(mean_path)
@@ -226,13 +249,19 @@ class Capture:
             with Image.open(path) as image:
                 return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         except FileNotFoundError:
-            self.missing["missing pictures"] += 1
+            self.lost["missing pictures"].add(path)
         except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
-            self.missing["broken pictures"] += 1
+            self.lost["broken pictures"].add(path)
         return None
 
     def _mesh(self, name: FrameName, suffix: str) -> Path:
         return self.root / "tracked_mesh" / name.segment / f"{name.number}{suffix}"
+
+    def _texture_path(self, name: FrameName, camera: str) -> Path:
+        return self.root / TEXTURES / name.segment / camera / f"{name.number}.png"
+
+    def _points(self, name: FrameName) -> Path:
+        return self.root / "keypoints" / name.segment / f"{name.number}.txt"
 
     def _pose(self, name: FrameName) -> Path:
         return self.root / "tracked_mesh" / name.segment / f"{name.number}_transform.txt"
@@ -249,6 +278,32 @@ def find_captures(root: Path) -> list[Path]:
     if not found:
         raise DataError(f"'{root}' holds no capture (a folder with KRT and tracked_mesh): set data.init_args.root.")
     return found
+
+
+def read_frame_list(path: Path) -> list[FrameName]:
+    """Reads lines of a segment and a number.
+
+    Raises:
+        DataError: If a line is something else.
+    """
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    if broken := next((line for line in lines if len(line.split()) != 2), None):
+        raise DataError(f"'{path}' has the line '{broken}', not a segment and a number: download it again.")
+    return [FrameName(*line.split()) for line in lines]
+
+
+def read_variance(path: Path) -> float:
+    """Reads one positive number.
+
+    Raises:
+        DataError: If the file holds something else.
+    """
+    numbers = _numbers(path.read_text(), path)
+    if numbers.size != 1 or not 0 < numbers[0] < np.inf:
+        raise DataError(
+            f"'{path}' does not hold one positive number: download it again, or delete it to have it computed."
+        )
+    return float(numbers[0])
 
 
 def read_cameras(path: Path) -> dict[str, PinholeCamera]:
@@ -324,6 +379,20 @@ def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
         raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates.")
     kept, compact = triangles.unique(return_inverse=True)
     return Topology(kept, compact, torch.tensor(uv)[torch.tensor(corners)], count)
+
+
+def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
+    """The pictures of one frame.
+
+    Raises:
+        DataError: If one has another size than the first.
+    """
+    for path, picture in pictures.items():
+        first, other = next(iter(pictures.items()))
+        if picture.shape != other.shape:
+            sizes = [f"{width} x {height}" for _, height, width in (picture.shape, other.shape)]
+            raise DataError(f"'{path}' has {sizes[0]} pixels, '{first}' has {sizes[1]}: bring them to one size.")
+    return list(pictures.values())
 
 
 def _numbers(text: str, path: Path) -> NDArray[np.float64]:

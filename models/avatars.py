@@ -27,7 +27,6 @@ class Subject:
         keypoint_vertices: ``K`` the vertices that the keypoints are.
         keypoint_mean: ``K 2`` in [0, 1] of the frontal picture.
         keypoint_std: Standard deviation of the keypoints about their means, in the same unit.
-        headset_size: Height and width of the headset's pictures.
         cameras: Names of the dome's cameras; the first is the anchor of the colour correction.
     """
 
@@ -40,7 +39,6 @@ class Subject:
     keypoint_vertices: Tensor
     keypoint_mean: Tensor
     keypoint_std: float
-    headset_size: tuple[int, int]
     cameras: tuple[str, ...]
 
 

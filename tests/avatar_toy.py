@@ -5,6 +5,17 @@ import torch
 from models.avatars import Cameras, Keypoints, Pictures, Subject
 
 SIZE, TEXTURE, GRID = 24, 64, 4
+SMALLEST = {
+    "appearance": {
+        "latent": 6, "vertices": 16, "faces": 18, "cameras": 3, "encoder": [4, 4, 4, 4], "decoder": [4, 4, 4],
+        "features": 8, "view_features": 4,
+    },
+    "features": 8,
+    "headset": {"channels": [4, 4], "pool": [2, 2]},
+    "keypoints": {"number": 4, "blocks": 1},
+    "flow": {"layers": 2, "hidden": 8, "context": 4},
+    "fitting": {name: {"steps": 4} for name in ("headset", "keypoints", "frontal")},
+}  # fmt: skip
 
 
 def subject():
@@ -18,9 +29,7 @@ def subject():
     texture = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 5), size=TEXTURE, mode="bilinear")[0] * 0.5 + 0.25
     keypoints = torch.tensor([0, 5, 10, 15])
     flat = 30 * mean[keypoints, :2] / 1.0 / SIZE + 0.5
-    return Subject(
-        faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, (16, 16), ("left", "middle", "right")
-    )
+    return Subject(faces, uv[faces], mean, 0.01, texture, 0.1, keypoints, flat, 0.02, ("left", "middle", "right"))
 
 
 def cameras(batch, yaws, size, number=None):

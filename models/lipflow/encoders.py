@@ -13,6 +13,7 @@ from models.lipflow.latent import Gaussian
 from models.lipflow.layers import SLOPE
 
 VIEWS = 3
+NO_KEYPOINTS = "This model is driven by keypoints, but the data has none; add keypoints/ to the capture."
 
 
 @dataclass
@@ -55,7 +56,6 @@ class HeadsetEncoder(nn.Module):
 
     def __init__(self, config: HeadsetConfig, features: int) -> None:
         super().__init__()
-        self.config = config
         self.views = nn.ModuleList(self._view(config, features) for _ in range(VIEWS))
         self.attention = nn.Parameter(torch.zeros(features, VIEWS))
 
@@ -104,7 +104,13 @@ class KeypointEncoder(nn.Module):
         self.register_buffer("std", torch.ones(()))
 
     def know(self, subject: Subject) -> None:
-        """Takes the keypoints' mean and the standard deviation about it."""
+        """Takes the keypoints' mean and the standard deviation about it.
+
+        Raises:
+            UserError: If the subject has none.
+        """
+        if not len(subject.keypoint_mean):
+            raise UserError(NO_KEYPOINTS)
         self.mean.copy_(subject.keypoint_mean)
         self.std.fill_(subject.keypoint_std)
 
@@ -159,5 +165,5 @@ class InferenceEncoder(nn.Module):
                 )
             return self.encoder(seen.headset)
         if seen.keypoints is None:
-            raise UserError("This model is driven by keypoints, but the data has none; add keypoints/ to the capture.")
+            raise UserError(NO_KEYPOINTS)
         return self.encoder(seen.keypoints)

@@ -64,9 +64,6 @@ class Couplings(nn.Module):
     The first layer of every coupling is linear in code and context; the context's part of all couplings is one product.
     """
 
-    kept: Tensor
-    moved: Tensor
-
     def __init__(self, latent: int, context: int, config: FlowConfig) -> None:
         super().__init__()
         orders = [torch.randperm(latent, device="cpu") for _ in range((config.layers + 1) // 2)]

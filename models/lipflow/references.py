@@ -1,4 +1,4 @@
-"""Reference rows of the avatar tables: what no method at all scores, and ceilings that none can pass."""
+"""Reference rows of the avatar tables: what no method at all scores, and what the truth itself does."""
 
 from typing import ClassVar
 
@@ -51,7 +51,10 @@ class MeanAvatar(ReferenceAvatar):
 
 
 class TrueMesh(ReferenceAvatar):
-    """A ceiling: the true mesh under the frame's own average texture, through the renderer that all methods share."""
+    """The true mesh under the frame's own average texture, through the renderer that all methods share.
+
+    No mesh is nearer; a texture that depends on the view can give better pictures than the average one.
+    """
 
     is_oracle: ClassVar[bool] = True
 
@@ -63,12 +66,12 @@ class TrueMesh(ReferenceAvatar):
 
 
 class NextFrame(ReferenceAvatar):
-    """Real against real: answers each frame with the next of the batch, mostly one of the same segment."""
+    """Real against real: each frame gets the next of its batch, of whatever segment, and the last the first."""
 
     is_oracle: ClassVar[bool] = True
 
     def fit(self, seen: Observation) -> AvatarEstimate:
-        """The true vertices and pictures one frame late."""
+        """The true vertices and pictures of the next frame."""
         assert seen.truth is not None
         vertices, pictures = seen.truth
         return AvatarEstimate(vertices.roll(-1, 0), pictures.roll(-1, 0))

@@ -59,7 +59,11 @@ class StandardSubject(nn.Module):
                 raise UserError(
                     f"The data has {name} {there}, the model {here}: set model.init_args.appearance.{name}={there}."
                 )
-        if len(subject.keypoint_vertices):
+        if there := len(subject.keypoint_vertices):
+            if there != (here := len(self.keypoint_vertices)):
+                raise UserError(
+                    f"The data has {there} keypoints, the model {here}: set model.init_args.keypoints.number={there}."
+                )
             self.keypoint_vertices.copy_(subject.keypoint_vertices)
         for name in ("faces", "corner_uv", "vertex_mean", "texture_mean"):
             getattr(self, name).copy_(getattr(subject, name))

@@ -1,13 +1,19 @@
 """How avatars are scored."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning import Trainer
+from PIL import Image
+from torch.utils.data import DataLoader
 
 from benchmarks import avatars
+from benchmarks.evaluation import PredictionWriter
 from metrics.base import Status
 from metrics.image import psnr
 from models.avatars import AvatarEstimate, FitReport
+from models.base import PortraitModule
 from tests import avatar_toy as toy
 
 
@@ -68,3 +74,21 @@ def test_a_strip_has_observation_start_result_and_truth(target):
     assert len(lines) == (2 if target == "dome" else 4)
     assert all(line.shape == (4, 3, toy.SIZE, toy.SIZE) for line in lines)
     torch.testing.assert_close(lines[-1][0], (batch["views"].image * batch["views"].mask)[0, 1])
+
+
+def test_predicted_avatars_are_written_by_segment_view_and_frame(tmp_path):
+    batch = toy.batch(2, 3)
+
+    class Truth(PortraitModule):
+        def fit(self, seen):
+            return AvatarEstimate(batch["truth"], batch["views"].image)
+
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = Trainer(**options, callbacks=[PredictionWriter(tmp_path)])
+    trainer.predict(Truth(toy.SIZE), DataLoader([batch], batch_size=None), return_predictions=False)
+    assert len(list(tmp_path.glob("*/*/*.png"))) == 6
+    picture = Image.open(tmp_path / "toy-segment1" / "right" / "0000001.png")
+    expected = (batch["views"].image[1, 2] * 255).round().byte().permute(1, 2, 0)
+    np.testing.assert_array_equal(np.array(picture), expected.numpy())
+    assert "AI-generated" in picture.text["Comment"]
+    assert (tmp_path / "toy-segment0.strip.png").is_file()

@@ -3,13 +3,14 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from PIL import Image
 
+from benchmarks import cli
 from datamodules.avatar_frames import FrameStore, Packed
 from datamodules.avatars import AvatarData, AvatarProtocol, split_frames
 from datamodules.base import DataError
@@ -26,7 +27,7 @@ SPEC = AvatarSpec(
     48, 1, 3, train_frames=3, test_frames=4, headset_size=32, detail="light", test_segments=2, val_frames=2
 )
 LEFT_OUT = ["torso", "hat", "glasses"]
-TRAIN = "E001_peak_expressions"
+TRAIN, HELD = "E001_peak_expressions", "EXP_free_face_00"
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +132,7 @@ def test_the_headsets_pictures_are_where_their_cameras_say(exported):
     drawn = mesh.coverage(batch["vertices"].repeat_interleave(3, 0), subject.faces, *pose, (32, 32))
     seen = headset.mask.flatten(0, 1) > 0
     assert (drawn & seen).sum() > 0.97 * seen.sum()
-    assert subject.headset_size == (32, 32)
+    assert headset.cameras.size == (32, 32)
     assert (headset.cameras.number == -1).all()
 
 
@@ -308,12 +309,86 @@ def test_headset_pictures_of_another_size_are_told(capture):
         first(data(capture))
 
 
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("damaged", ["headset/{}/mouth/{}.png", "keypoints/{}/{}.txt"])
+def test_a_frame_without_a_signal_is_passed_by_and_the_others_keep_theirs(capture, caplog, damaged, cache):
+    (capture / damaged.format(TRAIN, "000001")).unlink()
+    (capture / damaged.format("EXP_free_face_00", "000000")).unlink()
+    module = data(capture, cache=cache, samples_per_epoch=16, batch_size=16)
+    with caplog.at_level("INFO"):
+        module.setup("fit")
+        batch = next(iter(module.train_dataloader()))
+        module.teardown("fit")
+    assert set(batch["frame"]) == {0, 2}
+    assert batch["headset"].image.shape[0] == len(batch["keypoints"].points) == 16
+    assert f"{2 if cache else 1} frames without {damaged.split('/')[0]}" in caplog.messages[-1]
+    tested = first(data(capture, cache=cache))
+    assert tested["frame"] == [1, 2, 3]
+    assert None not in (tested["headset"], tested["keypoints"])
+
+
+def test_a_broken_headset_picture_costs_its_frame_alone(capture):
+    path = capture / "headset" / "EXP_free_face_00" / "mouth" / "000000.png"
+    path.write_bytes(path.read_bytes()[:80])
+    batch = first(data(capture))
+    assert batch["frame"] == [1, 2, 3]
+    assert batch["headset"] is not None
+
+
+def test_a_capture_that_lacks_nothing_but_headset_and_keypoints_reports_nothing_missing(capture, caplog):
+    for name in ("headset", "keypoints"):
+        shutil.rmtree(capture / name)
+    module = data(capture)
+    with caplog.at_level("INFO"):
+        for stage in ("fit", "test"):
+            module.setup(stage)
+            module.teardown(stage)
+        first(module, "fit")
+    assert not module.store.capture.missing.total()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_found_missing_while_training_is_told_once_at_the_end(capture, caplog, workers):
+    for name in ("cam00", "cam01", "cam02"):
+        (capture / "images" / TRAIN / name / "000002.png").unlink()
+    module = data(capture, samples_per_epoch=32, num_workers=workers)
+    with caplog.at_level("INFO"):
+        module.setup("fit")
+        assert not caplog.messages
+        for _ in range(2):
+            list(module.train_dataloader())
+        module.teardown("fit")
+        module.teardown("fit")
+    (told,) = caplog.messages
+    assert "1 frames passed by, for lack of a picture, a texture or a signal" in told
+    assert workers or "3 missing pictures" in told
+
+
 def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
     shutil.rmtree(capture / "headset")
     shutil.rmtree(capture / "keypoints")
     batch = first(data(capture))
     assert batch["headset"] is batch["keypoints"] is None
     assert len(data(capture).subject.keypoint_vertices) == 0
+
+
+def shorten(path, count):
+    path.write_text(path.read_text()[:-count])
+
+
+def small(path):
+    Image.new("RGB", (40, 20)).save(path)
+
+
+def uneven_textures(root):
+    shutil.rmtree(root / "unwrapped_uv_1024" / HELD / "average")
+    small(root / "unwrapped_uv_1024" / HELD / "cam01" / "000000.png")
+
+
+def without_textures(root):
+    shutil.rmtree(root / "unwrapped_uv_1024")
+    (root / "tex_mean.png").unlink()
 
 
 @pytest.mark.parametrize(
@@ -328,12 +403,33 @@ def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
             "that is no number",
         ),
         (lambda root: shutil.rmtree(root / "images"), "no held-out frame with the views"),
+        (lambda root: without_textures(root), "no training frame with a texture"),
+        (
+            lambda root: shorten(root / "frame_list.txt", 8),
+            r"frame_list.txt' has the line '\S+', not a segment and a num",
+        ),
+        (lambda root: small(root / "images" / HELD / "cam01" / "000001.png"), "cam01/000001.png' is 96 x 48 pixels at"),
+        (
+            lambda root: small(root / "headset" / HELD / "mouth" / "000001.png"),
+            r"000001.png' has 32 x 32 .*has 40 x 20",
+        ),
+        (lambda root: uneven_textures(root), r"cam01/000000.png' has 40 x 20 pixels, .*cam00/000000.png' has"),
+        (lambda root: (root / "vert_var.txt").write_text(""), "vert_var.txt' does not hold one positive number"),
+        (lambda root: (root / "tex_var.txt").write_text("12 13"), "tex_var.txt' does not hold one positive number"),
+        (lambda root: (root / "tex_var.txt").write_text("x"), "tex_var.txt' holds something that is no number"),
     ],
 )
 def test_a_partial_download_is_told_in_one_sentence(capture, damage, told):
     damage(capture)
     with pytest.raises(DataError, match=told):
         first(data(capture))
+
+
+def test_a_cache_without_a_whole_training_frame_is_told(capture):
+    shutil.rmtree(capture / "images" / TRAIN / "cam01")
+    with pytest.raises(DataError, match=f"no whole frame among those of {TRAIN}, as cache needs them"):
+        data(capture, cache=True).setup("fit")
+    data(capture).setup("fit")
 
 
 def test_a_subject_that_is_not_there_is_told(exported):
@@ -363,11 +459,43 @@ def test_another_size_scales_pictures_with_their_cameras(exported):
     assert half["keypoints"].cameras.size == (48, 48)
 
 
-def test_the_loaders_work_under_the_trainer(exported):
+def test_the_loaders_give_all_validation_and_test_frames(exported):
     module = data(exported, batch_size=2, samples_per_epoch=4)
-    Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, barebones=True)
     module.setup("fit")
-    assert len(list(module.val_dataloader())) == 1
+    assert [batch["video_id"] for batch in module.val_dataloader()] == [["0000000-EXP_validation"] * 2]
     module.setup("test")
-    assert len(list(module.test_dataloader())) == 1
+    assert [len(batch["frame"]) for batch in module.test_dataloader()] == [4]
+
+
+def test_the_likelihoods_weight_is_chosen_on_all_validation_frames_however_few_are_scored(exported):
+    module = data(exported, test=AvatarProtocol(avatar="fit", max_frames=1))
+    assert first(module)["frame"] == [0]
     assert module.tuning_batch["video_id"] == ["0000000-EXP_validation"] * 2
+    assert module.tuning_batch["target"] == "headset"
+
+
+def test_without_validation_frames_only_what_needs_them_is_refused(exported):
+    for protocol in (AvatarProtocol(), AvatarProtocol(avatar="fit", likelihood=False)):
+        module = data(exported, val_frames=0, test=protocol)
+        assert len(first(module)["frame"]) == 4
+        assert module.tuning_batch is None
+    module.setup("fit")
+    assert module.val_dataloader() == []
+    with pytest.raises(DataError, match=r"chosen on validation frames, of which there are none: set .*val_frames=8"):
+        _ = data(exported, val_frames=0, test=AvatarProtocol(avatar="fit")).tuning_batch
+
+
+def test_the_overlay_for_a_download_asks_for_neither_world_nor_headset(exported, monkeypatch):
+    root = Path(cli.__file__).parents[1]
+    monkeypatch.chdir(root)
+    files = (f"benchmarks/{name}.yaml" for name in ("lipflow", "data/multiface"))
+    parsed = cli.parse(["fit", *(part for file in files for part in ("-c", file))])
+    model, options = parsed.model.init_args, parsed.data.init_args
+    assert (model.variant, model.drive, model.image_size) == ("dam", "none", 1334)
+    sizes = model.appearance
+    assert (sizes.vertices, sizes.faces, sizes.cameras) == (7306, 10936, 39)
+    assert options.world is None
+    assert options.texture == sizes.texture == 1024
+    read = AvatarData(str(exported), options.image_size, options.world, leave_out=options.leave_out)
+    assert read.store.capture.root == exported  # the folder itself, not one that a world's hash names
+    assert len(read.store.capture.topology.kept) == read.store.capture.topology.vertex_count

@@ -1,5 +1,6 @@
 """The five models and their switches, built from the YAML files."""
 
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 
 import pytest
@@ -13,17 +14,6 @@ from models.rendering import mesh
 from models.tasks import perform
 from tests import avatar_toy as toy
 
-SMALLEST = {
-    "appearance": {
-        "latent": 6, "vertices": 16, "faces": 18, "cameras": 3, "encoder": [4, 4, 4, 4], "decoder": [4, 4, 4],
-        "features": 8, "view_features": 4,
-    },
-    "features": 8,
-    "headset": {"channels": [4, 4], "pool": [2, 2]},
-    "keypoints": {"number": 4, "blocks": 1},
-    "flow": {"layers": 2, "hidden": 8, "context": 4},
-    "fitting": {name: {"steps": 4} for name in ("headset", "keypoints", "frontal")},
-}  # fmt: skip
 MODELS = {
     "dam": ["dam"], "enc": ["enc"], "reg": ["reg"], "kl": ["kl"], "flow": [],
     "enc-kpt": ["enc", "keypoints"], "reg-kpt": ["reg", "keypoints"], "kl-kpt": ["kl", "keypoints"],
@@ -38,7 +28,7 @@ def make(lipflow):
 
     def built(name="flow", **changes):
         overlays = [f"variants/lipflow_{part}.yaml" for part in MODELS[name]]
-        model = lipflow("tiny/lipflow.yaml", *overlays, image_size=toy.SIZE, **SMALLEST | changes)
+        model = lipflow("tiny/lipflow.yaml", *overlays, image_size=toy.SIZE, **toy.SMALLEST | changes)
         torch.manual_seed(3)
         model.know(toy.subject())
         return model
@@ -194,13 +184,25 @@ def test_the_likelihoods_weight_is_the_one_whose_fits_are_nearest_to_the_validat
     assert [model.choose_weight(batch | {"truth": truth}) for truth in (near, far)] == [100.0, 0.0]
 
 
-def test_frames_in_one_batch_or_alone_are_fitted_alike(make):
-    model = make("kl-kpt").eval()
-    batch = toy.batch(3, 3, target="keypoints")
+def only(whole, i):
+    """Frame ``i`` alone of anything that has all frames in front."""
+    if isinstance(whole, torch.Tensor):
+        return whole[i : i + 1]
+    if not is_dataclass(whole):
+        return whole
+    return replace(whole, **{field.name: only(getattr(whole, field.name), i) for field in fields(whole)})
+
+
+@pytest.mark.parametrize("target", ["keypoints", "headset"])
+def test_frames_in_one_batch_or_alone_are_fitted_alike(make, target):
+    model = make("kl-kpt" if target == "keypoints" else "flow").eval()
+    batch = toy.batch(3, 3, target=target)
     seen = observation(batch)
-    _, together = model.fit_codes(seen, torch.full((3,), 0.1))
-    _, copied = model.fit_codes(seen.repeat(2), torch.full((6,), 0.1))
-    torch.testing.assert_close(copied.codes[3:], together.codes)
+    start, together = model.fit_codes(seen, torch.full((3,), 0.1))
+    assert (together.codes - start).abs().amin(1).max() > 0.01
+    for i in range(3):
+        _, alone = model.fit_codes(only(seen, i), torch.full((1,), 0.1))
+        torch.testing.assert_close(alone.codes[0], together.codes[i])
 
 
 @pytest.mark.parametrize(("name", "key"), [("flow", "headset"), ("kl-kpt", "keypoints")])
@@ -218,7 +220,31 @@ def test_another_topology_is_told_in_one_sentence(make):
     with pytest.raises(
         UserError, match=r"data has vertices 16, the model 17: set model\.init_args.appearance.vertices=16"
     ):
-        make("dam", appearance=SMALLEST["appearance"] | {"vertices": 17})
+        make("dam", appearance=toy.SMALLEST["appearance"] | {"vertices": 17})
+
+
+@pytest.mark.parametrize("name", ["dam", "flow", "flow-kpt"])
+def test_another_number_of_keypoints_is_told_in_one_sentence(make, name):
+    with pytest.raises(
+        UserError, match=r"data has 4 keypoints, the model 5: set model\.init_args\.keypoints\.number=4"
+    ):
+        make(name, keypoints={"number": 5, "blocks": 1})
+
+
+def without_keypoints():
+    return replace(toy.subject(), keypoint_vertices=torch.zeros(0).long(), keypoint_mean=torch.zeros(0, 2))
+
+
+def test_a_subject_without_keypoints_is_told_to_models_that_they_drive_alone(make):
+    for name in ("dam", "flow"):
+        make(name).know(without_keypoints())
+    with pytest.raises(UserError, match="driven by keypoints, but the data has none; add keypoints/ to the capture"):
+        make("flow-kpt").know(without_keypoints())
+
+
+def test_a_capture_without_a_headset_is_told_before_the_first_step(make, fit):
+    with pytest.raises(UserError, match="driven by a headset, but the data has none"):
+        fit(make("flow"), toy.batch() | {"headset": None}, 1)
 
 
 def test_dam_takes_no_drive(make):
