@@ -273,6 +273,10 @@ class LiPFlow(PortraitModule):
         if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
             self.likelihood_weight = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
 
+    def on_predict_start(self) -> None:
+        """Chooses the likelihood's weight, as for a test."""
+        self.on_test_start()
+
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One Adam over all that learns; the colour correction keeps moments of its own in it, as every number does."""
         epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -209,6 +210,16 @@ def test_frames_in_one_batch_or_alone_are_fitted_alike(make, target):
 def test_a_missing_driving_signal_is_told_in_one_sentence(make, name, key):
     with pytest.raises(UserError, match=rf"driven by .*add {key}/ to the capture"):
         perform(make(name), toy.batch(2, 3, target="frontal") | {key: None})
+
+
+@pytest.mark.parametrize("start", ["on_test_start", "on_predict_start"])
+def test_a_test_and_a_prediction_choose_the_weight_first(make, start):
+    model, batch = make("kl").eval(), toy.batch(2, 3, target="headset")
+    model.trainer = SimpleNamespace(datamodule=SimpleNamespace(tuning_batch=batch), strategy=None)
+    model.transfer_batch_to_device = lambda given, *_: given
+    assert model.likelihood_weight is None
+    getattr(model, start)()
+    assert model.likelihood_weight in model.fitting.weights
 
 
 def test_a_missing_target_is_told_in_one_sentence(make):
