@@ -101,7 +101,7 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
 class PredictionWriter(Callback):
     """Writes predicted frames as PNG files that are marked as generated, and depth maps as ``.npy`` in float32.
 
-    `benchmarks.score` reads the folder and gives the numbers of the test run.
+    `benchmarks.score` reads the folder, but for an avatar's, and gives the numbers of the test run.
 
     Args:
         folder: Where to write; one folder a video, and in an avatar's one a view.
