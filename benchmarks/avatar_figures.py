@@ -68,7 +68,7 @@ def latent_picture(model: LiPFlow, batch: Batch) -> Image.Image:
     rows = torch.linspace(0, len(h) - 1, min(INPUTS, len(h))).round().long().repeat_interleave(SAMPLES)
     torch.manual_seed(0)
     there = type(p)(p.mean[rows], p.log_sigma[rows]).sample()
-    panels = [_panel(codes, rows) for codes in (there, model.flow.inverse(there, h[rows]))]
+    panels = [_panel(codes, rows) for codes in (there, model.flow.inverse(there, model.flow.condition(h[rows])))]
     whole = Image.new("RGB", (2 * SIDE, SIDE), "white")
     for i, panel in enumerate(panels):
         whole.paste(panel, (i * SIDE, 0))

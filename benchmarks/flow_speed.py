@@ -45,9 +45,9 @@ def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, f
 
 def pass_through(flow: ConditionalFlow) -> None:
     """What training does with a flow: forward, back, and the gradient of both."""
-    codes, context = torch.randn(BATCH, LATENT), torch.randn(BATCH, CONTEXT)
-    there, log_det = flow(codes, context)
-    loss = there.square().sum() - log_det.sum() + flow.inverse(there, context).square().sum()
+    codes, condition = torch.randn(BATCH, LATENT), flow.condition(torch.randn(BATCH, CONTEXT))
+    there, log_det = flow(codes, condition)
+    loss = there.square().sum() - log_det.sum() + flow.inverse(there, condition).square().sum()
     flow.zero_grad()
     loss.backward()
 
@@ -76,7 +76,7 @@ def held_out_nll(flow: ConditionalFlow, steps: int) -> float:
     optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
 
     def nll(codes: Tensor, context: Tensor) -> Tensor:
-        there, log_det = flow(codes, context)
+        there, log_det = flow(codes, flow.condition(context))
         return (standard_like(there).nll(there) - log_det / LATENT).mean()
 
     for _ in range(steps):

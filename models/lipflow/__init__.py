@@ -127,10 +127,11 @@ class LiPFlow(PortraitModule):
             return losses.divergence(q, p), [codes]
         assert self.flow is not None
         assert h is not None
-        nll, there = losses.flow_nll(codes, self.flow, h, p)
-        decoded = [losses.cycle(codes, there, self.flow, h, p, self.cycle)]
+        condition = self.flow.condition(h)
+        nll, there = losses.flow_nll(codes, self.flow, condition, p)
+        decoded = [losses.cycle(codes, there, self.flow, condition, p, self.cycle)]
         if self.decode_prior:
-            decoded.append(self.flow.inverse(p.sample(), h))
+            decoded.append(self.flow.inverse(p.sample(), condition))
         self.log("train/log_sigma_q", q.log_sigma.detach().mean())
         self.log("train/log_sigma_p", p.log_sigma.detach().mean())
         return (nll - q.entropy() if self.loss.entropy else nll), decoded
@@ -198,7 +199,8 @@ class LiPFlow(PortraitModule):
         if self.flow is None:
             return p.mean, p.nll
         assert h is not None
-        return self.flow.inverse(p.mean, h), partial(_flow_nll, flow=self.flow, h=h, p=p)
+        condition = self.flow.condition(h)
+        return self.flow.inverse(p.mean, condition), partial(_flow_nll, flow=self.flow, condition=condition, p=p)
 
     def residual(self, seen: Observation) -> tuple[Schedule, fitting.Objective]:
         """The steps for a target, and the error of codes ``B D`` against it, ``B`` (eq. 11).
@@ -315,5 +317,5 @@ class LiPFlow(PortraitModule):
         return AvatarEstimate(self.subject.metres(vertices), renders, report)
 
 
-def _flow_nll(codes: Tensor, flow: ConditionalFlow, h: Tensor, p: Gaussian) -> Tensor:
-    return losses.flow_nll(codes, flow, h, p)[0]
+def _flow_nll(codes: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussian) -> Tensor:
+    return losses.flow_nll(codes, flow, condition, p)[0]

@@ -1,6 +1,8 @@
 """The conditional normalising flow between the latent spaces of Q and P (LiP-Flow, eqs. 8 and 9)."""
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -47,15 +49,20 @@ class ConditionalFlow(nn.Module):
         self.project: nn.Module = nn.Linear(features, config.context) if config.context else nn.Identity()
         self.body = _BACKENDS[config.backend](latent, config.context or features, config)
 
-    def forward(self, codes: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps codes ``B D`` of Q into P's space under contexts ``B C``; also log|det dF/dz|, ``B``."""
-        with torch.autocast(codes.device.type, enabled=False):
-            return self.body(_full(codes), self.project(_full(context)))
+    def condition(self, context: Tensor) -> Tensor:
+        """What the couplings take of contexts ``B C``: computed once, for all passes under the same contexts."""
+        with torch.autocast(context.device.type, enabled=False):
+            return self.body.condition(self.project(_full(context)))
 
-    def inverse(self, codes: Tensor, context: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps codes ``B D`` of Q into P's space under a `condition`; also log|det dF/dz|, ``B``."""
+        with torch.autocast(codes.device.type, enabled=False):
+            return self.body(_full(codes), condition)
+
+    def inverse(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Maps codes ``B D`` of P's space back into Q's."""
         with torch.autocast(codes.device.type, enabled=False):
-            return self.body.inverse(_full(codes), self.project(_full(context)))
+            return self.body.inverse(_full(codes), condition)
 
 
 class Couplings(nn.Module):
@@ -75,29 +82,30 @@ class Couplings(nn.Module):
         self.inject = nn.Linear(context, config.layers * config.hidden)
         self.nets = nn.ModuleList(_Coupling(len(kept), len(moved), config) for kept, moved in pairs)
 
-    def forward(self, codes: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def condition(self, context: Tensor) -> Tensor:
+        """The context's part of the couplings' first layers, ``B layers*hidden``."""
+        return self.inject(context)
+
+    def forward(self, codes: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Maps codes ``B D``; also the log-determinant ``B``."""
         total = codes.new_zeros(len(codes))
-        for i, part in enumerate(self._parts(context)):
+        for i, part in enumerate(condition.chunk(len(self.nets), 1)):
             kept, moved = self._halves(i)
-            shift, log_scale = self.nets[i](codes[:, kept], part)
-            codes = codes.index_copy(1, moved, codes[:, moved] * log_scale.exp() + shift)
+            shift, log_scale = self.nets[i](codes.index_select(1, kept), part)
+            codes = codes.index_copy(1, moved, codes.index_select(1, moved) * log_scale.exp() + shift)
             total = total + log_scale.sum(1)
         return codes, total
 
-    def inverse(self, codes: Tensor, context: Tensor) -> Tensor:
+    def inverse(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Undoes `forward`."""
-        for i, part in reversed(list(enumerate(self._parts(context)))):
+        for i, part in reversed(list(enumerate(condition.chunk(len(self.nets), 1)))):
             kept, moved = self._halves(i)
-            shift, log_scale = self.nets[i](codes[:, kept], part)
-            codes = codes.index_copy(1, moved, (codes[:, moved] - shift) * (-log_scale).exp())
+            shift, log_scale = self.nets[i](codes.index_select(1, kept), part)
+            codes = codes.index_copy(1, moved, (codes.index_select(1, moved) - shift) * (-log_scale).exp())
         return codes
 
     def _halves(self, i: int) -> tuple[Tensor, Tensor]:
         return getattr(self, f"kept_{i}"), getattr(self, f"moved_{i}")
-
-    def _parts(self, context: Tensor) -> tuple[Tensor, ...]:
-        return self.inject(context).chunk(len(self.nets), 1)
 
 
 def _zeroed(layer: nn.Module) -> nn.Module:
@@ -131,23 +139,29 @@ class ZukoCouplings(nn.Module):
         super().__init__()
         try:
             from zuko.flows import RealNVP
+            from zuko.transforms import MonotonicAffineTransform
         except ImportError as error:
             raise UserError(
                 "The flow backend 'zuko' needs that library: pip install 'portrait-bench[flows]', or choose 'builtin'."
             ) from error
         hidden = (config.hidden, config.hidden)
-        built = RealNVP(latent, context, transforms=config.layers, hidden_features=hidden, activation=nn.SiLU)
+        affine = partial(MonotonicAffineTransform, slope=math.exp(-config.log_scale_limit))
+        built = RealNVP(latent, context, config.layers, univariate=affine, hidden_features=hidden, activation=nn.SiLU)
         self.transform = built.transform
         for net in (module for module in self.transform.modules() if isinstance(module, nn.Sequential)):
             _zeroed(net[-1])
 
-    def forward(self, codes: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps codes ``B D``; also the log-determinant ``B``."""
-        return self.transform(context).call_and_ladj(codes)
+    def condition(self, context: Tensor) -> Tensor:
+        """The context itself, which zuko's couplings take as it is."""
+        return context
 
-    def inverse(self, codes: Tensor, context: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps codes ``B D``; also the log-determinant ``B``."""
+        return self.transform(condition).call_and_ladj(codes)
+
+    def inverse(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Undoes `forward`."""
-        return self.transform(context).inv(codes)
+        return self.transform(condition).inv(codes)
 
 
 _BACKENDS: dict[str, type[Couplings] | type[ZukoCouplings]] = {"builtin": Couplings, "zuko": ZukoCouplings}

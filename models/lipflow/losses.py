@@ -53,14 +53,16 @@ def standard_divergence(q: Gaussian) -> Tensor:
     return divergence(q, standard_like(q.mean))
 
 
-def flow_nll(codes: Tensor, flow: ConditionalFlow, h: Tensor, p: Gaussian) -> tuple[Tensor, Tensor]:
+def flow_nll(codes: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussian) -> tuple[Tensor, Tensor]:
     """-log p_P of codes ``B D`` of Q per dimension, ``B``, and the codes in P's space (eqs. 8 and 9)."""
-    there, log_det = flow(codes, h)
+    there, log_det = flow(codes, condition)
     return p.nll(there) - log_det / codes.shape[1], there
 
 
-def cycle(codes: Tensor, there: Tensor, flow: ConditionalFlow, h: Tensor, p: Gaussian, config: CycleConfig) -> Tensor:
+def cycle(
+    codes: Tensor, there: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussian, config: CycleConfig
+) -> Tensor:
     """The code ``B D`` that the decoder gets, from codes of Q and where F takes them."""
     if config.mode == "off":
         return codes
-    return flow.inverse(p.perturbed(there, config.noise) if config.mode == "noisy" else there, h)
+    return flow.inverse(p.perturbed(there, config.noise) if config.mode == "noisy" else there, condition)
