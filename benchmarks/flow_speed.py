@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -16,7 +17,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from benchmarks.cli import parse
-from models.avatars import Cameras, Observation, Pictures, Subject
+from models.avatars import Cameras, Keypoints, Observation, Pictures, Subject, Target
 from models.lipflow import LiPFlow
 from models.lipflow.flow import ConditionalFlow, FlowConfig
 from models.lipflow.latent import standard_like
@@ -27,7 +28,7 @@ FLOWS = {
     "zuko, raw context": FlowConfig("zuko", LAYERS, HIDDEN, 0, 2.0),
     "zuko, context projected once": FlowConfig("zuko", LAYERS, HIDDEN, PROJECTED, 2.0),
 }
-ROWS, COLUMNS, TEXTURE = 86, 85, 256  # 7,310 vertices
+FULL, LIGHT, TEXTURE = (86, 85), (44, 43), 256  # rows and columns of 7,310 and 1,892 vertices
 YAML = ["benchmarks/lipflow.yaml", "benchmarks/tiny/lipflow.yaml"]
 
 
@@ -92,9 +93,9 @@ def print_flows(rounds: int, steps: int) -> None:
     torch.manual_seed(0)
     chosen = {name: config for name, config in FLOWS.items() if config.backend != "zuko" or find_spec("zuko")}
     flows = {name: ConditionalFlow(LATENT, CONTEXT, config) for name, config in chosen.items()}
-    seconds = in_turns({name: lambda f=flow: pass_through(f) for name, flow in flows.items()}, rounds)  # type: ignore[misc]
-    sizes = f"D {LATENT}, context {CONTEXT}, {LAYERS} layers of {HIDDEN}, batch {BATCH}"
-    print(f"Flow, forward, inverse and gradient: {sizes}")
+    seconds = in_turns({name: partial(pass_through, flow) for name, flow in flows.items()}, rounds)
+    about = f"D {LATENT}, context {CONTEXT}, {LAYERS} layers of {HIDDEN}, batch {BATCH}"
+    print(f"Flow, forward, inverse and gradient: {about}")
     ours = next(iter(seconds.values()))
     for name, flow in flows.items():
         count = sum(parameter.numel() for parameter in flow.parameters())
@@ -104,17 +105,22 @@ def print_flows(rounds: int, steps: int) -> None:
         print("  zuko is not installed: pip install 'portrait-bench[flows]'")
 
 
-def sheet() -> Subject:
-    """A bent sheet with the number of vertices that Multiface's meshes have."""
-    y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, ROWS), torch.linspace(-0.1, 0.1, COLUMNS), indexing="ij")
+def sheet(rows: int, columns: int, side: int) -> Subject:
+    """A bent sheet of so many vertices, with a texture of that side."""
+    y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, rows), torch.linspace(-0.1, 0.1, columns), indexing="ij")
     mean = torch.stack([x, y, 3 * x**2 - 0.03], -1).view(-1, 3)
-    number = torch.arange(ROWS * COLUMNS).view(ROWS, COLUMNS)
+    number = torch.arange(rows * columns).view(rows, columns)
     a, b, c, d = (part.reshape(-1) for part in (number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]))
     faces = torch.cat([torch.stack([a, b, c], 1), torch.stack([b, d, c], 1)])
     uv = (mean[:, :2] / 0.2 + 0.5)[faces]
-    keypoints = torch.arange(68)
-    texture = torch.full((3, TEXTURE, TEXTURE), 0.5)
-    return Subject(faces, uv, mean, 0.01, texture, 0.1, keypoints, torch.zeros(68, 2), 1.0, ("only", "other"))
+    texture = torch.full((3, side, side), 0.5)
+    return Subject(faces, uv, mean, 0.01, texture, 0.1, torch.arange(68), torch.zeros(68, 2), 1.0, ("only", "other"))
+
+
+def sizes(subject: Subject) -> dict[str, object]:
+    """What the model has to be told of a subject."""
+    side, count = subject.texture_mean.shape[-1], len(subject.vertex_mean)
+    return {"texture": side, "vertices": count, "faces": len(subject.faces), "cameras": 2}
 
 
 def views(batch: int, count: int, size: int) -> Cameras:
@@ -125,9 +131,10 @@ def views(batch: int, count: int, size: int) -> Cameras:
     return Cameras(matrix.expand(batch, count, 3, 3), eye, away, (size, size), torch.zeros(batch, count).long())
 
 
-def model(changes: dict[str, object], variant: str) -> LiPFlow:
-    """The tiny model with other sizes of its appearance model."""
-    files = [part for name in [*YAML, f"benchmarks/variants/lipflow_{variant}.yaml"] for part in ("-c", name)]
+def model(changes: dict[str, object], *variants: str) -> LiPFlow:
+    """The tiny LiP-Flow, or a variant of it, with other sizes of its appearance model."""
+    overlays = [f"benchmarks/variants/lipflow_{variant}.yaml" for variant in variants]
+    files = [part for name in [*YAML, *overlays] for part in ("-c", name)]
     options = [f"--model.init_args.appearance.{name}={value}" for name, value in changes.items()]
     config = parse(["fit", *files, *options]).model.init_args
     parser = ArgumentParser()
@@ -161,10 +168,9 @@ class Parts:
 
 def print_step(rounds: int, batch: int = 8) -> None:
     """Takes training steps of the Deep Appearance Model apart."""
-    subject = sheet()
-    sizes = {"texture": TEXTURE, "vertices": len(subject.vertex_mean), "faces": len(subject.faces), "cameras": 2}
+    subject = sheet(*FULL, TEXTURE)
     channels = {"encoder": [16, 32, 32, 64, 64, 128], "decoder": [64, 64, 32, 32, 16], "latent": 256, "features": 256}
-    dam = model(sizes | channels, "dam")
+    dam = model(sizes(subject) | channels, "dam")
     dam.know(subject)
     optimiser = torch.optim.Adam(dam.parameters(), lr=1e-3)
     cameras, picture = views(batch, 1, TEXTURE), torch.rand(batch, 1, 3, TEXTURE, TEXTURE)
@@ -196,22 +202,36 @@ def print_step(rounds: int, batch: int = 8) -> None:
     print(f"  {'together':10} {1000 * whole:7.1f} ms; weights {weights:.0f} MB, gradient and moments three times that")
 
 
-def print_fitting(rounds: int, frames: int = 32) -> None:
-    """Compares the fitting of one frame with that of many at once."""
-    subject = sheet()
-    lip = model({"vertices": len(subject.vertex_mean), "faces": len(subject.faces), "cameras": 2}, "kl").eval()
-    subject.texture_mean = torch.full((3, 64, 64), 0.5)
-    lip.know(subject)
-
-    def observed(count: int) -> Observation:
-        cameras, image = views(count, 3, 32), torch.rand(count, 3, 1, 32, 32)
-        return Observation("headset", views(count, 3, 64), Pictures(image, torch.ones_like(image), cameras))
-
-    seconds = in_turns({str(n): lambda n=n: lip.fit(observed(n)) for n in (1, frames)}, rounds)  # type: ignore[misc]
-    one, many = seconds["1"], seconds[str(frames)]
-    print(
-        f"Fitting to a headset: one frame {one:.2f} s, {frames} frames {many:.2f} s, {many / one:.1f} x for {frames} x"
+def seen_from(target: Target, count: int) -> Observation:
+    """Frames as the tiny scale shows them: three headset views of 32 px, a frontal one of 64 px, or 68 keypoints."""
+    cameras = views(count, 1, 64)
+    headset, frontal = torch.rand(count, 3, 1, 32, 32), torch.rand(count, 1, 3, 64, 64)
+    return Observation(
+        target,
+        cameras,
+        Pictures(headset, torch.ones_like(headset), views(count, 3, 32)),
+        Keypoints(64 * torch.rand(count, 68, 2), torch.ones(count, 68, dtype=torch.bool), cameras),
+        Pictures(frontal, torch.ones_like(frontal[:, :, :1]), cameras),
     )
+
+
+def print_fitting(rounds: int, frames: int = 32) -> None:
+    """Compares the fitting of one frame with that of many at once, for LiP-Flow at the tiny scale."""
+    print(f"Fitting with LiP-Flow, one frame and {frames} at once")
+    for rows, columns in (LIGHT, FULL):
+        subject = sheet(rows, columns, 64)
+        targets: tuple[Target, ...] = ("headset", "frontal", "keypoints")
+        for target in targets:
+            lip = model(sizes(subject), *(["keypoints"] if target == "keypoints" else [])).eval()
+            lip.know(subject)
+            seen = {str(count): seen_from(target, count) for count in (1, frames)}
+            seconds = in_turns({n: partial(lip.fit, s) for n, s in seen.items()}, rounds)
+            one, many = seconds["1"], seconds[str(frames)]
+            steps = getattr(lip.fitting, target).steps
+            print(
+                f"  {target:9} {rows * columns} vertices, {steps} steps: {one:5.2f} s and {many:5.2f} s, "
+                f"{many / one:.1f} x for {frames} x"
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -187,7 +187,7 @@ class LiPFlow(PortraitModule):
         def objective(codes: Tensor) -> Tensor:
             return residual(codes) + weights * nll(codes)
 
-        with torch.enable_grad():
+        with torch.enable_grad(), fitting.frozen(self):
             return start, fitting.minimise(objective, start, schedule, self.fitting.tolerance, f"fit {seen.target}")
 
     def inference_prior(self, seen: Observation) -> tuple[Tensor, fitting.Objective]:
