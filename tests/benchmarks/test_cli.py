@@ -9,6 +9,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 from benchmarks import cli
+from datamodules.world.avatar import AvatarSpec
 from models.base import PortraitModule, UserError
 
 ROOT = Path(__file__).parents[2] / "benchmarks"
@@ -19,6 +20,10 @@ VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
 
 def config(*names):
     return [part for name in names for part in ("-c", str(ROOT / name))]
+
+
+def at_scale(system, scale):
+    return config(f"{system}.yaml", *([f"{scale}/{system}.yaml"] if scale != "paper" else []))
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +47,17 @@ def micro(on_portraits, tmp_path):
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("scale", ["paper", *SCALES])
 def test_every_system_parses_and_has_the_image_size_of_its_data(system, scale):
-    names = [f"{system}.yaml"] + ([f"{scale}/{system}.yaml"] if scale != "paper" else [])
-    parsed = cli.parse(["fit", *config(*names)])
+    parsed = cli.parse(["fit", *at_scale(system, scale)])
     assert parsed.model.init_args.image_size == parsed.data.init_args.image_size
+
+
+@pytest.mark.parametrize("scale", ["paper", *SCALES])
+def test_avatars_of_every_scale_have_segments_to_score_by_and_frames_to_choose_weights_on(scale):
+    parsed = cli.parse(["fit", *at_scale("lipflow", scale)])
+    options, world = parsed.data.init_args, AvatarSpec(**parsed.data.init_args.world.as_dict())
+    assert len({world.segment("test", frame) for frame in range(world.frames("test"))}) >= 20
+    assert options.val_frames == world.val_frames == 8
+    assert len(set(parsed.model.init_args.fitting.weights)) == 3
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

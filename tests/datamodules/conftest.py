@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,6 +6,9 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+
+from datamodules.world.layouts import write_layout
+from tests.datamodules.captures import SPEC
 
 WriteClip = Callable[..., Path]
 
@@ -65,3 +69,14 @@ def write_truth(root: Path, name: str, frames: int, seed: int) -> None:
     skin = rng.random((frames, 16, 16)) < 0.5
     camera = np.array([[30, 0, 7.5], [0, 30, 7.5], [0, 0, 1]], np.float32)
     np.savez_compressed(root / "truth" / "test" / f"{name}.npz", depth=depth, skin=skin, K=camera)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    return next(write_layout(SPEC, "multiface", tmp_path_factory.mktemp("avatars"), 0).glob("m--*"))
+
+
+@pytest.fixture
+def capture(exported, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(exported, tmp_path / exported.name)
