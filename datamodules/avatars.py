@@ -200,12 +200,14 @@ class AvatarData(PortraitDataModule):
         mean, variance = self.store.capture.statistics("tex")
         if mean is not None and variance is not None:
             return self.store.resized(mean, self.texture).float() / 255, variance**0.5 / 255
-        found = [texture for name in frames if (texture := self.store.texture(name)) is not None]
-        if not found:
+        total = squares = seen = torch.zeros(())
+        for texture in (found for name in frames if (found := self.store.texture(name)) is not None):
+            value = texture.double() / 255  # unseen texels are 0: they add to no sum
+            total, squares, seen = total + value, squares + value.square(), seen + (texture != 0)
+        if not seen.ndim:
             raise DataError(f"'{self.store.capture.root}' has no training frame with a texture: download {TEXTURES}.")
-        values = torch.stack(found).float() / 255
-        mean = values.mean(0)
-        return mean, float((values - mean).square().mean().sqrt())
+        mean = total / seen.clamp(min=1)
+        return mean.float(), float(((squares - seen * mean.square()).sum() / seen.sum().clamp(min=1)).sqrt())
 
     def _keypoint_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
         found = [points for name in frames if (points := self.store.capture.keypoints(name)) is not None]
