@@ -176,9 +176,10 @@ def _reading() -> list[str]:
         f"bootstraps over videos ({RESAMPLES:,} resamples), none below {MIN_VIDEOS} videos. A ± is the standard "
         "deviation over training seeds.",
         "Among methods the best is bold and the second underlined; a mark is shared where the paired sign-flip test "
-        "(Holm over the comparisons in the column, p ≤ 0.05) does not separate. Other blocks are not ranked.",
+        "(Holm over the comparisons in the column, p ≤ 0.05) or the training seeds do not separate. Other blocks are "
+        "not ranked.",
         "Advantage: mean paired difference [95 % interval] in the metric's unit, positive where the data agree with "
-        "the claim.",
+        "the claim. A claim holds or is contradicted only where every training seed says the same.",
     ]
 
 

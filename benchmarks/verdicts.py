@@ -68,8 +68,12 @@ class Comparison:
     p_wilcoxon: float = np.nan
 
     def separated(self, p: float) -> bool:
-        """Whether the adjusted p and the paired interval both tell the rows apart."""
-        return p <= ALPHA and (self.low > 0 or self.high < 0)
+        """Whether the adjusted p, the paired interval and every training seed tell the rows apart.
+
+        The test and the interval are over videos: one collapsed fit among the seeds would pass both.
+        """
+        unanimous = self.agreeing_seeds == (self.seeds if self.advantage > 0 else 0)
+        return p <= ALPHA and (self.low > 0 or self.high < 0) and unanimous
 
 
 @dataclass(frozen=True)

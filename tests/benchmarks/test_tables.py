@@ -202,6 +202,23 @@ def test_verdicts(scores):
     assert np.isnan(verdicts[4].p)
 
 
+def test_a_verdict_needs_every_seed(scores):
+    """One seed whose fit collapsed moves the mean of all videos, and so the test and the interval, on its own."""
+    claim = Claim("words", "ours_1", "near <b>", "self", "L1")
+    collapsed = scores.copy()
+    of_one = (collapsed["row"] == "near <b>") & (collapsed["seed"] == 1) & (collapsed["metric"] == "L1")
+    collapsed.loc[of_one, "value"] += 0.05
+    of_other = (collapsed["row"] == "near <b>") & (collapsed["seed"] == 0) & (collapsed["metric"] == "L1")
+    collapsed.loc[of_other, "value"] -= 0.002
+    (verdict,) = judge(collapsed, [claim])
+    assert verdict.p <= 0.05
+    assert verdict.comparison.low > 0
+    assert (verdict.comparison.agreeing_seeds, verdict.outcome) == (1, "not separated")
+    assert rank(collapsed, ["ours_1", "near <b>"], "self", "L1") == {"ours_1": "best", "near <b>": "best"}
+    collapsed.loc[of_other, "value"] += 0.05
+    assert judge(collapsed, [claim])[0].outcome == "holds"
+
+
 def test_many_claims_make_each_one_harder(scores):
     claim = Claim("words", "ours_1", "far", "self", "L1")
     eight = scores[scores["video_id"].isin([f"v{i}" for i in range(8)])]
