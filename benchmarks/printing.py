@@ -1,6 +1,6 @@
 """A sheet as CSV frames, Markdown and LaTeX."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -85,10 +85,10 @@ def markdown(sheet: Sheet) -> str:
 
 
 def summary(sheet: Sheet, folder: str) -> str:
-    """What a README shows: the table, the verdicts on the paper's claims, where the rest is."""
+    """What a README shows: the table, which claims of the paper hold and which do not, where the rest is."""
     parts = [f"### {sheet.table.title}", *_markdown_tables(sheet)]
     if sheet.claims:
-        parts += ["**Claims of the paper**", _markdown_verdicts(sheet, sheet.claims)]
+        parts.append("\n".join([f"Of {len(sheet.claims)} claims of the paper,\n", *_outcomes(sheet)]))
     if sheet.checks:
         failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in sheet.checks if v.outcome != "holds"]
         holding = f"{len(sheet.checks) - len(failing)} of the {len(sheet.checks)} checks of the benchmark itself hold"
@@ -96,6 +96,17 @@ def summary(sheet: Sheet, folder: str) -> str:
     name = sheet.table.name
     links = ", ".join(f"[{what}]({folder}/{name}{suffix})" for what, suffix in LINKS.items())
     return "\n\n".join([*parts, f"{sheet.origin} · {links}"])
+
+
+def _outcomes(sheet: Sheet) -> Iterator[str]:
+    """A line of claims for each outcome, each claim with the metrics on which it came out so."""
+    for outcome in dict.fromkeys(["holds", "contradicted", "not separated", *(v.outcome for v in sheet.claims)]):
+        metrics: dict[str, list[str]] = {}
+        for verdict in (v for v in sheet.claims if v.outcome == outcome):
+            metrics.setdefault(verdict.claim.text, []).append(verdict_text(sheet, verdict, MARKDOWN)[1])
+        if metrics:
+            told = "; ".join(f"{text} [{', '.join(where)}]" for text, where in metrics.items())
+            yield f"- **{outcome}** ({sum(map(len, metrics.values()))}): {told}."
 
 
 def latex(sheet: Sheet) -> str:

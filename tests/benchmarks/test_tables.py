@@ -342,6 +342,8 @@ def test_publishing_copies_the_tables_and_renews_the_readme(written, tmp_path):
     assert text.endswith("\nafter\n")
     assert "stale" not in text
     assert "ours_1" in text
+    assert "Of 4 claims of the paper,\n\n- **holds** (1): ours beats far [L1 ↓].\n- **contradicted** (1): copy" in text
+    assert "- **n/a (not run)** (1): ours beats absent [L1 ↓]." in text
     assert f"{tables.BEGIN}\n{tables.results_block(results / 'tables')}\n{tables.END}" in text
     tables.publish("tiny", results, readme)
     assert readme.read_text() == text
