@@ -68,21 +68,23 @@ def latent_picture(model: LiPFlow, batch: Batch) -> Image.Image:
     rows = torch.linspace(0, len(h) - 1, min(INPUTS, len(h))).round().long().repeat_interleave(SAMPLES)
     torch.manual_seed(0)
     there = type(p)(p.mean[rows], p.log_sigma[rows]).sample()
-    panels = [_panel(codes, rows) for codes in (there, model.flow.inverse(there, model.flow.condition(h[rows])))]
+    spaces = {"space of P": there, "space of Q": model.flow.inverse(there, model.flow.condition(h[rows]))}
     whole = Image.new("RGB", (2 * SIDE, SIDE), "white")
-    for i, panel in enumerate(panels):
-        whole.paste(panel, (i * SIDE, 0))
+    for i, (title, codes) in enumerate(spaces.items()):
+        whole.paste(_panel(codes, rows, title), (i * SIDE, 0))
     return whole
 
 
-def _panel(codes: Tensor, rows: Tensor) -> Image.Image:
+def _panel(codes: Tensor, rows: Tensor, title: str) -> Image.Image:
     """A scatter plot of codes ``N D`` along their two principal axes, coloured by row."""
     centred = codes - codes.mean(0)
     flat = centred @ torch.linalg.svd(centred, full_matrices=False)[2][:2].T
     low, high = flat.amin(0), flat.amax(0)
-    places = (MARGIN + (flat - low) / (high - low).amax().clamp(min=1e-9) * (SIDE - 2 * MARGIN)).tolist()
+    scale = (SIDE - 2 * MARGIN) / (high - low).amax().clamp(min=1e-9)
+    places = (SIDE / 2 + (flat - (low + high) / 2) * scale).tolist()
     picture = Image.new("RGB", (SIDE, SIDE), "white")
     pen, kinds = ImageDraw.Draw(picture), rows.unique().tolist()
+    pen.text((MARGIN, MARGIN), title, fill="black")
     for (x, y), row in zip(places, rows.tolist(), strict=True):
         hue = int(360 * kinds.index(row) / len(kinds))
         pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=f"hsl({hue}, 80%, 45%)")
@@ -93,7 +95,7 @@ def turntable(model: LiPFlow, batch: Batch, size: int, frames: int) -> Tensor:
     """The first frame's avatar from a camera that swings from side to side, ``T 3 H W`` in [0, 1]."""
     seen = observation(batch)
     yaws = TURN * np.sin(np.linspace(0, 2 * np.pi, frames, endpoint=False))
-    stops = [orbit(float(yaw), 0.0, 1.0, 1.0 / (1.6 * 0.14)) for yaw in yaws]
+    stops = [orbit(float(yaw), 0.0, 1.0, 1.0 / (2.1 * 0.14)) for yaw in yaws]
     K = pinhole.intrinsics(torch.tensor([stop.focal for stop in stops]), size)
     rotation = torch.tensor(np.stack([stop.rotation for stop in stops])).float()
     translation = torch.tensor(np.stack([stop.translation for stop in stops])).float()
