@@ -71,15 +71,13 @@ class FrameStore:
         record = dict(zip(("image", "mask", *POSE), stacked, strict=True))
         record |= {"texture": texture, "vertices": vertices, "number": number}
         if own:
-            record["view_texture"] = torch.stack(
-                [self.resized(view, self.texture_size) for view in own if view is not None]
-            )
+            record["view_texture"] = torch.stack([self.resized_texture(view) for view in own if view is not None])
         return {key: value[None] for key, value in (record | signals).items()}
 
     def texture(self, name: FrameName) -> Tensor | None:
         """The average texture ``3 T T`` uint8; None if there is none."""
         texture = self.capture.texture(name)
-        return None if texture is None else self.resized(texture, self.texture_size)
+        return None if texture is None else self.resized_texture(texture)
 
     @cached_property
     def headset_size(self) -> tuple[int, int]:
@@ -94,6 +92,17 @@ class FrameStore:
         """Height and width of the picture that the keypoints lie in, by its camera's principal point."""
         width, height = (round(float(2 * centre + 1)) for centre in self.capture.keypoint_camera.K[:2, 2])
         return height, width
+
+    def resized_texture(self, texture: Tensor) -> Tensor:
+        """A texture ``3 H W`` uint8 at this run's size; its unseen texels, black, darken no seen one beside them.
+
+        A texel is seen where more than half of what it covers was.
+        """
+        if texture.shape[-1] == self.texture_size:
+            return texture
+        share = self.resized((texture != 0).any(0, keepdim=True).float(), self.texture_size)
+        values = self.resized(texture.float(), self.texture_size) / share.clamp(min=0.5)
+        return torch.where(share > 0.5, values.round().clamp(0, 255), 0).to(torch.uint8)
 
     @staticmethod
     def resized(image: Tensor, size: int) -> Tensor:

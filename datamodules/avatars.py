@@ -199,7 +199,7 @@ class AvatarData(PortraitDataModule):
     def _texture_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
         mean, variance = self.store.capture.statistics("tex")
         if mean is not None and variance is not None:
-            return self.store.resized(mean, self.texture).float() / 255, variance**0.5 / 255
+            return self.store.resized_texture(mean).float() / 255, variance**0.5 / 255
         total = squares = seen = torch.zeros(())
         for texture in (found for name in frames if (found := self.store.texture(name)) is not None):
             value = texture.double() / 255  # unseen texels are 0: they add to no sum

@@ -297,6 +297,16 @@ def test_splits_hold_out_segments_and_take_validation_from_training_where_there_
         split_frames(frames, ["SEN"], 3)
 
 
+@pytest.mark.parametrize(("side", "texture"), [(64, 128), (128, 64), (96, 64)])
+def test_unseen_texels_do_not_darken_their_neighbours_at_another_size(exported, side, texture):
+    whole = torch.zeros(3, side, side, dtype=torch.uint8)
+    whole[:, :, : side // 2] = torch.tensor([200, 100, 0], dtype=torch.uint8)[:, None, None]
+    resized = data(exported, texture=texture).store.resized_texture(whole)
+    assert (resized.dtype, resized.shape[-1]) == (torch.uint8, texture)
+    assert (resized[:, :, : texture // 2].transpose(0, 2) == torch.tensor([200, 100, 0])).all()
+    assert not resized[:, :, texture // 2 :].any()
+
+
 def test_another_size_scales_pictures_with_their_cameras(exported):
     full, half = (first(data(exported, image_size=size, texture=32)) for size in (48, 24))
     assert half["views"].image.shape[-2:] == (24, 24)
