@@ -1,6 +1,6 @@
 """Avatar sets in the layout of Multiface, with the conventions that its loaders rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +117,22 @@ def _write_subject(spec: AvatarSpec, home: Path) -> None:
     write_text(home / "keypoints" / "vertices.txt", "".join(f"{number}\n" for number in numbers))
     learnt = [f"{frame:06d}" for frame in range(spec.train_frames)]
     mesh, texture = home / "tracked_mesh" / avatar.SEGMENTS["train"], home / "unwrapped_uv_1024"
-    mean, variance = _moments([np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt])
+    mean, variance = moments(np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt)
     write_bytes(home / "vert_mean.bin", mean.astype("<f4").tobytes())
     write_text(home / "vert_var.txt", f"{variance:.6f}\n")
     folder = texture / avatar.SEGMENTS["train"] / "average"
-    mean, variance = _moments([np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt])
+    mean, variance = moments(np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt)
     write_picture(home / "tex_mean.png", mean.round().astype(np.uint8))
     write_text(home / "tex_var.txt", f"{variance:.6f}\n")
 
 
-def _moments(values: list[Array]) -> tuple[Array, float]:
-    mean = np.mean(values, axis=0)
-    return mean, float(np.mean([(value - mean) ** 2 for value in values]))
+def moments(values: Iterable[Array]) -> tuple[Array, float]:
+    """The mean of arrays of one shape and the mean square of what they deviate from it, holding one at a time."""
+    total, squares, count = np.zeros(()), 0.0, 0
+    for value in values:
+        total, squares, count = total + value, squares + float(np.vdot(value, value)) / value.size, count + 1
+    mean = total / count
+    return mean, squares / count - float(np.vdot(mean, mean)) / mean.size
 
 
 def _krt(cameras: Mapping[str, Camera], size: int) -> str:
