@@ -82,12 +82,20 @@ def write_video(path: Path, frames: Pixels, fps: float) -> None:
     height, width = frames.shape[1:3]
     check_video(height, width)
     with aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=frame_rate(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "18", "g": "2"}
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+
+
+def frame_rate(fps: float) -> Fraction:
+    """The exact rate that a decimal stands for: 29.97 is 30000/1001, as 23.976 and 59.94 are of their kind."""
+    near = round(fps)
+    if fps != near and abs(fps - near * 1000 / 1001) < 0.005:
+        return Fraction(near * 1000, 1001)
+    return Fraction(fps).limit_denominator(1001)
 
 
 def check_video(height: int, width: int) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -252,7 +253,7 @@ def test_clips_as_video_files(tmp_path: Path):
     path = folder / "test" / clip_name(spec, Clip("test", 0, 0))
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        assert float(container.streams.video[0].average_rate) == pytest.approx(29.97, abs=0.01)
+        assert container.streams.video[0].average_rate == Fraction(30000, 1001)
     exact, _ = render_frames(spec, Clip("test", 0, 0), [0, 3], truth=False)
     assert len(frames) == 4
     difference = np.abs(frames[3] / 255 - exact.image[1].permute(1, 2, 0).numpy()).mean()
@@ -262,6 +263,20 @@ def test_clips_as_video_files(tmp_path: Path):
 def test_an_odd_size_is_no_video():
     with pytest.raises(UserError, match="even image size, not 33 x 33"):
         files.write_video(Path("x.mp4"), np.zeros((2, 33, 33, 3), np.uint8), 25.0)
+
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [(24.0, (24, 1)), (25.0, (25, 1)), (29.97, (30000, 1001)), (30.0, (30, 1)), (50.0, (50, 1)), (12.5, (25, 2)),
+     (24000 / 1001, (24000, 1001)), (59.94, (60000, 1001))],
+)  # fmt: skip
+def test_the_rate_of_a_video_is_exact(tmp_path: Path, fps: float, exact: tuple[int, int]):
+    path = tmp_path / "clip.mp4"
+    files.write_video(path, np.zeros((3, 32, 32, 3), np.uint8), fps)
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert video.average_rate == Fraction(*exact)
+        assert [frame.time for frame in container.decode(video)] == pytest.approx([0, 1 / fps, 2 / fps], rel=1e-4)
+
 
 
 def test_a_script_without_a_main_guard_ends_in_one_sentence(tmp_path: Path):
