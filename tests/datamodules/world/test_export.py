@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from datamodules.world import export, files, portraits
+from datamodules.world.codes import person_codes, setting_codes
 from datamodules.world.export import Clip, PortraitSpec, clip_name, make_clips, person_of, render_frames, write_clips
 from datamodules.world.expression import NAMES
 from datamodules.world.files import aside, claimed, write_picture
@@ -142,6 +143,9 @@ def test_truth_beside_the_clips(written: Path):
     assert not {"depth", "skin"} & set(train.files)
     assert np.array_equal(frames.depth[0, 0].numpy(), truth["depth"][2])
     assert np.array_equal(codes[0].astype(np.float32), truth["expression"][2])
+    told = json.loads((written / "codes" / "test" / f"{name.removesuffix('.mp4')}.json").read_text())
+    assert told["person"] == person_codes(person_of(SPEC.seed, "test", 0))
+    assert told["setting"] == setting_codes(portraits.setting_of(SPEC.seed, "test", 0, 0, 48))
     saved = np.asarray(Image.open(written / "test" / name / "0000002.png"))
     assert np.array_equal(saved, (frames.image[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
