@@ -264,10 +264,6 @@ def test_clips_as_video_files(tmp_path: Path):
     assert difference < 0.03
 
 
-def test_an_odd_size_is_no_video():
-    with pytest.raises(UserError, match="even image size, not 33 x 33"):
-        files.write_video(Path("x.mp4"), np.zeros((2, 33, 33, 3), np.uint8), 25.0)
-
 @pytest.mark.parametrize(
     ("fps", "exact"),
     [(24.0, (24, 1)), (25.0, (25, 1)), (29.97, (30000, 1001)), (30.0, (30, 1)), (50.0, (50, 1)), (12.5, (25, 2)),
@@ -281,6 +277,10 @@ def test_the_rate_of_a_video_is_exact(tmp_path: Path, fps: float, exact: tuple[i
         assert video.average_rate == Fraction(*exact)
         assert [frame.time for frame in container.decode(video)] == pytest.approx([0, 1 / fps, 2 / fps], rel=1e-4)
 
+
+def test_an_odd_size_is_no_video():
+    with pytest.raises(UserError, match="even image size, not 33 x 33"):
+        files.write_video(Path("x.mp4"), np.zeros((2, 33, 33, 3), np.uint8), 25.0)
 
 
 def test_a_script_without_a_main_guard_ends_in_one_sentence(tmp_path: Path):
@@ -330,6 +330,36 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_no_half_file(tmp_path: P
         write_picture(path, np.ones((4, 4, 3), np.uint8))
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
     assert path.read_bytes() == before
+
+
+WRITERS = {
+    "a.png": lambda path: write_picture(path, np.zeros((64, 64, 3), np.uint8)),
+    "a.jpg": lambda path: write_picture(path, np.zeros((64, 64, 3), np.uint8)),
+    "frames": lambda path: files.write_folder(path, np.zeros((2, 64, 64, 3), np.uint8), "{:03d}.png"),
+    "a.mp4": lambda path: files.write_video(path, np.zeros((2, 64, 64, 3), np.uint8), 25.0),
+    "a.npz": lambda path: files.write_arrays(path, {"depth": np.zeros((64, 64))}),
+    "a.csv": lambda path: files.write_csv(path, ["source"], [["a"]]),
+    "a.json": lambda path: files.write_json(path, {"a": 1}),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    real, tried = files._remove, []
+
+    def onto_a_full_device(path: Path) -> None:
+        """Lets the first file that is begun be one on a device without room."""
+        real(path)
+        if path.suffix and not tried:
+            tried.append(path)
+            path.symlink_to("/dev/full")
+
+    monkeypatch.setattr(files, "_remove", onto_a_full_device)
+    with pytest.raises(UserError, match=r"^The disk of .* is full: free some and run the command again[^\n]*$"):
+        WRITERS[name](tmp_path / name)
+    assert tried
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_fails_half_way_takes_no_place(tmp_path: Path):
