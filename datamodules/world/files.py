@@ -58,9 +58,9 @@ def to_pixels(images: Tensor) -> Pixels:
     return (images.clamp(0, 1) * 255).round().byte().movedim(-3, -1).numpy()
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
-    """Writes one picture ``H W 3`` (or a grey one ``H W``) as PNG, or as JPEG of quality 95, by the path's suffix."""
-    options: dict[str, Any] = {"quality": 95} if path.suffix == ".jpg" else {"compress_level": 4}
+def write_picture(path: Path, pixels: Pixels, quality: int = 95) -> None:
+    """Writes one picture ``H W 3`` (or a grey one ``H W``) as PNG, or as JPEG of that quality, by the path's suffix."""
+    options: dict[str, Any] = {"quality": quality} if path.suffix == ".jpg" else {"compress_level": 4}
     with aside(path) as partial:
         Image.fromarray(pixels).save(partial, **options)
 
