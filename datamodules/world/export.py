@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
@@ -125,16 +126,18 @@ def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
     """Renders one clip and puts its truth, its codes and then its frames in place."""
     place, person = _place(spec, folder, clip), person_of(spec.seed, clip.split, clip.person)
     maps = clip.driver is None and clip.split in spec.depth_splits
-    chunks, settings = [], []
+    chunks, pictures, settings = [], [], []
     for numbers in batches(spec, clip):
-        chunks.append(render_frames(spec, clip, numbers, maps))
+        frames, code = render_frames(spec, clip, numbers, maps)
+        pictures.append(to_pixels(images_of(frames)))
+        chunks.append((replace(frames, image=None), code))  # pictures are kept as bytes
         settings.append(setting_codes(setting_shown(spec, clip, numbers[0])))
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
     truth["identity"] = person.code.astype(np.float32)
     write_arrays(folder / "truth" / place.parent.name / f"{place.stem}.npz", truth)
     told = {"person": person_codes(person), "setting": settings if spec.stills else settings[0]}
     write_codes(folder / "codes" / place.parent.name / f"{place.stem}.json", told)
-    pixels = np.concatenate([to_pixels(images_of(frames)) for frames, _ in chunks])
+    pixels = np.concatenate(pictures)
     if spec.store == "mp4":
         write_video(place, pixels, spec.fps)
     else:  # what is only learnt from may lose a little; what is scored may not

@@ -4,7 +4,7 @@ import csv
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -130,7 +130,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_json_items(path: Path, items: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Writes the JSON file that `write_json` makes of a dict of these items, holding one at a time."""
+    with aside(path) as partial, partial.open("w") as file:
+        for number, (name, value) in enumerate(items):
+            text = json.dumps({name: value}, indent=2)  # "{", the lines of the item, and "}"
+            file.write(("," if number else "{") + text[1:-2])
+        file.write("\n}\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a table of values."""
     with aside(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

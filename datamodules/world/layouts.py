@@ -19,6 +19,7 @@ from datamodules.world.files import (
     write_csv,
     write_folder,
     write_json,
+    write_json_items,
     write_picture,
     write_text,
     write_video,
@@ -147,8 +148,8 @@ def write_ffhq(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
     starts = range(0, total, _FFHQ_FOLDER)
     todo = [(spec, folder, start) for start in starts if not (folder / "truth" / f"{start:05d}.npz").exists()]
     in_parallel(_write_ffhq_folder, todo, workers, f"ffhq {spec.hash}")
-    entries = {str(i): entry for start in starts for i, entry in _ffhq_entries(spec, folder, start)}
-    write_json(folder / "ffhq-dataset-v2.json", entries)
+    entries = ((str(i), entry) for start in starts for i, entry in _ffhq_entries(spec, folder, start))
+    write_json_items(folder / "ffhq-dataset-v2.json", entries)
 
 
 def _ffhq_images(spec: PortraitSpec, folder: Path) -> Path:
@@ -206,7 +207,7 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
         told, every = folder / split / "prompts", range(spec.pairs(split))
         todo = [(spec, folder, split, i) for i in every if not (told / f"{i:06d}.json").exists()]
         in_parallel(_write_pair, todo, workers, f"{split} pairs {spec.hash}")
-        rows = [[f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every]
+        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every)
         write_csv(folder / split / "pairs.csv", [*_PICTURES, *_WORDS], rows)
 
 

@@ -362,6 +362,13 @@ def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):
+    items = {"0": {"file": "a\n.png", "points": [[1.5, 2], []]}, "1": {"nested": {"x": None}}}
+    files.write_json(tmp_path / "whole.json", items)
+    files.write_json_items(tmp_path / "items.json", iter(items.items()))
+    assert (tmp_path / "items.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
 def test_what_fails_half_way_takes_no_place(tmp_path: Path):
     def interrupted() -> None:
         with aside(tmp_path / "clip") as partial:
