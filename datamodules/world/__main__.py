@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="write the data card and its contact sheet")
     card.set_defaults(run=lambda chosen: write_card(chosen.out, chosen.image_size, chosen.seed))
     for command, size in ((export, None), (sheet, 128), (card, 128)):
-        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--out", type=Path, required=command is not card, default="card.md")
         command.add_argument("--image-size", type=int, default=size, help="side of the pictures in pixels")
         command.add_argument("--seed", type=int, default=0, help="other seeds, other people")
     return parser

@@ -1,11 +1,14 @@
 """The data card of the portrait world: what its sets hold, how they are drawn, and what they cannot show."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.edit_pairs import EditSpec
 from datamodules.world.expression import NAMES
 from datamodules.world.files import write_text
+from datamodules.world.identity import shape_basis
+from datamodules.world.looks import ALBEDO
 from datamodules.world.portraits import WORLD_VERSION, PortraitSpec
 from datamodules.world.presets import PRESETS
 from datamodules.world.sets import Spec, open_split, splits
@@ -13,7 +16,7 @@ from datamodules.world.sheet import write_sheet
 
 _HOLDS = {
     "reenact": "clips of talking, turning heads; self and cross-identity pair lists with the answer of each cross pair",
-    "stills": "photographs: one each of many people to learn from, many each of five people for cross-identity pairs",
+    "stills": "photographs, {photographs} of each person; cross-identity pairs of the test's five people",
     "depth": "photographs with metric depth and a skin mask",
     "edit": "portraits before and after four costumes and four expressions, with the exact mask and the prompts",
     "avatar": "subjects under a dome of cameras and in a headset, with meshes and keypoints",
@@ -24,7 +27,7 @@ _TEXT = """# The portrait world: data card
 ![Contact sheet]({sheet})
 
 *Identities, expressions, poses, lenses, lights, edits, the dome, the headset and a clip, as drawn by
-`python -m datamodules.world sheet`; README links larger ones. Nobody in these pictures exists.*
+`python -m datamodules.world sheet`.{larger} Nobody in these pictures exists.*
 
 ## What it is
 
@@ -37,6 +40,17 @@ person's data are in it. World version {version}; expressions: {expressions}.
 
 A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit`, and frames times cameras of `avatar`.
 
+## Which codes come with them
+
+- Samples of `reenact`, `stills` and `depth` hold the shape (`identity`, {modes} numbers) and the expression with the
+  gaze (`expression`, {strengths} and 4); those of `avatar` the expression. Pairs of `edit` hold no code, but the words
+  and the mask.
+- Sets written as `voxceleb`, `ffhq` and `multiface` hold all codes in `codes/`, as JSON by name: shape, the
+  {shares} shares of the albedo, hair, eyes, clothes, hat and glasses of each person; camera, light (harmonics and key)
+  and noise of each setting; `multiface` also the expression, gaze and pose of each frame, which are arrays in `truth/`
+  elsewhere. From memory `datamodules.world.codes` gives the same. Not coded are backgrounds and the headset's lamps.
+- `hdtf` and `vfhq` are bare videos and frames, as the sets they are named after; `pairs` are pictures and words.
+
 ## How they are drawn
 
 - Sample i of a split is a pure function of the specification (preset, size, seed, image size) and i: the same in any
@@ -48,7 +62,7 @@ A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit
   and driving clip show different people; 2,083 of either kind at full size.
 - `depth` has the counts of the joint appearance and depth paper (55 people, 1,264 images for the test at full size),
   `edit` those of MCDM (100 pairs drawn like the ones to learn from, 900 of new people whose faces are far
-  from the mean); costumes are put on photographs and expressions on cartoons, as there).
+  from the mean); costumes are put on photographs and expressions on cartoons, as there.
 - A setting has a camera with a sensor's noise: 1 to 2 grey levels of 255, drawn anew for every frame, in the pictures
   alone; depth, masks and all other maps stay exact. Cross-identity targets carry noise of their own; source and target
   of an edit pair share theirs; cartoons and the pictures of the dome have none.
@@ -76,28 +90,35 @@ def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
     """Writes the card and, beside it, its contact sheet.
 
     Args:
-        path: Of the Markdown file; the sheet takes its name with ``.png``.
+        path: Of the Markdown file; the sheet takes its name with ``.png``. Sheets that lie beside it as ``sheet_*`` are
+            linked.
         image_size: Side of the sheet's pictures in pixels.
         seed: Of the people on the sheet.
     """
     sheet = path.with_suffix(".png")
     write_sheet(sheet, image_size, seed=seed)
-    write_text(path, card(sheet.name))
+    write_text(path, card(sheet.name, sorted(found.name for found in path.parent.glob("sheet_*"))))
 
 
-def card(sheet: str) -> str:
-    """The text of the card, with the numbers of the sets as they are."""
+def card(sheet: str, larger: Sequence[str] = ()) -> str:
+    """The text of the card, with the numbers of the sets as they are.
+
+    Args:
+        sheet: Name of its contact sheet.
+        larger: Names of other sheets that lie beside it.
+    """
+    links = ", ".join(f"[{name}]({name})" for name in larger)
     expressions = ", ".join(name.replace("_", " ") for name in NAMES)
     return _TEXT.format(
-        sheet=sheet, version=WORLD_VERSION, expressions=expressions, table=_table(), modes=_shape_modes()
+        sheet=sheet,
+        larger=f" Larger ones: {links}." if larger else "",
+        version=WORLD_VERSION,
+        expressions=expressions,
+        strengths=len(NAMES),
+        table=_table(),
+        modes=len(shape_basis()),
+        shares=len(ALBEDO),
     )
-
-
-def _shape_modes() -> int:
-    from datamodules.world.person import make_person
-    from datamodules.world.seeds import stream
-
-    return len(make_person(stream(0, 0)).code)
 
 
 def _table() -> str:
@@ -105,10 +126,13 @@ def _table() -> str:
     for name, sizes in PRESETS.items():
         for size, spec in sizes.items():
             counts = ", ".join(f"{split} {len(open_split(spec, split)):,}" for split in splits(spec))
-            lines.append(
-                f"| {name} | {size} | {spec.image_size} | {_people(spec)} | {counts} | {spec.hash} | {_HOLDS[name]} |"
-            )
+            cells = (name, size, spec.image_size, _people(spec), counts, spec.hash, _holds(name, spec))
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _holds(name: str, spec: Spec) -> str:
+    return _HOLDS[name].format(photographs=spec.frames_per_clip if isinstance(spec, PortraitSpec) else "")
 
 
 def _people(spec: Spec) -> str:

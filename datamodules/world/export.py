@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from datamodules.world.codes import person_codes, setting_codes, write_codes
 from datamodules.world.files import claimed, to_pixels, write_arrays, write_csv, write_folder, write_video
 from datamodules.world.geometry import Array
 from datamodules.world.portraits import (
@@ -27,6 +29,7 @@ from datamodules.world.portraits import (
     record_of,
     render_frames,
     self_frame_pairs,
+    setting_shown,
 )
 from datamodules.world.scene import Frames
 from models.tasks import UserError
@@ -52,7 +55,12 @@ def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Pa
 
 
 def write_clips(spec: PortraitSpec, folder: Path, workers: int | None = None) -> Path:
-    """Writes a set in the layout of VoxCeleb's users to ``folder`` itself; see `make_clips`."""
+    """Writes a set in the layout of VoxCeleb's users to ``folder`` itself; see `make_clips`.
+
+    ``truth/{train,test,targets}/<clip>.npz`` holds arrays a frame (`truth_of`) and the shape code ``identity``;
+    ``codes/{train,test,targets}/<clip>.json`` all codes of the ``person`` and of the ``setting`` (camera, light, noise;
+    of stills a list, one a frame).
+    """
     quit_if_reimported()
     counts = {split: len(clips(spec, split)) for split in ("train", "test", "targets")}
     with claimed(folder, {**record_of(spec), "clips": counts}) as done:
@@ -115,14 +123,21 @@ def _place(spec: PortraitSpec, folder: Path, clip: Clip) -> Path:
 
 
 def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
-    """Renders one clip and puts its truth and then its frames in place."""
-    place = _place(spec, folder, clip)
+    """Renders one clip and puts its truth, its codes and then its frames in place."""
+    place, person = _place(spec, folder, clip), person_of(spec.seed, clip.split, clip.person)
     maps = clip.driver is None and clip.split in spec.depth_splits
-    chunks = [render_frames(spec, clip, frames, maps) for frames in batches(spec, clip)]
+    chunks, pictures, settings = [], [], []
+    for numbers in batches(spec, clip):
+        frames, code = render_frames(spec, clip, numbers, maps)
+        pictures.append(to_pixels(images_of(frames)))
+        chunks.append((replace(frames, image=None), code))  # pictures are kept as bytes
+        settings.append(setting_codes(setting_shown(spec, clip, numbers[0])))
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
-    truth["identity"] = person_of(spec.seed, clip.split, clip.person).code.astype(np.float32)
+    truth["identity"] = person.code.astype(np.float32)
     write_arrays(folder / "truth" / place.parent.name / f"{place.stem}.npz", truth)
-    pixels = np.concatenate([to_pixels(images_of(frames)) for frames, _ in chunks])
+    told = {"person": person_codes(person), "setting": settings if spec.stills else settings[0]}
+    write_codes(folder / "codes" / place.parent.name / f"{place.stem}.json", told)
+    pixels = np.concatenate(pictures)
     if spec.store == "mp4":
         write_video(place, pixels, spec.fps)
     else:  # what is only learnt from may lose a little; what is scored may not

@@ -4,7 +4,7 @@ import csv
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -58,9 +58,9 @@ def to_pixels(images: Tensor) -> Pixels:
     return (images.clamp(0, 1) * 255).round().byte().movedim(-3, -1).numpy()
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
-    """Writes one picture ``H W 3`` (or a grey one ``H W``) as PNG, or as JPEG of quality 95, by the path's suffix."""
-    options: dict[str, Any] = {"quality": 95} if path.suffix == ".jpg" else {"compress_level": 4}
+def write_picture(path: Path, pixels: Pixels, quality: int = 95) -> None:
+    """Writes one picture ``H W 3`` (or a grey one ``H W``) as PNG, or as JPEG of that quality, by the path's suffix."""
+    options: dict[str, Any] = {"quality": quality} if path.suffix == ".jpg" else {"compress_level": 4}
     with aside(path) as partial:
         Image.fromarray(pixels).save(partial, **options)
 
@@ -82,12 +82,20 @@ def write_video(path: Path, frames: Pixels, fps: float) -> None:
     height, width = frames.shape[1:3]
     check_video(height, width)
     with aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=frame_rate(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "18", "g": "2"}
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+
+
+def frame_rate(fps: float) -> Fraction:
+    """The exact rate that a decimal stands for: 29.97 is 30000/1001, as 23.976 and 59.94 are of their kind."""
+    near = round(fps)
+    if fps != near and abs(fps - near * 1000 / 1001) < 0.005:
+        return Fraction(near * 1000, 1001)
+    return Fraction(fps).limit_denominator(1001)
 
 
 def check_video(height: int, width: int) -> None:
@@ -122,7 +130,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_json_items(path: Path, items: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Writes the JSON file that `write_json` makes of a dict of these items, holding one at a time."""
+    with aside(path) as partial, partial.open("w") as file:
+        for number, (name, value) in enumerate(items):
+            text = json.dumps({name: value}, indent=2)  # "{", the lines of the item, and "}"
+            file.write(("," if number else "{") + text[1:-2])
+        file.write("\n}\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a table of values."""
     with aside(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

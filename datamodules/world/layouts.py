@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.world.avatar import AvatarSpec
+from datamodules.world.codes import person_codes, setting_codes, write_codes
 from datamodules.world.edit_pairs import EditSpec
 from datamodules.world.export import in_parallel, quit_if_reimported, truth_of, write_clips
 from datamodules.world.files import (
@@ -18,6 +19,7 @@ from datamodules.world.files import (
     write_csv,
     write_folder,
     write_json,
+    write_json_items,
     write_picture,
     write_text,
     write_video,
@@ -30,8 +32,10 @@ from datamodules.world.portraits import (
     clips,
     frame_count,
     images_of,
+    person_of,
     record_of,
     render_frames,
+    setting_shown,
 )
 from datamodules.world.sets import EditPairs, PortraitFrames, Spec
 from models.tasks import UserError
@@ -138,14 +142,14 @@ def write_ffhq(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
 
     ``ffhq-dataset-v2.json`` tells of every picture its ``category`` (``training`` or ``validation``), its file, size
     and 68 landmarks in pixels, under its number as FFHQ has it. ``truth/01000.npz`` holds landmarks, pose, camera and
-    codes of a folder.
+    expressions of a folder; ``codes/01000.json`` the codes of its ``people`` and, by number, of the ``settings``.
     """
     total = sum(len(PortraitFrames(spec, split)) for split in ("train", "test"))
     starts = range(0, total, _FFHQ_FOLDER)
     todo = [(spec, folder, start) for start in starts if not (folder / "truth" / f"{start:05d}.npz").exists()]
     in_parallel(_write_ffhq_folder, todo, workers, f"ffhq {spec.hash}")
-    entries = {str(i): entry for start in starts for i, entry in _ffhq_entries(spec, folder, start)}
-    write_json(folder / "ffhq-dataset-v2.json", entries)
+    entries = ((str(i), entry) for start in starts for i, entry in _ffhq_entries(spec, folder, start))
+    write_json_items(folder / "ffhq-dataset-v2.json", entries)
 
 
 def _ffhq_images(spec: PortraitSpec, folder: Path) -> Path:
@@ -162,11 +166,16 @@ def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, Clip, int]]:
 
 def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
     taken = []
+    told: dict[str, dict[str, object]] = {"people": {}, "settings": {}}
     for number, clip, frame in _ffhq_range(spec, start):  # one at a time: a thousand of 1024 pixels are 3 GB
         frames, code = render_frames(spec, clip, [frame], truth=False)
         path = _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png"
         write_picture(path, to_pixels(images_of(frames)[0]))
         taken.append((replace(frames, image=None), code))
+        person = person_of(spec.seed, clip.split, clip.person)
+        told["people"].setdefault(f"id{_number(spec, clip):05d}", person_codes(person))
+        told["settings"][str(number)] = setting_codes(setting_shown(spec, clip, frame))
+    write_codes(folder / "codes" / f"{start:05d}.json", told)
     truth = truth_of([frames for frames, _ in taken], np.concatenate([code for _, code in taken]))
     write_arrays(folder / "truth" / f"{start:05d}.npz", truth)
 
@@ -198,7 +207,7 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
         told, every = folder / split / "prompts", range(spec.pairs(split))
         todo = [(spec, folder, split, i) for i in every if not (told / f"{i:06d}.json").exists()]
         in_parallel(_write_pair, todo, workers, f"{split} pairs {spec.hash}")
-        rows = [[f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every]
+        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every)
         write_csv(folder / split / "pairs.csv", [*_PICTURES, *_WORDS], rows)
 
 

@@ -1,6 +1,6 @@
 """Avatar sets in the layout of Multiface, with the conventions that its loaders rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from PIL import Image
 
 from datamodules.world import avatar
 from datamodules.world.avatar import AvatarSpec
+from datamodules.world.codes import moment_codes, person_codes, setting_codes, write_codes
 from datamodules.world.correspondence import mean_texture, unwrap
 from datamodules.world.export import in_parallel
 from datamodules.world.files import to_pixels, write_bytes, write_picture, write_text
@@ -41,7 +42,8 @@ def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None
     ``headset/SEGMENT/{mouth,right_eye,left_eye}/000000.png`` (level 0 outside of the visible region and nowhere else)
     with ``headset/SEGMENT/cameras/000000.txt`` (as ``KRT``, but head to camera) and ``keypoints/SEGMENT/000000.txt``
     (68 rows of pixels) with ``keypoints/KRT`` (their frontal camera) and ``keypoints/vertices.txt`` (which vertices
-    they are) are ours: Multiface has neither.
+    they are) are ours: Multiface has neither. So are ``codes/subject.json``, all codes of the ``person`` and of the
+    ``setting`` (the studio's light), and ``codes/SEGMENT/000000.json``, those of the face in a frame.
     """
     for number in range(spec.subjects):
         home = folder / f"m--00000000--0000--{number:07d}--GHS"
@@ -52,7 +54,7 @@ def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None
             if not _transform(spec, home, split, frame).exists()
         ]
         in_parallel(_write_frame, todo, workers, f"multiface {spec.hash} subject {number}")
-        _write_subject(spec, home)
+        _write_subject(spec, home, number)
 
 
 def _transform(spec: AvatarSpec, home: Path, split: str, frame: int) -> Path:
@@ -83,6 +85,8 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
 
 def _write_driving(spec: AvatarSpec, home: Path, split: str, number: int, frame: int) -> None:
     segment = spec.segment(split, frame)
+    state = avatar.moment(spec, split, number, frame)
+    write_codes(home / "codes" / segment / f"{frame:06d}.json", moment_codes(state))
     views, masks = avatar.headset_views(spec, split, number, frame)
     for name, view, mask in zip(avatar.rigs.REGIONS, views, masks, strict=True):
         pixels = to_pixels((view.clamp(min=1 / 255) * mask).expand(3, -1, -1))[..., 0]
@@ -107,8 +111,10 @@ def _rows(matrix: Array) -> str:
     return "".join(" ".join(f"{value:.6f}" for value in row) + "\n" for row in matrix)
 
 
-def _write_subject(spec: AvatarSpec, home: Path) -> None:
+def _write_subject(spec: AvatarSpec, home: Path, number: int) -> None:
     """The files of a capture that concern all of its frames."""
+    person, studio = avatar.subject(spec.seed, number, spec.detail), avatar.studio(spec.seed, number, spec.image_size)
+    write_codes(home / "codes" / "subject.json", {"person": person_codes(person), "setting": setting_codes(studio)})
     listed = [(spec.segment(split, frame), frame) for split in avatar.SPLITS for frame in range(spec.frames(split))]
     write_text(home / "frame_list.txt", "".join(f"{segment} {frame:06d}\n" for segment, frame in listed))
     write_text(home / "KRT", _krt(spec.dome(), spec.image_size))
@@ -117,18 +123,22 @@ def _write_subject(spec: AvatarSpec, home: Path) -> None:
     write_text(home / "keypoints" / "vertices.txt", "".join(f"{number}\n" for number in numbers))
     learnt = [f"{frame:06d}" for frame in range(spec.train_frames)]
     mesh, texture = home / "tracked_mesh" / avatar.SEGMENTS["train"], home / "unwrapped_uv_1024"
-    mean, variance = _moments([np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt])
+    mean, variance = moments(np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt)
     write_bytes(home / "vert_mean.bin", mean.astype("<f4").tobytes())
     write_text(home / "vert_var.txt", f"{variance:.6f}\n")
     folder = texture / avatar.SEGMENTS["train"] / "average"
-    mean, variance = _moments([np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt])
+    mean, variance = moments(np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt)
     write_picture(home / "tex_mean.png", mean.round().astype(np.uint8))
     write_text(home / "tex_var.txt", f"{variance:.6f}\n")
 
 
-def _moments(values: list[Array]) -> tuple[Array, float]:
-    mean = np.mean(values, axis=0)
-    return mean, float(np.mean([(value - mean) ** 2 for value in values]))
+def moments(values: Iterable[Array]) -> tuple[Array, float]:
+    """The mean of arrays of one shape and the mean square of what they deviate from it, holding one at a time."""
+    total, squares, count = np.zeros(()), 0.0, 0
+    for value in values:
+        total, squares, count = total + value, squares + float(np.vdot(value, value)) / value.size, count + 1
+    mean = total / count
+    return mean, squares / count - float(np.vdot(mean, mean)) / mean.size
 
 
 def _krt(cameras: Mapping[str, Camera], size: int) -> str:

@@ -169,12 +169,16 @@ def frame_count(spec: PortraitSpec, clip: Clip) -> int:
 
 def clips(spec: PortraitSpec, split: str | None = None) -> list[Clip]:
     """Every clip of a set, or those of ``train``, ``test`` or ``targets``; the cross-identity targets last."""
-    parts = {
-        "train": [Clip("train", p, c) for p in range(spec.train_people) for c in range(spec.clips_per_person)],
-        "test": [Clip("test", p, c) for p in range(spec.test_people) for c in range(spec.test_clips_per_person)],
-        "targets": cross_targets(spec) if split in (None, "targets") else [],
+    people = {
+        "train": (spec.train_people, spec.clips_per_person),
+        "test": (spec.test_people, spec.test_clips_per_person),
     }
-    return parts[split] if split else [clip for part in parts.values() for clip in part]
+    if split is None:
+        return [clip for part in (*people, "targets") for clip in clips(spec, part)]
+    if split == "targets":
+        return cross_targets(spec)
+    count, each = people[split]
+    return [Clip(split, person, index) for person in range(count) for index in range(each)]
 
 
 def cross_targets(spec: PortraitSpec) -> list[Clip]:
@@ -233,6 +237,12 @@ def moment_of(spec: PortraitSpec, clip: Clip, frame: int) -> Moment:
     return motion(float(time) * _STILL_SECONDS)
 
 
+def setting_shown(spec: PortraitSpec, clip: Clip, frame: int) -> Setting:
+    """The setting of one frame of a clip, with its background at rest; of a target that of its source."""
+    still = (frame if clip.still is None else clip.still) if spec.stills else None
+    return setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
+
+
 def background_moves(spec: PortraitSpec, clip: Clip) -> bool:
     """Whether the background of a clip drifts; that of stills never does."""
     rng = generator(stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index))
@@ -250,9 +260,9 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: 
     """
     if spec.stills and len(frames) > 1:
         raise ValueError("Stills have settings of their own: render them one at a time.")
-    still, moving = (clip.still if clip.still is not None else frames[0]) if spec.stills else None, clip.moving
+    moving = clip.moving
     moments = [moment_of(spec, clip, frame) for frame in frames]
-    setting = setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
+    setting = setting_shown(spec, clip, frames[0])
     if background_moves(spec, clip):
         drift = stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index, 0)
         setting = with_moving_background(setting, drift, spec.image_size, np.array(frames) / spec.fps)

@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[Size, Spec]] = {
             256, 424, 13, 45, 128, cross_pairs=436, test_clips_per_person=40, frame_pairs=2083, moving_backgrounds=0.25
         ),
     },
-    # CelebV's five people for cross-identity pairs; the people to learn from have one photograph each, as FFHQ's.
+    # CelebV's five people for cross-identity pairs; everyone, also to learn from, has 8, 40 or 400 photographs.
     "stills": {
         "tiny": PortraitSpec(64, 64, 5, 1, 8, cross_pairs=20, frame_pairs=40, stills=True),
         "small": PortraitSpec(128, 500, 5, 1, 40, cross_pairs=20, frame_pairs=400, stills=True),

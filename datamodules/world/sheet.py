@@ -27,6 +27,7 @@ from models.tasks import UserError
 
 _FAMILY = 6  # people of the sheets, beside those of the sets
 _CAPTION = 12  # pixels
+_QUALITY = 85  # of a sheet that is a JPEG: it is looked at, and never learnt from
 _CLOSE_UP = 1.6  # magnification of the faces that show expressions
 KINDS = ("identities", "expressions", "poses", "lights", "edits", "views", "strip")
 Row = tuple[str, list[Tensor]]
@@ -38,7 +39,7 @@ def write_sheet(
     """Draws identities, expressions, poses, lights, edits, a dome, headset views and a clip into one picture.
 
     Args:
-        path: Of the PNG.
+        path: Of the PNG, or of a JPEG, which is a fraction of its size.
         image_size: Side of each picture in pixels.
         columns: Pictures a row.
         seed: Other seeds, other people.
@@ -55,7 +56,7 @@ def write_sheet(
         raise UserError(f"'{path}' names no kind of picture that is written: let it end in .png or .jpg.")
     if columns < 1:
         raise UserError(f"A sheet of {columns} columns: give --columns 1 or more.")
-    write_picture(path, _laid_out(rows(image_size, columns, seed, kinds), image_size, columns))
+    write_picture(path, _laid_out(rows(image_size, columns, seed, kinds), image_size, columns), _QUALITY)
 
 
 def rows(size: int, columns: int, seed: int, kinds: Sequence[str] = KINDS) -> list[Row]:

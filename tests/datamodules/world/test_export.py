@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from datamodules.world import export, files, portraits
+from datamodules.world.codes import person_codes, setting_codes
 from datamodules.world.export import Clip, PortraitSpec, clip_name, make_clips, person_of, render_frames, write_clips
 from datamodules.world.expression import NAMES
 from datamodules.world.files import aside, claimed, write_picture
@@ -141,6 +143,9 @@ def test_truth_beside_the_clips(written: Path):
     assert not {"depth", "skin"} & set(train.files)
     assert np.array_equal(frames.depth[0, 0].numpy(), truth["depth"][2])
     assert np.array_equal(codes[0].astype(np.float32), truth["expression"][2])
+    told = json.loads((written / "codes" / "test" / f"{name.removesuffix('.mp4')}.json").read_text())
+    assert told["person"] == person_codes(person_of(SPEC.seed, "test", 0))
+    assert told["setting"] == setting_codes(portraits.setting_of(SPEC.seed, "test", 0, 0, 48))
     saved = np.asarray(Image.open(written / "test" / name / "0000002.png"))
     assert np.array_equal(saved, (frames.image[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
@@ -252,11 +257,25 @@ def test_clips_as_video_files(tmp_path: Path):
     path = folder / "test" / clip_name(spec, Clip("test", 0, 0))
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        assert float(container.streams.video[0].average_rate) == pytest.approx(29.97, abs=0.01)
+        assert container.streams.video[0].average_rate == Fraction(30000, 1001)
     exact, _ = render_frames(spec, Clip("test", 0, 0), [0, 3], truth=False)
     assert len(frames) == 4
     difference = np.abs(frames[3] / 255 - exact.image[1].permute(1, 2, 0).numpy()).mean()
     assert difference < 0.03
+
+
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [(24.0, (24, 1)), (25.0, (25, 1)), (29.97, (30000, 1001)), (30.0, (30, 1)), (50.0, (50, 1)), (12.5, (25, 2)),
+     (24000 / 1001, (24000, 1001)), (59.94, (60000, 1001))],
+)  # fmt: skip
+def test_the_rate_of_a_video_is_exact(tmp_path: Path, fps: float, exact: tuple[int, int]):
+    path = tmp_path / "clip.mp4"
+    files.write_video(path, np.zeros((3, 32, 32, 3), np.uint8), fps)
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        assert video.average_rate == Fraction(*exact)
+        assert [frame.time for frame in container.decode(video)] == pytest.approx([0, 1 / fps, 2 / fps], rel=1e-4)
 
 
 def test_an_odd_size_is_no_video():
@@ -311,6 +330,43 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_no_half_file(tmp_path: P
         write_picture(path, np.ones((4, 4, 3), np.uint8))
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
     assert path.read_bytes() == before
+
+
+WRITERS = {
+    "a.png": lambda path: write_picture(path, np.zeros((64, 64, 3), np.uint8)),
+    "a.jpg": lambda path: write_picture(path, np.zeros((64, 64, 3), np.uint8)),
+    "frames": lambda path: files.write_folder(path, np.zeros((2, 64, 64, 3), np.uint8), "{:03d}.png"),
+    "a.mp4": lambda path: files.write_video(path, np.zeros((2, 64, 64, 3), np.uint8), 25.0),
+    "a.npz": lambda path: files.write_arrays(path, {"depth": np.zeros((64, 64))}),
+    "a.csv": lambda path: files.write_csv(path, ["source"], [["a"]]),
+    "a.json": lambda path: files.write_json(path, {"a": 1}),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    real, tried = files._remove, []
+
+    def onto_a_full_device(path: Path) -> None:
+        """Lets the first file that is begun be one on a device without room."""
+        real(path)
+        if path.suffix and not tried:
+            tried.append(path)
+            path.symlink_to("/dev/full")
+
+    monkeypatch.setattr(files, "_remove", onto_a_full_device)
+    with pytest.raises(UserError, match=r"^The disk of .* is full: free some and run the command again[^\n]*$"):
+        WRITERS[name](tmp_path / name)
+    assert tried
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):
+    items = {"0": {"file": "a\n.png", "points": [[1.5, 2], []]}, "1": {"nested": {"x": None}}}
+    files.write_json(tmp_path / "whole.json", items)
+    files.write_json_items(tmp_path / "items.json", iter(items.items()))
+    assert (tmp_path / "items.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 def test_what_fails_half_way_takes_no_place(tmp_path: Path):

@@ -1,0 +1,41 @@
+"""The data card: what it says is what the code gives, and the committed one is of this code."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules.world import __main__ as command
+from datamodules.world import presets, sheet
+from datamodules.world.card import card
+
+COMMITTED = Path(__file__).parents[3] / "results" / "world"
+LARGER = ["sheet_128.jpg", "sheet_256.jpg", "sheet_512.jpg"]
+
+
+def test_the_committed_card_is_what_the_code_writes():
+    command_line = "python -m datamodules.world card --image-size 64 --out results/world/card.md"
+    assert (COMMITTED / "card.md").read_text() == card("card.png", LARGER), f"It is stale: {command_line}"
+    assert sorted(path.name for path in COMMITTED.iterdir()) == ["card.md", "card.png", *LARGER]
+
+
+def test_the_card_tells_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
+    (tmp_path / "sheet_128.jpg").touch()
+    command.main(["card", "--image-size", "32", "--out", str(tmp_path / "mine.md")])
+    assert (tmp_path / "mine.png").is_file()
+    text = (tmp_path / "mine.md").read_text()
+    assert "![Contact sheet](mine.png)" in text
+    assert "Larger ones: [sheet_128.jpg](sheet_128.jpg)." in text
+    for told in ("train 424, test 13", "test 1,264", "train 139,800, val 100, ood 900", "Apache-2.0"):
+        assert told in text
+    assert "{" not in text
+
+
+def test_the_card_tells_how_many_photographs_a_person_has():
+    stills = presets.PRESETS["stills"]
+    rows = [line for line in card("x.png").splitlines() if line.startswith("| stills ")]
+    for row, spec in zip(rows, stills.values(), strict=True):
+        each = spec.train_people * spec.frames_per_clip
+        assert f"train {each:,}," in row
+        assert f"photographs, {spec.frames_per_clip} of each person" in row
