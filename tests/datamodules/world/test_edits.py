@@ -88,7 +88,7 @@ def test_the_whole_edited_face_agrees_with_the_source_outside_the_mask(edit: str
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_the_mask_is_as_large_as_the_change(edit: str):
-    """Skin of one colour that slides along itself has changed too, so that not every pixel of a mask looks otherwise."""
+    """Skin of one colour that slides along itself has changed too: not every pixel of a mask looks otherwise."""
     before, after, mask = compared(edit, AS_IN_PRESETS[edit], 64, EDITS.index(edit))
     inside = mask > 0
     looks_changed = (before.picture() - after.picture()).abs().amax(0)[inside] > 2 / 255
