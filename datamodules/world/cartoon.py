@@ -65,13 +65,19 @@ def cartoon(frames: Frames, light: Tensor, background: Tensor) -> Tensor:
     """
     assert frames.albedo is not None
     assert frames.valid is not None
+    shade = in_bands(light)
+    shade = torch.where(_among(frames, _BROWS), _BROW_SHADE * shade, shade)
+    paint = to_srgb((frames.albedo * shade * 1.5).clamp(0, 1))
+    return torch.where(outlines(frames), INK, torch.where(frames.valid, paint, _in_levels(background)))
+
+
+def in_bands(light: Tensor) -> Tensor:
+    """Brightness ``B 1 H W`` of the band that linear light ``B 3 H W`` falls in."""
     brightness = light.mean(1, keepdim=True)
     shade = torch.full_like(brightness, 0.28)
     for start, value in BANDS:
         shade = torch.where(brightness > start, value, shade)
-    shade = torch.where(_among(frames, _BROWS), _BROW_SHADE * shade, shade)
-    paint = to_srgb((frames.albedo * shade * 1.5).clamp(0, 1))
-    return torch.where(outlines(frames), INK, torch.where(frames.valid, paint, _in_levels(background)))
+    return shade
 
 
 def outlines(frames: Frames) -> Tensor:

@@ -9,7 +9,7 @@ from datamodules.world.identity import draw_code
 from datamodules.world.portraits import content_hash
 from datamodules.world.seeds import generators, stream
 
-EDIT_VERSION = 2  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
+EDIT_VERSION = 3  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
 # Beside the train (0) and test (1) people of the portrait sets and the subjects of the avatar rig (2).
 _FAMILIES = {"train": 3, "val": 4, "ood": 5}
 _CANDIDATES = 8  # seeds of which a person out of distribution is the one farthest from the mean face

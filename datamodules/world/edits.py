@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from datamodules.world.appearance import paint
 from datamodules.world.background import sensor_noise
-from datamodules.world.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, line_width, to_linear
+from datamodules.world.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, in_bands, outlines, to_linear
 from datamodules.world.expression import NAMES
 from datamodules.world.geometry import Array
 from datamodules.world.identity import draw_code
@@ -24,15 +24,16 @@ from datamodules.world.person import Person, build_person, shaped
 from datamodules.world.scene import Frames, Posed, draw, posed
 from datamodules.world.seeds import generators
 from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import REGIONS, template
+from datamodules.world.template import ATLAS, REGIONS, template
 
 Style = Literal["realistic", "cartoon"]
 _FINE = 2  # samples along a pixel's side; the pictures and masks are their means
 _GREY = 0.2  # reflectance of the matte that shows the light alone, dark enough never to saturate
-# What counts as the same sample: metres, atlas coordinates (a tenth of a texel), normals, linear colour, display value.
-_SAME = {"depth": 2e-4, "valid": 0.0, "parts": 0.0, "uv": 2e-4, "normals": 0.01, "albedo": 2e-3}
+# What counts as the same sample: half a millimetre of depth, a texel of the atlas (half a millimetre of a face), three
+# degrees of a normal, linear colour; and of shading a display value.
+_SAME = {"depth": 5e-4, "valid": 0.0, "parts": 0.0, "uv": 1 / ATLAS, "normals": 0.05, "albedo": 2e-3}
 _SURFACE = tuple(_SAME)
-_SAME_LIGHT = 1.5 / 255
+_SAME_SHADING = 1.5 / 255
 _REPAINTED = {"costume": ("torso", "hat"), "crying": ("head",)}  # regions of the atlas that an edit paints anew
 # Regions whose colour drifts together: skin, hair, clothes, and what is worn on the head.
 _TINTED = (("head", "ears"), ("hair",), ("torso",), ("hat", "glasses"))
@@ -212,23 +213,34 @@ class _Drawing:
         matte = replace(self.scene.setting, background=np.full_like(self.scene.setting.background, 0.5))
         return _image(draw(replace(self.posed, person=replace(self.person, atlas=atlas)), matte, self.side))
 
+    @property
+    def bright(self) -> Tensor:
+        """The light, ``1 3 H W`` linear."""
+        return to_linear(self.light) / _GREY
+
+    @property
+    def shading(self) -> Tensor:
+        """What the style makes of the light, ``1 C H W``: a photograph all of it, a cartoon its bands, and ink."""
+        if self.style == "realistic":
+            return self.light
+        return torch.cat([in_bands(self.bright), outlines(self.frames)], 1)
+
     def picture(self) -> Tensor:
         """``3 S S`` sRGB in [0, 1]."""
         if self.style == "realistic":
             return functional.avg_pool2d(_image(draw(self.posed, self.scene.setting, self.side)), _FINE)[0]
         background = torch.from_numpy(self.scene.setting.background).float()
-        fine = cartoon(self.frames, to_linear(self.light) / _GREY, background)
+        fine = cartoon(self.frames, self.bright, background)
         return functional.avg_pool2d(enlarge_eyes(fine, *self.eyes), _FINE)[0]
 
     def mask_against(self, other: "_Drawing") -> Tensor:
-        """Share ``1 S S`` of each pixel whose surface or light differs in another drawing."""
-        changed = _differ(self.light, other.light, _SAME_LIGHT)
+        """Share ``1 S S`` of each pixel whose surface or shading differs in another drawing."""
+        changed = _differ(self.shading, other.shading, _SAME_SHADING)
         for name in _SURFACE:
             changed = changed | _differ(getattr(self.frames, name), getattr(other.frames, name), _SAME[name])
-        around = 1 if self.style == "realistic" else 1 + line_width(self.side)  # the reach of a sample
-        spread = functional.max_pool2d(changed.float(), 2 * around + 1, 1, around)
         if self.style == "cartoon":
-            spread = enlarge_eyes(spread, *self.eyes)
+            return functional.avg_pool2d(enlarge_eyes(changed.float(), *self.eyes), _FINE)[0]
+        spread = functional.max_pool2d(changed.float(), 3, 1, 1)  # a photograph's sample is the mean of four about it
         return functional.avg_pool2d(spread, _FINE)[0]
 
 

@@ -152,7 +152,10 @@ def fields(points: Array, side: Index | None = None) -> Array:
 
 @cache
 def basis() -> Array:
-    """Displacements ``25 N 3`` of the full head's skin at full strength, metres; orthogonal to `features.BROAD`."""
+    """Displacements ``25 N 3`` of the full head's skin at full strength, metres; orthogonal to `features.BROAD`.
+
+    Zeros for what is no field: the jaw's turn, lids and rolling lips follow anatomy, and are orthogonal to nothing.
+    """
     head = head_grid()
     raw = fields(head.position, head.mouth_side)
     return raw - _shared_with_features(raw)

@@ -54,7 +54,11 @@ def spectrum() -> Array:
 
 @cache
 def shape_basis(detail: Detail = "full") -> Array:
-    """The identity modes ``50 N 3``: orthonormal under `area_weights`, and so to every linear expression.
+    """The identity modes ``50 N 3``: orthonormal under `area_weights`, and orthogonal to every linear expression.
+
+    Jaw, lids and rolling lips are no fields (`expression.linear`), and share with identities what anatomy does: by its
+    displacements a slightly open jaw is much like a longer face, and a swung one like a crooked one. Most of their norm
+    lies within the modes' span, and up to a third of that of lids and lips.
 
     A coefficient is thus the root mean square displacement of its mode over the body, in metres. The modes are the
     singular vectors of `features.FIELDS`, freed of what expressions do, so that independent normal coefficients of

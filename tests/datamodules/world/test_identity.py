@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from datamodules.world import features
-from datamodules.world.expression import NAMES, basis, linear
+from datamodules.world.deformation import deform
+from datamodules.world.expression import NAMES, basis, linear, strengths
+from datamodules.world.head import EYE
 from datamodules.world.identity import CLIP, displacement, draw_code, shape_basis, spectrum
 from datamodules.world.person import make_person, shaped
 from datamodules.world.template import template
@@ -45,11 +47,39 @@ def test_areas_are_those_of_the_body():
     assert 0.3 < weights[mesh.spans["head"]].sum() < 0.9
 
 
-def test_identity_and_expression_are_uncorrelated():
+def test_identity_and_the_fields_of_expressions_are_uncorrelated():
     fields = expressions()
     size = np.sqrt(np.diag(inner(fields, fields)))
     assert len(fields) == len(NAMES) - 8  # jaw, rolling lips and lids are no fields
     assert np.abs(inner(shape_basis(), fields) / size).max() < 1e-9
+
+
+# Most |cosine| of a shown expression with a mode, and most of its norm within the span of all 50, at full strength.
+SHARED = {"jaw_open": (0.57, 0.91), "jaw_side": (0.62, 0.64), "blink": (0.20, 0.29), "wide": (0.13, 0.25)}
+SHARED |= {"lip_roll_upper": (0.11, 0.26), "lip_roll_lower": (0.15, 0.25)}
+CONTACT = (0.05, 0.10)  # of fields, which share nothing before lids and lips rest on what they touch
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_anatomy_looks_a_little_like_another_person(name: str):
+    """All 25 as shown, of which the fields alone could be made orthogonal to identity.
+
+    A jaw turns about its hinge, and a face that is longer below differs from a shorter one much as an open jaw does
+    from a closed one. Lids slide on eyeballs and lips roll about their own axes, where identities differ too.
+    """
+    mesh, centres = template(), np.stack([EYE * [-1, 1, 1], EYE])
+    still, shown = (deform(mesh.position, centres, 1.0, code, np.zeros(4)) for code in (np.zeros(25), full(name)))
+    motion = (shown - still)[None]
+    cosines = inner(shape_basis(), motion)[:, 0] / np.sqrt(inner(motion, motion)[0, 0])
+    mode, span = SHARED.get(name.removesuffix("_right").removesuffix("_left"), CONTACT)
+    assert np.abs(cosines).max() < mode
+    assert np.linalg.norm(cosines) < span
+    if name in ("jaw_open", "jaw_side"):
+        assert np.linalg.norm(cosines) > span - 0.04  # no less, or the bound would be idle
+
+
+def full(name: str) -> np.ndarray:
+    return strengths(**{name: 1.0})
 
 
 def test_broad_features_are_hardly_touched_by_that():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from datamodules.world import scene
 from datamodules.world.appearance import wrinkle_weights, wrinkles
 from datamodules.world.correspondence import mean_texture, optical_flow, unwrap
 from datamodules.world.expression import NAMES
@@ -41,6 +42,8 @@ def moment(yaw: float, **strengths: float) -> Moment:
 
 
 MOMENTS = [moment(-0.2), moment(0.1, jaw_open=0.6), moment(0.35, smile_left=0.8, smile_right=0.8)]
+FROWN = moment(0.15, brow_down_left=1.0, brow_down_right=1.0, frown_left=0.8, frown_right=0.8, cheek_puff=0.6)
+DEFORMED = [*MOMENTS[:2], FROWN, MOMENTS[2]]
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,16 @@ def test_albedo_warped_by_the_flow_is_that_of_the_other_frame(number: int, detai
     place = make_setting(np.random.SeedSequence(100 + number), SIZE, face)
     motion = Motion(np.random.SeedSequence(200 + number), 5.0)
     assert warped_albedo(who, place, [motion(0.3), motion(1.7), motion(4.1)], None, 1) > 40
+
+
+@pytest.mark.parametrize(("number", "detail"), [(1, "light"), (2, "light"), (3, "full"), (6, "light"), (8, "light")])
+def test_albedo_of_skin_that_deforms_is_warped_by_the_flow_too(
+    number: int, detail: Detail, setting: Setting, monkeypatch: pytest.MonkeyPatch
+):
+    """An open jaw, a smile and a frown: all but the wrinkles, which expressions paint on the skin by design."""
+    monkeypatch.setattr(scene, "wrinkle_weights", lambda expression: np.zeros_like(wrinkle_weights(expression)))
+    who = make_person(np.random.SeedSequence(number), detail)
+    assert warped_albedo(who, setting, DEFORMED, AHEAD, 1) > 40
 
 
 @pytest.mark.parametrize("paint", ["smooth", "dense"])

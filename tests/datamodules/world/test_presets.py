@@ -39,7 +39,9 @@ def digest(spec, split, index):
 
 
 def digests():
-    return [digest(spec, "test", index) for spec in SMALL.values() for index in (0, 1)]
+    kept = [(spec, "test", index) for spec in SMALL.values() for index in (0, 1)]
+    kept += [(EditSpec(32, 1, 5, 1), split, index) for split, index in (("val", 0), ("val", 4), ("ood", 0))]
+    return [digest(*sample) for sample in kept]
 
 
 def drawn_codes(spec, split):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from datamodules.world.person import Person, make_person
 from datamodules.world.scene import Frames, render
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import template
+from metrics.actions import aucon, bscon
 from metrics.alignment import in_space
 from metrics.depth import abs_rel, affine_align, delta, normal_error, rmse
 from metrics.distribution import frechet_distance, kernel_distance
@@ -25,6 +27,7 @@ from metrics.geometry import geodesic_degrees, vertex_error
 from metrics.image import as_saved, l1, ms_ssim, psnr, ssim
 from metrics.mask import iou
 from metrics.procface import Faces
+from metrics.proxy import pooled
 
 SIZE, PEOPLE, TIMES = 64, 12, np.arange(5) * 0.7
 OUTPUTS = ("image", "depth", "skin", "vertices")
@@ -35,6 +38,7 @@ def seed(*key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(77, spawn_key=key)
 
 
+@lru_cache(maxsize=PEOPLE)
 def person(number: int) -> Person:
     return make_person(seed(number, 0), "light")
 
@@ -115,19 +119,23 @@ def depth_scores(clips: list[dict[str, Frames]], metric: Callable[..., Tensor], 
 
 
 def enlarged_ms_ssim(preds: Tensor, target: Tensor) -> Tensor:
-    return ms_ssim(*(interpolate(picture, size=176, mode="bilinear") for picture in (preds, target)))
+    """Of the first and the fourth frame, for it is slow."""
+    return ms_ssim(*(interpolate(picture[::3], size=176, mode="bilinear") for picture in (preds, target)))
 
 
-def unit_delta(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
-    return -delta(*in_space(aligned, depth, mask, "unit"), mask)  # in metres any map of a face has a Delta1 of 1
+def unit_delta(power: int, aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
+    return -delta(*in_space(aligned, depth, mask, "unit"), mask, 1.25**power)  # in metres any map of a face has 1
 
 
+# LPIPS is not among them: the suite does not hold its ImageNet weights, and with random ones it measures nothing.
 METRICS: dict[str, Callable[[list[dict[str, Frames]]], Scores]] = {
     "L1": lambda clips: image_scores(clips, l1),
     "PSNR": lambda clips: {k: -v for k, v in image_scores(clips, lambda a, b: psnr(a, b).clamp(max=80)).items()},
     "SSIM": lambda clips: {k: -v for k, v in image_scores(clips, ssim).items()},
     "MS-SSIM": lambda clips: {k: -v for k, v in image_scores(clips, enlarged_ms_ssim).items()},
-    "Delta1-unit": lambda clips: depth_scores(clips, unit_delta),
+    "Delta1-unit": lambda clips: depth_scores(clips, partial(unit_delta, 1)),
+    "Delta2-unit": lambda clips: depth_scores(clips, partial(unit_delta, 2)),
+    "Delta3-unit": lambda clips: depth_scores(clips, partial(unit_delta, 3)),
     "AbsRel": lambda clips: depth_scores(clips, abs_rel),
     "RMSE": lambda clips: depth_scores(clips, rmse),
     "NormalError": lambda clips: depth_scores(clips, normal_error, len),
@@ -157,8 +165,11 @@ def test_a_metric_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str,
     scores = METRICS[name](clips)
     chains = CHAINS + (PICTURES if name in ("L1", "PSNR", "SSIM", "MS-SSIM") else SURFACES)
     pairs = {pair for chain in chains for pair in pairwise(chain)}
-    if name == "Delta1-unit":
-        pairs.remove(("oracle", "steps 0.4"))  # a ratio within its threshold counts as no error
+    if name.startswith("Delta"):  # a ratio within the threshold counts as no error, and is ranked with none
+        slight = {pair for pair in pairs if scores[pair[1]].mean() < -0.995}
+        assert all((scores[worse] - scores[better]).mean() > -1e-3 for better, worse in slight)
+        pairs -= slight
+        assert len(pairs) >= 10
     wrong = [(better, worse) for better, worse in sorted(pairs) if distance(scores, better, worse) < 2]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
     assert distance(scores, "oracle", "copy") > 5  # no metric is saturated
@@ -179,14 +190,43 @@ GEOMETRY: dict[str, Callable[[Frames, Frames], Tensor]] = {
 }
 
 
+def unlearnt(clips: list[dict[str, Frames]]) -> list[dict[str, Frames]]:
+    """For every clip what a predictor says that has learnt only the mean of the world, and one that has learnt nothing.
+
+    The mean is that of the others' clips; of chance are turns, points of the picture, and vertices a decimetre about
+    their means.
+    """
+    rng, found = np.random.default_rng(1), []
+    for number, clip in enumerate(clips):
+        truth, others = clip["oracle"], [c["oracle"] for n, c in enumerate(clips) if n != number]
+        count = len(truth.landmarks)
+        left, _, right = torch.linalg.svd(torch.cat([other.rotation for other in others]).mean(0))
+        means = {
+            name: torch.cat([getattr(other, name) for other in others]).mean(0) for name in ("landmarks", "vertices")
+        }
+        skin = torch.cat([other.skin.float() for other in others]).mean(0) > 0.5
+        mean = {**means, "rotation": left @ right, "skin": skin}
+        turns = torch.linalg.qr(torch.from_numpy(rng.standard_normal((count, 3, 3))))[0]
+        noise = {
+            "landmarks": torch.from_numpy(rng.uniform(0, SIZE, truth.landmarks.shape)).float(),
+            "vertices": mean["vertices"] + torch.from_numpy(rng.normal(0, 0.1, truth.vertices.shape)).float(),
+            "rotation": turns * torch.linalg.det(turns)[:, None, None],
+            "skin": torch.from_numpy(rng.random(truth.skin.shape) < 0.5),
+        }
+        spread = {name: value.expand(count, *value.shape) for name, value in mean.items()}
+        found.append({"mean": replace(truth, **spread), "random": replace(truth, **noise)})
+    return found
+
+
 @pytest.mark.parametrize("name", GEOMETRY)
 def test_a_metric_of_geometry_ranks_the_ways_of_being_wrong(name: str, clips: list[dict[str, Frames]]):
-    wrong = ("oracle", "lag", "expression", "pose", "identity", "copy")
+    wrong = ("oracle", "lag", "expression", "pose", "identity", "copy", "mean", "random")
+    made = [clip | more for clip, more in zip(clips, unlearnt(clips), strict=True)]
     scores = {
-        kind: np.array([float(GEOMETRY[name](clip[kind], clip["oracle"]).mean()) for clip in clips]) for kind in wrong
+        kind: np.array([float(GEOMETRY[name](clip[kind], clip["oracle"]).mean()) for clip in made]) for kind in wrong
     }
     assert scores["oracle"].max() < 1e-6
-    for better, worse in (("oracle", "lag"), ("lag", "pose"), ("lag", "copy")):
+    for better, worse in (("oracle", "lag"), ("lag", "pose"), ("lag", "copy"), ("lag", "mean"), ("mean", "random")):
         assert distance(scores, better, worse) > 2, (better, worse)
     assert distance(scores, "oracle", "copy") > 5
     if name in ("GeodesicError", "PRMSE"):  # they see neither who it is nor what he feels
@@ -235,23 +275,59 @@ def test_a_proxy_ranks_the_ways_of_being_wrong(name: str, seen: list[dict[str, F
         if distance(scores, better, worse) < 2
     ]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
+    assert distance(scores, "oracle", "identity" if name == "proxy-ID" else "copy") > 5  # no metric is saturated
 
 
-@pytest.mark.parametrize("metric", [frechet_distance, kernel_distance])
+def of_clips(preds: Tensor, target: Tensor) -> Tensor:
+    """proxy-FVD, of a clip a person."""
+    return frechet_distance(*(pooled(features.unflatten(0, (-1, len(TIMES)))) for features in (preds, target)))
+
+
+@pytest.mark.parametrize("metric", [frechet_distance, kernel_distance, of_clips])
 def test_a_distance_of_distributions_grows_with_the_damage(metric: Callable, seen: list[dict[str, Faces]]):
-    features = {kind: torch.cat([faces[kind].features for faces in seen]) for kind in seen[0]}
-    found = {kind: float(metric(value, features["oracle"])) for kind, value in features.items()}
+    def found(kind: str, people: list[dict[str, Faces]] = seen) -> float:
+        made, true = (torch.cat([faces[which].features for faces in people]) for which in (kind, "oracle"))
+        return float(metric(made, true))
+
     for chain in (*CHAINS[:3], ("oracle", "lag", "copy", "random"), ("identity", "mean"), ("pose", "mean")):
-        values = [found[kind] for kind in chain]
+        values = [found(kind) for kind in chain]
         assert values == sorted(values), dict(zip(chain, values, strict=True))
+    gap = found("copy") - found("oracle")
+    fewer = [seen[:number] + seen[number + 1 :] for number in range(PEOPLE)]
+    gaps = np.array([found("copy", people) - found("oracle", people) for people in fewer])
+    assert gap > 3 * np.sqrt((PEOPLE - 1) * gaps.var())  # the jackknife's standard error: none is saturated
+
+
+@pytest.mark.parametrize("metric", [aucon, bscon])
+def test_the_agreement_of_switches_ranks_the_ways_of_being_wrong(metric: Callable[[Tensor, Tensor], Tensor]):
+    """Of the true strengths themselves, on from a fifth: what pose and identity are cannot be told from them."""
+    tracks = [Motion(seed(number, 2), 5.0) for number in range(PEOPLE)]
+    times, rng = np.arange(0.1, 5, 0.1), np.random.default_rng(0)
+
+    def read(track: Motion, at: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.stack([track(t).expression for t in at]))
+
+    truth = torch.stack([read(track, times) for track in tracks])
+    made = {"oracle": truth, "lag": torch.stack([read(track, times - 0.04) for track in tracks])}
+    made["copy"] = torch.stack([read(track, np.full_like(times, 2.5)) for track in tracks])
+    made |= {"expression": truth.roll(5, 0), "mean": truth.mean((0, 1)).expand_as(truth)}
+    made["random"] = torch.from_numpy(rng.random(truth.shape))
+    scores = {
+        kind: np.array([-float(metric(a >= 0.2, b >= 0.2).mean()) for a, b in zip(value, truth, strict=True)])
+        for kind, value in made.items()
+    }
+    assert (scores["oracle"] == -1).all()
+    chains = [("oracle", "lag", "copy", "random"), ("lag", "expression", "random"), ("lag", "mean", "random")]
+    assert all(distance(scores, *pair) > 2 for chain in chains for pair in pairwise(chain))
+    assert distance(scores, "oracle", "copy") > 5  # not saturated
 
 
 def test_the_mean_colour_of_a_picture_does_not_tell_who_it_shows():
-    people = [person(number) for number in range(100, 130)]
+    people = [person(number) for number in range(30)]
     pictures = [
         render(who, setting(number, who, place), [Motion(seed(number, 2), 5.0)(2.0 * place)], SIZE).image.mean((2, 3))
         for place in range(2)
-        for number, who in enumerate(people, 100)
+        for number, who in enumerate(people)
     ]
     first, second = torch.cat(pictures).chunk(2)
     found = torch.cdist(first, second).argmin(1) == torch.arange(len(people))
