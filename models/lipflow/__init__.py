@@ -103,9 +103,8 @@ class LiPFlow(PortraitModule):
         q = None if self.variant == "enc" else self.encode(seen)
         latent, codes = self.latent_objective(q, *self.drive_prior(seen))
         parts = {"latent": self.loss.latent * latent.mean()}
-        for code in codes:
-            for name, value in self.reconstruction_losses(code, batch).items():
-                parts[name] = parts.get(name, 0) + value / len(codes)
+        if codes:
+            parts |= self.reconstruction_losses(torch.cat(codes), batch)
         loss = torch.stack(list(parts.values())).sum()
         check_finite(loss)
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
@@ -137,17 +136,21 @@ class LiPFlow(PortraitModule):
         return (nll - q.entropy() if self.loss.entropy else nll), decoded
 
     def reconstruction_losses(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Picture, mesh and texture of codes ``B D`` against the truth, standardised and weighted (eq. 3)."""
-        views, weight = batch["views"], self.loss
+        """Picture, mesh and texture of codes against the truth, standardised and weighted (eq. 3).
+
+        Codes are ``B D``, or ``kB D``: several for each frame, the batch k times over, drawn in one pass.
+        """
+        times = len(codes) // len(batch["vertices"])
+        views, truth, weight = batch["views"].repeat(times), batch["vertices"].repeat(times, 1, 1), self.loss
         vertices, textures = self.decode(codes, views.cameras)
         drawn = self.subject.draw(vertices, textures, views.cameras)
         parts = {
             "image": weight.image * losses.masked_square(drawn, views.image, views.mask) / self.subject.texture_std**2,
-            "vertices": weight.vertices * (vertices - self.subject.vertices(batch["vertices"])).square().mean(),
+            "vertices": weight.vertices * (vertices - self.subject.vertices(truth)).square().mean(),
         }
         if weight.texture:
-            truth = batch["view_texture"]
-            error = losses.masked_square(textures[:, 0], self.subject.texture(truth), (truth != 0).float())
+            seen = batch["view_texture"].repeat(times, 1, 1, 1)
+            error = losses.masked_square(textures[:, 0], self.subject.texture(seen), (seen != 0).float())
             parts["texture"] = weight.texture * error
         return parts
 

@@ -113,6 +113,16 @@ def test_the_image_loss_is_that_of_the_picture_in_units_of_the_textures_deviatio
     torch.testing.assert_close(parts["vertices"], 10 * (metres / 0.01).square().mean())
 
 
+def test_several_codes_of_a_frame_count_alike(make):
+    model, batch = make("dam"), toy.batch(3)
+    one, other = torch.randn(2, 3, model.appearance.latent)
+    together = model.reconstruction_losses(torch.cat([one, other]), batch)
+    for name, value in together.items():
+        apart = [model.reconstruction_losses(codes, batch)[name] for codes in (one, other)]
+        torch.testing.assert_close(value, (apart[0] + apart[1]) / 2)
+        assert not torch.allclose(*apart)
+
+
 def test_the_texture_loss_compares_seen_texels_only(make):
     model, batch = make("dam", loss={"texture": 1}), toy.batch(2)
     codes = torch.randn(2, 6)
