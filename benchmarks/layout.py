@@ -1,6 +1,9 @@
 """A table's file: the rows, tests, columns and claims, read from ``benchmarks/tables/<name>.yaml``."""
 
+import json
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,10 +132,16 @@ def parse(content: dict[str, Any]) -> Table:
     Raises:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
+    return deepcopy(_parsed(json.dumps(content, default=str)))
+
+
+@cache
+def _parsed(content: str) -> Table:
+    """The table in a JSON text; checking forty claims takes the parser a second, and a command reads a table often."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Table)
     try:
-        table = Table(**vars(parser.instantiate(parser.parse_object(content))))
+        table = Table(**vars(parser.instantiate(parser.parse_object(json.loads(content)))))
     except Exception as error:  # argparse's own error is no ValueError
         raise ValueError(str(error)) from error
     _check_names(table)
