@@ -141,16 +141,18 @@ class LiPFlow(PortraitModule):
         Codes are ``B D``, or ``kB D``: several for each frame, the batch k times over, drawn in one pass.
         """
         times = len(codes) // len(batch["vertices"])
-        views, truth, weight = batch["views"].repeat(times), batch["vertices"].repeat(times, 1, 1), self.loss
-        vertices, textures = self.decode(codes, views.cameras)
-        drawn = self.subject.draw(vertices, textures, views.cameras)
+        views, weight = batch["views"], self.loss
+        cameras = views.cameras.repeat(times)
+        vertices, textures = self.decode(codes, cameras)
+        made = vertices, textures, self.subject.draw(vertices, textures, cameras)
+        vertices, textures, drawn = (part.unflatten(0, (times, -1)) for part in made)  # the truth stands for each time
         parts = {
             "image": weight.image * losses.masked_square(drawn, views.image, views.mask) / self.subject.texture_std**2,
-            "vertices": weight.vertices * (vertices - self.subject.vertices(truth)).square().mean(),
+            "vertices": weight.vertices * (vertices - self.subject.vertices(batch["vertices"])).square().mean(),
         }
         if weight.texture:
-            seen = batch["view_texture"].repeat(times, 1, 1, 1)
-            error = losses.masked_square(textures[:, 0], self.subject.texture(seen), (seen != 0).float())
+            truth = batch["view_texture"]
+            error = losses.masked_square(textures[:, :, 0], self.subject.texture(truth), (truth != 0).float())
             parts["texture"] = weight.texture * error
         return parts
 

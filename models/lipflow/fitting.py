@@ -103,7 +103,7 @@ def minimise(objective: Objective, start: Tensor, schedule: Schedule, tolerance:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Keeps a module's parameters out of the gradient: only codes are fitted, and steps are a sixth shorter."""
+    """Keeps a module's parameters out of the gradient, since only codes are fitted."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
