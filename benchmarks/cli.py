@@ -6,16 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from filelock import FileLock
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
 
-from benchmarks import runs
+from benchmarks import keys, runs
 from benchmarks.evaluation import Evaluator, PredictionWriter
+from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, read_checkpoint, settings
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, UserError
 
@@ -71,14 +72,19 @@ class BenchmarkCLI(LightningCLI):
         if self.subcommand == "fit":
             for name, need in self.run_.needs.items():
                 runs.meet(need, name)
-        else:
-            config.ckpt_path = config.ckpt_path or runs.checkpoint_for(self.run_)
+        elif path := config.ckpt_path or runs.checkpoint_for(self.run_):
+            read_checkpoint(path, "fit anew, or name another with --ckpt_path.")
+            config.ckpt_path = path
         self.parser.save(
             self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_validation=True
         )
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
+        if self.subcommand == "fit":
+            self.resumptions = Resumptions()
+            callbacks = [*callbacks, StepSeeds(self.config.fit.seed_everything), self.resumptions]
+            config["plugins"] = [*(config.get("plugins") or []), WrittenAside()]
         if self.subcommand == "test":
             callbacks = [*callbacks, Evaluator(self.run_)]
         if self.subcommand == "predict":
@@ -100,15 +106,24 @@ class BenchmarkCLI(LightningCLI):
             print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
             return
         for name, need in self.run_.needs.items():
-            weights = torch.load(need.checkpoint, weights_only=True, map_location="cpu")["state_dict"]
-            part = {k.removeprefix(f"{name}."): v for k, v in weights.items() if k.startswith(f"{name}.")}
-            getattr(self.model, name).load_state_dict(part)
-        if self.run_.checkpoint.is_file():
-            print(f"This fit goes on from {self.run_.checkpoint}.")
-            kwargs["ckpt_path"] = self.run_.checkpoint
-        self.trainer.fit(**kwargs)
+            getattr(self.model, name).load_state_dict(_part_of(need, name))
+        if path := self._starts_from(kwargs.get("ckpt_path")):
+            print(f"This fit goes on from {path}.")
+        self.trainer.fit(**kwargs | {"ckpt_path": path, "weights_only": True})
+        if path and not self.run_.checkpoint.is_file() and not self.resumptions.trained:
+            raise UserError(f"Nothing is left to fit: '{path}' has as many epochs as are asked for; raise max_epochs.")
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._record()
+
+    def _starts_from(self, given: str | None) -> str | None:
+        """The checkpoint of this very fit, if it was cut off, else the one that the call names, if it does."""
+        if self.run_.checkpoint.is_file():
+            remedy = "delete it, to fit anew from the start, or put a copy of it back; then run the same command again."
+            read_checkpoint(self.run_.checkpoint, remedy)
+            return str(self.run_.checkpoint)
+        if given:
+            read_checkpoint(given, "name another one, or leave out --ckpt_path to fit anew.")
+        return given
 
     def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.predict's own arguments
         """Predicts, and keeps nothing that is written already."""
@@ -118,13 +133,25 @@ class BenchmarkCLI(LightningCLI):
         """Leaves the checkpoint and, last, the record that says the fit is done."""
         self.trainer.save_checkpoint(self.run_.checkpoint)
         if self.trainer.is_global_zero:
-            notes = {
-                "line": self.run_.line,
-                "notes": self.model.notes(),
-                "epochs": self.trainer.current_epoch,
-            }
-            runs.write_json(self.run_.record_file, notes | runs.provenance())
+            notes = {"line": self.run_.line, "notes": self.model.notes()}
+            runs.write_json(self.run_.record_file, notes | self._ran() | runs.provenance())
             print(f"This fit is done; its checkpoint is {self.run_.checkpoint}")
+
+
+    def _ran(self) -> dict[str, Any]:
+        """What the trainer did, which need not be what was asked of it."""
+        trainer, given = self.trainer, self.config.fit.ckpt_path
+        ran = {
+            "epochs": trainer.current_epoch,
+            "batches": trainer.fit_loop.epoch_loop.batch_progress.total.processed,
+            "optimiser_steps": trainer.global_step,
+            "optimisers": settings(trainer.optimizers),
+            "resumed_at_epochs": self.resumptions.epochs,
+            "processes": trainer.world_size,
+            "accelerator": trainer.strategy.root_device.type,
+            "precision": trainer.precision,
+        }
+        return ran | ({"started_from": f"{given}, sha256 {keys.file_digest(Path(given))}"} if given else {})
 
 
 class _ConfigOnly(BenchmarkCLI):
@@ -137,6 +164,13 @@ class _ConfigOnly(BenchmarkCLI):
     def _set_seed(self) -> None: ...
 
     def _run_subcommand(self, subcommand: str) -> None: ...
+
+
+def _part_of(need: runs.Run, name: str) -> dict[str, Tensor]:
+    """The weights of the submodule of that name in a needed fit's checkpoint."""
+    weights = read_checkpoint(need.checkpoint, f"delete the folder {need.folder}, and run the same command again.")
+    found = weights["state_dict"]
+    return {k.removeprefix(f"{name}."): v for k, v in found.items() if k.startswith(f"{name}.")}
 
 
 def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:

@@ -1,6 +1,5 @@
 """A run: one ``lightning`` call, its key, what it needs, and the folder that says whether it is done."""
 
-import importlib
 import json
 import os
 import platform
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import torch
 import torchmetrics
 from jsonargparse import Namespace
 
-from benchmarks.task_metrics import specs
+from benchmarks import keys
 from models.base import UserError
 
 Parse = Callable[[list[str]], Namespace]
@@ -39,21 +37,6 @@ SHARED = (
     "trainer.accelerator",
     "trainer.devices",
 )
-# The trainer settings that can change a result; the others (loggers, bars, folders) are not part of a run's key.
-TRAINER_KEYS = (
-    "max_epochs",
-    "max_steps",
-    "max_time",
-    "precision",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "accumulate_grad_batches",
-    "limit_train_batches",
-    "limit_test_batches",
-    "overfit_batches",
-    "fast_dev_run",
-)
-VOLATILE_DATA = ("test", "num_workers", "cache")
 
 
 @dataclass(frozen=True)
@@ -77,20 +60,14 @@ class Run:
     @staticmethod
     def of(kind: str, config: Namespace, parse: Parse, args: tuple[str, ...] = ()) -> "Run":
         """Builds the run of a parsed configuration, and those that it needs."""
-        results = Path(config.results)
+        results, content = Path(config.results), keys.content(kind, config)
         if kind == "fit":
             needs = {name: _need(need, config, parse, args) for name, need in (config.needs or {}).items()}
-            return Run(kind, _key(_fit_content(config), needs), results, args, needs)
-        content: dict[str, Any] = {"kind": kind, "test": _plain(config.data.init_args.get("test"))}
-        content["limit"] = config.trainer.limit_test_batches
-        if kind == "test":  # what was scored by other metrics is scored anew, on the same fit
-            content["metrics"] = specs((content["test"] or {}).get("task", ""))
-        if config.get("ckpt_path"):
-            return Run(kind, _key(content | {"checkpoint": config.ckpt_path}, {}), results, args)
-        fit = Run.of("fit", config, parse, _fit_args(args))
-        if model_class(config).needs_fit:
-            return Run(kind, _key(content, {"checkpoint": fit}), results, args, {"checkpoint": fit})
-        return Run(kind, _key(content | _fit_content(config), {}), results, args)
+        elif config.get("ckpt_path") or not keys.named_class(config.model.class_path).needs_fit:
+            needs = {}
+        else:
+            needs = {"checkpoint": Run.of("fit", config, parse, keys.fit_arguments(config, parse))}
+        return Run(kind, keys.key(content, {name: need.key for name, need in needs.items()}), results, args, needs)
 
     @property
     def folder(self) -> Path:
@@ -145,12 +122,6 @@ def checkpoint_for(run: Run) -> str | None:
     return str(fit.checkpoint)
 
 
-def model_class(config: Namespace) -> Any:  # noqa: ANN401 - a class of ours, by its dotted path
-    """The class that a configuration names as its model."""
-    module, _, name = config.model.class_path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
 def provenance() -> dict[str, Any]:
     """Commit, versions and machine: what a number must be read with."""
     return {
@@ -188,33 +159,5 @@ def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tu
     args = [part for name in need["configs"] for part in ("-c", name)]
     for name in SHARED:
         if name in config:
-            value = _plain(config[name])
-            args.append(f"--{name}={value if isinstance(value, str) else json.dumps(value)}")
+            args.append(f"--{name}={keys.argument(config[name])}")
     return Run.of("fit", parse(["fit", *args]), parse, tuple(args))
-
-
-def _fit_args(args: tuple[str, ...]) -> tuple[str, ...]:
-    """The arguments of a test's fit: the same, less those of the test protocol."""
-    return tuple(arg for arg in args if not arg.startswith("--data.init_args.test."))
-
-
-def _fit_content(config: Namespace) -> dict[str, Any]:
-    data = _plain(config.data)
-    settings = {k: v for k, v in data["init_args"].items() if k not in VOLATILE_DATA}
-    if settings.get("portraits") or settings.get("world"):
-        settings.pop("root", None)  # the portraits are the same wherever they lie
-    return {
-        "seed": config.seed_everything,
-        "model": _plain(config.model),
-        "data": {"class_path": data["class_path"], "init_args": settings},
-        "trainer": {name: _plain(config.trainer.get(name)) for name in TRAINER_KEYS},
-    }
-
-
-def _key(content: dict[str, Any], needs: dict[str, Run]) -> str:
-    whole = content | {"needs": {name: need.key for name, need in needs.items()}}
-    return sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
-    return value.as_dict() if isinstance(value, Namespace) else value

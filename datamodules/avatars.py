@@ -1,5 +1,6 @@
 """Codec-avatar data: single frames of a capture to learn from, and whole batches of held-out frames to be tested on."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +77,14 @@ class AvatarData(PortraitDataModule):
         self.val_frames, self.views, self.view_texture = val_frames, views, view_texture
         self.samples_per_epoch, self.test_frames_at_once = samples_per_epoch, test_frames_at_once
         self.cache, self.told = cache, ""
+
+    @classmethod
+    def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
+        """The subject's capture, unless it is made here."""
+        if options.get("world"):
+            return []
+        root = Path(options["root"])
+        return [*find_captures(root)[options["subject"] :][:1]] if root.is_dir() else []
 
     def prepare_data(self) -> None:
         """Makes the portrait world's subjects if they are asked for and not there."""

@@ -1,7 +1,8 @@
 """What every data module of the suite shares: the test protocol, the loaders, and a sampler whose epochs differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -52,12 +53,16 @@ class EpochSampler(DistributedSampler[Any]):
     """Numbers samples through all epochs, so that a worker process that outlives an epoch still sees it change.
 
     Item ``i`` of epoch ``e`` has the number ``e * len(dataset) + i``. It is a ``DistributedSampler``, so Lightning
-    keeps it, tells it the epoch, and each device gets its own share.
+    keeps it, tells it the epoch, and each device gets its own share. A fit that goes on amid an epoch sets ``done``:
+    how many of the first pass's items it has seen already.
     """
 
+    done = 0
+
     def __iter__(self) -> Iterator[int]:
-        size = len(self.dataset)  # type: ignore[arg-type]
-        share = range(self.rank, self.total_size, self.num_replicas)
+        size, done = len(self.dataset), self.done  # type: ignore[arg-type]
+        self.done = 0
+        share = range(self.rank, self.total_size, self.num_replicas)[done:]
         return (self.epoch * size + item % size for item in share)
 
 
@@ -90,10 +95,36 @@ class PortraitDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.test = test
+        self.position = {"epoch": 0, "batches": 0}
+
+    @classmethod
+    def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
+        """What a run reads that is not made by the suite, for the digest in its key.
+
+        Args:
+            options: The arguments that the module would be made with.
+            kind: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Returns:
+            Files, and folders with all that is in them; a text stands for itself.
+        """
+        return [Path(options["root"])] if options.get("root") else []
 
     def notes(self) -> dict[str, str]:
         """What a table must say of the data."""
         return {}
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the fit stands, for its checkpoint: the epoch that goes on, and how many of its batches are done."""
+        assert self.trainer is not None
+        epochs, batches = self.trainer.fit_loop.epoch_progress.current, self.trainer.fit_loop.epoch_loop.batch_progress
+        if batches.is_last_batch:
+            return {"epoch": epochs.started, "batches": 0}
+        return {"epoch": epochs.processed, "batches": batches.current.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Takes over where a fit stands."""
+        self.position = state_dict
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless variety: batches of samples that differ from epoch to epoch."""
@@ -103,6 +134,8 @@ class PortraitDataModule(LightningDataModule):
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
         )
+        sampler.set_epoch(self.position["epoch"])  # loader processes draw ahead before Lightning tells the epoch
+        sampler.done = self.position["batches"] * self.batch_size
         return self._loader(
             self.train_set, batch_size=self.batch_size, sampler=sampler, drop_last=len(sampler) >= self.batch_size
         )

@@ -1,8 +1,9 @@
 """Sets of clips in the layout of VoxCeleb's users: ``<root>/{train,test}/<person>#<video>#<start>#<end>.mp4``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
@@ -126,6 +127,21 @@ class VideoFrames(PortraitDataModule):
         self.val_samples = val_samples
         self.drop_leaked = drop_leaked
         self.store = FrameStore(Framing(image_size, crop), cache)
+
+    @classmethod
+    def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
+        """The clips of the split and what is known of them; of a fit also the names in test, who may leave train."""
+        if options.get("portraits"):
+            return []
+        root = Path(options["root"])
+        if not (root / "train").exists() and not (root / "test").exists():
+            return [root]
+        if kind in ("fit", "validate"):
+            others = sorted(path.name for path in (root / "test").glob("*"))
+            return [root / "train", *others, *([root / "truth"] if options.get("sample") == "depth" else [])]
+        named = (options.get("test") or {}).get("pairs")
+        lists = [Path(named)] if named else root.glob("*.csv")
+        return [root / "test", root / "targets", root / "truth", *lists]
 
     def prepare_data(self) -> None:
         """Makes the built-in portraits if they are asked for and not there."""

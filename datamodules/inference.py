@@ -1,5 +1,6 @@
 """One's own photograph and video, for ``lightning predict``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,11 @@ class SourceAndDriving(PortraitDataModule):
         super().__init__(image_size, 1, num_workers, test=TestProtocol("cross_reenactment", motion))
         self.source, self.driving = Path(source), Clip(Path(driving))
         self.source_box, self.driving_box = source_box, driving_box
+
+    @classmethod
+    def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
+        """The photograph and the clip."""
+        return [Path(options["source"]), Path(options["driving"])]
 
     def setup(self, stage: str) -> None:
         """Reads the photograph.

@@ -1,5 +1,6 @@
 """The base of every system: an image size, one test path, and whether a fit is needed."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -38,6 +39,11 @@ class PortraitModule(LightningModule):
 
     def notes(self) -> dict[str, str]:
         """What the record of a run should say of this model, such as the pretrained weights it used."""
+        return {}
+
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """What arguments such as ``auto`` stand for on this machine, for the key of a run."""
         return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

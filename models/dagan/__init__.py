@@ -1,5 +1,6 @@
 """DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -160,6 +161,11 @@ class DaGAN(PortraitModule):
         if self.depth_network is not None:
             self.depth_network.eval()
         return self
+
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Which perceptual loss a fit would use."""
+        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
 
     def notes(self) -> dict[str, str]:
         """Which perceptual loss the fit used."""

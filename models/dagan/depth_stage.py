@@ -1,5 +1,6 @@
 """The first stage of DaGAN: depth, pose and camera learnt from face videos alone (DaGAN, section 3.2)."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -79,7 +80,7 @@ class DepthStage(PortraitModule):
             brightness, contrast, saturation, hue = jitter
             change = ColorJitter(brightness, contrast, saturation, hue, p=jitter_probability)
             self.jitter = VideoSequential(change, data_format="BTCHW")
-        self.pretrained = pretrained == "imagenet" or (pretrained == "auto" and weights.find(IMAGENET) is not None)
+        self.pretrained = _starts_from_imagenet(pretrained)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The photometric and smoothness losses of a batch of triplets (eq. 5).
@@ -151,9 +152,18 @@ class DepthStage(PortraitModule):
         optimiser, schedule = self.optimiser.build(self.parameters(), epochs, steps)
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Whether the trunks of a fit would start from ImageNet."""
+        return {"pretrained": IMAGENET if _starts_from_imagenet(options["pretrained"]) else "none"}
+
     def notes(self) -> dict[str, str]:
         """Whether the trunks started from ImageNet."""
         return {"pretrained": IMAGENET if self.pretrained else "none"}
 
     def _error(self, image: Tensor, target: Tensor) -> Tensor:
         return photometric_error(image, target, self.alpha, self.halve_ssim)
+
+
+def _starts_from_imagenet(pretrained: str) -> bool:
+    return pretrained == "imagenet" or (pretrained == "auto" and weights.find(IMAGENET) is not None)
