@@ -137,13 +137,12 @@ class BenchmarkCLI(LightningCLI):
             runs.write_json(self.run_.record_file, notes | self._ran() | runs.provenance())
             print(f"This fit is done; its checkpoint is {self.run_.checkpoint}")
 
-
     def _ran(self) -> dict[str, Any]:
         """What the trainer did, which need not be what was asked of it."""
         trainer, given = self.trainer, self.config.fit.ckpt_path
         ran = {
             "epochs": trainer.current_epoch,
-            "batches": trainer.fit_loop.epoch_loop.batch_progress.total.processed,
+            "batches": trainer.fit_loop.epoch_loop.batch_progress.state_dict()["total"]["processed"],
             "optimiser_steps": trainer.global_step,
             "optimisers": settings(trainer.optimizers),
             "resumed_at_epochs": self.resumptions.epochs,

@@ -18,9 +18,10 @@ from benchmarks.task_metrics import specs
 from datamodules.world.portraits import WORLD_VERSION
 from models.base import UserError
 
-# What of a configuration cannot change a result, and what is in the key in another form. All else is in it as it stands.
+# What of a configuration cannot change a result, or is in the key in another form. All else is in it as it stands.
 IMMATERIAL = (
     "config",  # the files' names: what they say is in the key
+    "__default_config__",
     "results",
     "verbose",
     "return_predictions",
@@ -42,6 +43,7 @@ IMMATERIAL = (
 )
 # What a fit does not look at.
 OF_TESTS = ("data.init_args.test", "trainer.limit_test_batches", "trainer.limit_predict_batches")
+OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
 LINKED = ("model.init_args.image_size",)  # taken from the data
 Tree = dict[str, Any]
 
@@ -118,9 +120,9 @@ def file_digest(path: Path) -> str:
 
 
 def fit_arguments(config: Namespace, parse: Callable[[list[str]], Namespace]) -> tuple[str, ...]:
-    """The call of ``lightning fit`` whose fit a configuration tests: its files, then what differs from what they say."""
+    """The call of ``lightning fit`` whose fit a configuration tests: its files, then what differs from those."""
     files = tuple(part for path in config.config or () for part in ("-c", str(path)))
-    skipped = (*OF_TESTS, *LINKED, "config", "ckpt_path", "verbose", "weights_only", "return_predictions")
+    skipped = (*OF_TESTS, *LINKED, *OF_CALLS)
     ours, theirs = without(_plain(config), skipped), without(_of_files(files, parse), skipped)
     return (*files, *(f"--{name}={argument(value)}" for name, value in differing(ours, theirs)))
 

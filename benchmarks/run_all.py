@@ -204,10 +204,18 @@ def _test_run(
     args = [part for name in [*names, *row.configs] for part in ("-c", str(HERE / name))]
     args += [f"--seed_everything={seed}", f"--results={options.results}"]
     args += [] if subject is None else [f"--data.init_args.subject={subject}"]
+    args += _placed(options.devices, torch.cuda.device_count())
     protocol = table.tests[test] | row.test
     args += [f"--data.init_args.test.{name}={value}" for name, value in protocol.items()]
     run = Run.of("test", parse(["test", *args]), parse, tuple(args))
     return replace(run, args=tuple(args))
+
+
+def _placed(devices: list[str], gpus: int) -> list[str]:
+    """What a line must say so that it means the same run here, in its own process, and where it is pasted."""
+    if gpus and all(device.startswith("cpu") for device in devices):
+        return ["--trainer.accelerator=cpu"]
+    return ["--trainer.devices=1"] if gpus > 1 else []
 
 
 def _is_ready(run: Run) -> bool:

@@ -117,10 +117,11 @@ class PortraitDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         """Where the fit stands, for its checkpoint: the epoch that goes on, and how many of its batches are done."""
         assert self.trainer is not None
-        epochs, batches = self.trainer.fit_loop.epoch_progress.current, self.trainer.fit_loop.epoch_loop.batch_progress
-        if batches.is_last_batch:
-            return {"epoch": epochs.started, "batches": 0}
-        return {"epoch": epochs.processed, "batches": batches.current.processed}
+        loop = self.trainer.fit_loop
+        epochs, batches = (progress.state_dict() for progress in (loop.epoch_progress, loop.epoch_loop.batch_progress))
+        if batches["is_last_batch"]:
+            return {"epoch": epochs["current"]["started"], "batches": 0}
+        return {"epoch": epochs["current"]["processed"], "batches": batches["current"]["processed"]}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Takes over where a fit stands."""

@@ -133,15 +133,14 @@ class VideoFrames(PortraitDataModule):
         """The clips of the split and what is known of them; of a fit also the names in test, who may leave train."""
         if options.get("portraits"):
             return []
-        root = Path(options["root"])
+        root, named = Path(options["root"]), (options.get("test") or {}).get("pairs")
+        lists = [Path(named)] if named and kind not in ("fit", "validate") else []
         if not (root / "train").exists() and not (root / "test").exists():
-            return [root]
+            return [root, *lists]
         if kind in ("fit", "validate"):
             others = sorted(path.name for path in (root / "test").glob("*"))
             return [root / "train", *others, *([root / "truth"] if options.get("sample") == "depth" else [])]
-        named = (options.get("test") or {}).get("pairs")
-        lists = [Path(named)] if named else root.glob("*.csv")
-        return [root / "test", root / "targets", root / "truth", *lists]
+        return [root / "test", root / "targets", root / "truth", *(lists or sorted(root.glob("*.csv")))]
 
     def prepare_data(self) -> None:
         """Makes the built-in portraits if they are asked for and not there."""

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import sys
-import traceback
+from pathlib import Path
 
-import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from benchmarks import cli, resuming, runs
+from benchmarks.kill_check import forked
 
 PORTRAITS = {
     "image_size": 32, "train_people": 4, "test_people": 6, "clips_per_person": 1, "frames_per_clip": 4, "fps": 6.0,
@@ -23,19 +22,14 @@ SMALL_DAGAN = {
 }
 
 
-def in_a_process(work, until=None):
+def in_a_process(work, until=lambda: None):
     """Runs a function in a forked process, which ``until`` may arm to kill itself; its exit status."""
-    if pid := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        if until:
-            until()
+
+    def armed():
+        until()
         work()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
-        os._exit(1)
+
+    return os.waitstatus_to_exitcode(os.waitpid(forked(armed, Path(os.devnull)), 0)[1])
 
 
 KILLED = int(signal.SIGKILL)
@@ -48,34 +42,6 @@ def die():
 def fit(args):
     """One call of ``lightning fit``."""
     cli.build(["fit", *args])
-
-
-def learnt(checkpoint):
-    """All of a fit's checkpoint that its future depends on, flat: weights, optimisers, schedules, steps."""
-    whole = torch.load(checkpoint, weights_only=True)
-    flat = dict(_flat("", {name: whole[name] for name in ("state_dict", "optimizer_states", "lr_schedulers")}))
-    return flat | {"step": whole["global_step"]}
-
-
-def _flat(name, value):
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _flat(f"{name}.{key}", part)
-    elif isinstance(value, list | tuple):
-        for i, part in enumerate(value):
-            yield from _flat(f"{name}.{i}", part)
-    else:
-        yield name, value
-
-
-def differences(one, other):
-    """The names under which two fits' checkpoints differ, by a single bit or by what they hold."""
-    absent = one.keys() ^ other.keys()
-    return sorted(absent) + sorted(name for name in one.keys() & other.keys() if not _same(one[name], other[name]))
-
-
-def _same(one, other):
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 def argument(name, value):

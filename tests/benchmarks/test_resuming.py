@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from benchmarks import cli, resuming, runs
+from benchmarks.kill_check import differences
 from datamodules.avatars import make_avatars
 from datamodules.world.avatar import AvatarSpec
 from models.base import UserError
@@ -87,7 +88,7 @@ def test_a_fit_that_is_killed_at_five_moments_equals_an_undisturbed_one_to_the_b
         assert kills.in_a_process(lambda args=args: kills.fit(args), moment) == -kills.KILLED
         assert not run.is_done
     assert kills.in_a_process(lambda: kills.fit(args)) == 0
-    assert kills.differences(kills.learnt(run_of(undisturbed).checkpoint), kills.learnt(run.checkpoint)) == []
+    assert differences(run_of(undisturbed).checkpoint, run.checkpoint) == []
     record = json.loads(run.record_file.read_text())
     assert record["batches"] == EPOCHS * STEPS
     assert record["resumed_at_epochs"] == [1, 2]  # of those before, nothing was kept
@@ -101,19 +102,18 @@ def test_a_reference_that_is_killed_equals_an_undisturbed_one_to_the_bit(system,
     for moment in (kills.at_step(STEPS + 2), kills.before_the_record):
         assert kills.in_a_process(lambda: kills.fit(args), moment) == -kills.KILLED
     cli.build(["fit", *args])
-    assert kills.differences(kills.learnt(run_of(undisturbed).checkpoint), kills.learnt(run_of(args).checkpoint)) == []
+    assert differences(run_of(undisturbed).checkpoint, run_of(args).checkpoint) == []
 
 
 def test_a_fit_that_is_killed_amid_an_epoch_with_a_checkpoint_there_goes_on_with_the_next_batch(call, tmp_path):
     every = "--checkpoint.every_n_train_steps=3", "--checkpoint.every_n_epochs=null"
     undisturbed = call("LiP-Flow", tmp_path / "undisturbed")
     assert kills.in_a_process(lambda: kills.fit(undisturbed)) == 0
-    wanted = kills.learnt(run_of(undisturbed).checkpoint)
     for workers in (0, 2):
         args = call("LiP-Flow", tmp_path / f"killed-{workers}", *every, workers=workers)
         assert kills.in_a_process(lambda args=args: kills.fit(args), kills.at_step(5)) == -kills.KILLED
         assert kills.in_a_process(lambda args=args: kills.fit(args)) == 0
-        assert kills.differences(wanted, kills.learnt(run_of(args).checkpoint)) == []
+        assert differences(run_of(undisturbed).checkpoint, run_of(args).checkpoint) == []
 
 
 @pytest.mark.parametrize("kept", [0, 1000, -1])

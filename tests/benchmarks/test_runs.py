@@ -61,10 +61,6 @@ def test_a_reference_row_needs_no_fit():
     assert run("test", "-c", "benchmarks/variants/copy_source.yaml").needs == {}
 
 
-def test_a_test_of_a_named_checkpoint_needs_nothing_else():
-    assert run("test", "--ckpt_path=a.ckpt").needs == {}
-
-
 def test_the_line_can_be_pasted():
     assert run("fit").line == "lightning fit -c benchmarks/dagan.yaml -c benchmarks/tiny/dagan.yaml"
 
