@@ -12,6 +12,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from benchmarks import keys, runs
@@ -131,7 +132,7 @@ class BenchmarkCLI(LightningCLI):
 
     def _record(self) -> None:
         """Leaves the checkpoint and, last, the record that says the fit is done."""
-        self.trainer.save_checkpoint(self.run_.checkpoint)
+        self.trainer.save_checkpoint(self.run_.checkpoint, weights_only=False)
         if self.trainer.is_global_zero:
             notes = {"line": self.run_.line, "notes": self.model.notes()}
             runs.write_json(self.run_.record_file, notes | self._ran() | runs.provenance())
@@ -223,6 +224,8 @@ def main() -> None:
         build()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except MisconfigurationException as error:  # what Lightning cannot do together
+        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":
