@@ -182,3 +182,12 @@ def test_the_draws_of_a_step_are_its_own_and_its_process_own():
     places = [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 0, 0, 1)]
     assert drawn(*places[0]) == drawn(*places[0])
     assert all(len({drawn(*place)[i] for place in places}) == len(places) for i in range(3))
+
+
+def test_averaged_weights_go_on_as_well(call, tmp_path):
+    average = "--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.5"
+    undisturbed, args = (call("LiP-Flow", tmp_path / name, *average) for name in ("undisturbed", "killed"))
+    assert kills.in_a_process(lambda: kills.fit(undisturbed)) == 0
+    assert kills.in_a_process(lambda: kills.fit(args), kills.at_step(STEPS + 2)) == -kills.KILLED
+    assert kills.in_a_process(lambda: kills.fit(args)) == 0
+    assert differences(run_of(undisturbed).checkpoint, run_of(args).checkpoint) == []
