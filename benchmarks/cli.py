@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from filelock import FileLock
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from benchmarks import keys, runs
 from benchmarks.evaluation import Evaluator, PredictionWriter
+from benchmarks.processes import holding, is_first, spread
 from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, read_checkpoint, settings
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, UserError
@@ -76,9 +76,9 @@ class BenchmarkCLI(LightningCLI):
         elif path := config.ckpt_path or runs.checkpoint_for(self.run_):
             read_checkpoint(path, "fit anew, or name another with --ckpt_path.")
             config.ckpt_path = path
-        self.parser.save(
-            self.config, self.run_.folder / f"{self.subcommand}.yaml", overwrite=True, skip_validation=True
-        )
+        if is_first():
+            file = self.run_.folder / f"{self.subcommand}.yaml"
+            self.parser.save(self.config, file, overwrite=True, skip_validation=True)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
@@ -94,11 +94,13 @@ class BenchmarkCLI(LightningCLI):
             # Lightning empties the folder of a log that it opens again; a resumed fit therefore gets a new one.
             part = len(list((self.run_.folder / "log").glob(f"{self.subcommand}_*")))
             config["logger"] = CSVLogger(self.run_.folder, name="log", version=f"{self.subcommand}_{part}")
+        asked = self.config[str(self.subcommand)]
+        config = spread(config, keys.device(asked.trainer), self.model, self.datamodule.batch_size)
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs while holding the run's folder; a second process with the same run waits, and finds it done."""
-        with FileLock(self.run_.folder / ".lock"):
+        """Runs while holding the run's folder; a second call of the same run waits, and finds it done."""
+        with holding(self.run_.folder):
             super()._run_subcommand(subcommand)
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.fit's own arguments

@@ -74,7 +74,7 @@ class Evaluator(Callback):
         figures.stack(self.figure).save(self.run.folder / "figure.png")
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
-        seconds = {"seconds": round(time.time() - self.started, 2)}
+        seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}
         write_scores(self.run.folder, scores, {"key": self.run.key} | self.protocol | seconds | {"notes": notes})
 
 
@@ -134,7 +134,8 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says where the frames are."""
-        print(f"Frames written to {self.folder}")
+        if trainer.is_global_zero:
+            print(f"Frames written to {self.folder}")
 
     def _save_depth(self, estimate: DepthEstimate, batch: Batch) -> None:
         (self.folder / "kind.txt").write_text(f"{estimate.kind}\n")

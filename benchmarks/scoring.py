@@ -192,7 +192,7 @@ class Scorer:
             {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
-            pd.concat(self.fits) if self.fits else pd.DataFrame(),
+            pd.concat(self.fits).drop_duplicates() if self.fits else pd.DataFrame(),
         )
 
     def _made(self, side: int) -> dict[TaskMetric, Any]:
@@ -236,13 +236,14 @@ class Scorer:
 
     def _gather(self) -> dict[int, tuple[str, str, int, str]]:
         """Identifiers and truths of the samples of all processes; one without a batch takes over the others' task."""
-        own = (self.task, self.side, self.samples, self.short)
+        own = (self.task, self.side, self.fits, self.samples, self.short)
         parts: list[Any] = [own]
         if dist.is_available() and dist.is_initialized():
             parts = [None] * dist.get_world_size()
             dist.all_gather_object(parts, own)
         self.short = set().union(*(short for *_, short in parts))
-        busy = [(task, side) for task, side, samples, _ in parts if samples]
+        self.fits = [fits for _, _, some, _, _ in parts for fits in some]
+        busy = [(task, side) for task, side, _, samples, _ in parts if samples]
         if self.metrics is None and busy:
             self.task, side = busy[0]
             self.metrics = self._made(side)

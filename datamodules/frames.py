@@ -197,6 +197,8 @@ class VideoFrames(PortraitDataModule):
             return read_pairs(listed, finder, self.test.allow_partial)
         moving = long_enough(clips, 2, where)
         drawn = self_pairs(moving) if self.test.task == "self_reenactment" else cross_pairs(moving, self.seed)
-        if self.trainer and self.trainer.is_global_zero:
-            write_pairs(Path(self.trainer.log_dir or self.trainer.default_root_dir) / name, drawn)
+        if self.trainer:
+            folder = self.trainer.log_dir or self.trainer.default_root_dir  # asked by all processes, which agree on it
+            if self.trainer.is_global_zero:
+                write_pairs(Path(folder) / name, drawn)
         return drawn

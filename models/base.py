@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as dist
 from lightning import LightningModule
 from torch import Tensor
 
 from models.tasks import Batch, UserError, perform
 
-__all__ = ["PortraitModule", "UserError", "check_finite", "class_path"]
+__all__ = ["PortraitModule", "UserError", "check_finite", "class_path", "summed"]
 
 
 class PortraitModule(LightningModule):
@@ -24,6 +25,7 @@ class PortraitModule(LightningModule):
 
     needs_fit: ClassVar[bool] = True
     is_oracle: ClassVar[bool] = False
+    every_parameter_learns: ClassVar[bool] = True  # in every backward pass; where not, several processes look for them
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
@@ -71,6 +73,13 @@ class PortraitModule(LightningModule):
 def class_path(cls: type) -> str:
     """The dotted path that a YAML file names a class by."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes of a run; the tensor itself on one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(value)
+    return value
 
 
 def check_finite(loss: Tensor) -> None:

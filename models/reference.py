@@ -9,7 +9,7 @@ from kornia.filters import gaussian_blur2d
 from PIL import Image
 from torch import Tensor
 
-from models.base import PortraitModule
+from models.base import PortraitModule, summed
 from models.tasks import Batch, Context, DepthEstimate
 
 
@@ -46,9 +46,9 @@ class BlurredCopy(PortraitModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds each blur's L1 error on the batch's pairs."""
-        for i, sigma in enumerate(self.sigmas):
-            error = (self._blur(batch["source"], sigma) - batch["driving"]).abs().mean((1, 2, 3)).double()
-            self.errors[i] += error.sum()
+        blurred = [self._blur(batch["source"], sigma) for sigma in self.sigmas]
+        errors = [(image - batch["driving"]).abs().mean((1, 2, 3)).double().sum() for image in blurred]
+        self.errors += summed(torch.stack(errors))
         self.log("best_sigma", self.sigmas[int(self.errors.argmin())], prog_bar=True)
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
@@ -81,11 +81,11 @@ class TrainMean(PortraitModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds up the driving images, or the depth of masked pixels."""
         if "depth" in batch:
-            self.total += (batch["depth"] * batch["mask"]).double().sum(0)
-            self.count += batch["mask"].double().sum(0)
+            self.total += summed((batch["depth"] * batch["mask"]).double().sum(0))
+            self.count += summed(batch["mask"].double().sum(0))
         else:
-            self.total += batch["driving"].double().sum(0)
-            self.count += len(batch["driving"])
+            self.total += summed(batch["driving"].double().sum(0))
+            self.count += summed(torch.full_like(self.count, len(batch["driving"])))
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Repeats the mean training image over the driving frames."""

@@ -1,7 +1,7 @@
 """DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -40,6 +40,8 @@ class DaGAN(PortraitModule):
         align_corners: Whether warps sample so that the identity grid is the identity; false as released.
         adapt_scale: Whether relative motion is scaled by the size of the faces.
     """
+
+    every_parameter_learns: ClassVar[bool] = False  # each of the two steps moves its own
 
     def __init__(
         self,
