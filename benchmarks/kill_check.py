@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ def forked(work: Callable[[], object], log: Path) -> int:
         os.setsid()
         work()
         status = 0
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}", file=sys.__stderr__, flush=True)
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(status)
 

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from benchmarks import cli, resuming, runs
 from benchmarks.kill_check import forked
@@ -30,6 +32,25 @@ def in_a_process(work, until=lambda: None):
         work()
 
     return os.waitstatus_to_exitcode(os.waitpid(forked(armed, Path(os.devnull)), 0)[1])
+
+
+def in_two_processes(work, log=Path(os.devnull)):
+    """Runs a function in two forked processes that Lightning takes for those of one run; their exit statuses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def ranked(rank):
+        def run():
+            os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", NODE_RANK="0")
+            os.environ.update(LOCAL_RANK=str(rank))
+            rank_zero_only.rank = rank
+            work()
+
+        return run
+
+    children = [forked(ranked(rank), log) for rank in range(2)]
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 KILLED = int(signal.SIGKILL)
