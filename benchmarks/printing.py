@@ -1,5 +1,6 @@
 """A sheet as CSV frames, Markdown and LaTeX."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -20,6 +21,7 @@ LATEX_CHARACTERS = str.maketrans(
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≤": r"$\leq$", "±": r"$\pm$", "°": r"$^\circ$", "·": r"$\cdot$"}
     | {"–": "--", "δ": r"$\delta$"}
 )
+VERDICTS = ("holds", "contradicted", "not separated")
 LINKS = {"everything": ".md", "page": ".html", "LaTeX": ".tex", "numbers": ".csv"}
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -44,7 +46,7 @@ def long_frame(sheet: Sheet) -> pd.DataFrame:
                 "status": "ok" if cell else sheet.gaps.get((row.name, i), "not run"),
             }
             lines.append(named | {"mark": sheet.marks.get((row.name, i), "")} | _told(cell))
-    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds", "set_size"])
+    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds", "fits", "set_size"])
 
 
 def wide_frame(sheet: Sheet) -> pd.DataFrame:
@@ -65,11 +67,11 @@ def claims_frame(sheet: Sheet) -> pd.DataFrame:
         {"family": family}
         | asdict(verdict.claim)
         | (asdict(verdict.comparison) if verdict.comparison else {})
-        | {"p_holm": verdict.p, "verdict": verdict.outcome}
+        | {"p_holm": verdict.p, "separable": verdict.separable, "verdict": verdict.outcome}
         for family, verdicts in (("claim", sheet.claims), ("check", sheet.checks))
         for verdict in verdicts
     ]
-    return _whole(pd.DataFrame(lines), ["videos", "seeds", "agreeing_seeds"])
+    return _whole(pd.DataFrame(lines), ["videos", "fits", "seeds", "agreeing_seeds"])
 
 
 def markdown(sheet: Sheet) -> str:
@@ -90,17 +92,26 @@ def summary(sheet: Sheet, folder: str) -> str:
     if sheet.claims:
         parts.append("\n".join([f"Of {len(sheet.claims)} claims of the paper,\n", *_outcomes(sheet)]))
     if sheet.checks:
-        failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in sheet.checks if v.outcome != "holds"]
-        holding = f"{len(sheet.checks) - len(failing)} of the {len(sheet.checks)} checks of the benchmark itself hold"
-        parts += [f"{holding}; not so: {'; '.join(failing)}." if failing else f"{holding}."]
+        parts.append(_checks(sheet))
     name = sheet.table.name
     links = ", ".join(f"[{what}]({folder}/{name}{suffix})" for what, suffix in LINKS.items())
     return "\n\n".join([*parts, f"{sheet.origin} · {links}"])
 
 
+def _checks(sheet: Sheet) -> str:
+    """How many checks hold, which do not, and how many have no verdict."""
+    judged = [verdict for verdict in sheet.checks if verdict.outcome in VERDICTS]
+    failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in judged if v.outcome != "holds"]
+    told = [f"{len(judged) - len(failing)} of the {len(judged)} checks of the benchmark itself hold"] if judged else []
+    told += [f"not so: {'; '.join(failing)}"] if failing else []
+    without = Counter(verdict.outcome for verdict in sheet.checks if verdict.outcome not in VERDICTS)
+    told += [f"{count} checks of the benchmark itself: {outcome}" for outcome, count in without.items()]
+    return "; ".join(told) + "."
+
+
 def _outcomes(sheet: Sheet) -> Iterator[str]:
     """A line of claims for each outcome, each claim with the metrics on which it came out so."""
-    for outcome in dict.fromkeys(["holds", "contradicted", "not separated", *(v.outcome for v in sheet.claims)]):
+    for outcome in dict.fromkeys([*VERDICTS, *(v.outcome for v in sheet.claims)]):
         metrics: dict[str, list[str]] = {}
         for verdict in (v for v in sheet.claims if v.outcome == outcome):
             metrics.setdefault(verdict.claim.text, []).append(verdict_text(sheet, verdict, MARKDOWN)[1])
