@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from benchmarks.layout import METRICS
-from benchmarks.sheets import ABSENT, VERDICT_HEADS, Sheet, Style, published_texts, verdict_text
+from benchmarks.sheets import ABSENT, OF_THESE_FITS, VERDICT_HEADS, Sheet, Style, head, published_texts, verdict_text
 from benchmarks.verdicts import Cell, Verdict
 
 MARKDOWN = Style(best="**{}**", second="<ins>{}</ins>", interval=" [{}]")
@@ -105,7 +105,7 @@ def _checks(sheet: Sheet) -> str:
     told = [f"{len(judged) - len(failing)} of the {len(judged)} checks of the benchmark itself hold"] if judged else []
     told += [f"not so: {'; '.join(failing)}"] if failing else []
     without = Counter(verdict.outcome for verdict in sheet.checks if verdict.outcome not in VERDICTS)
-    told += [f"{count} checks of the benchmark itself: {outcome}" for outcome, count in without.items()]
+    told += [f"{n} check{'s'[: n > 1]} of the benchmark itself: {outcome}" for outcome, n in without.items()]
     return "; ".join(told) + "."
 
 
@@ -118,6 +118,30 @@ def _outcomes(sheet: Sheet) -> Iterator[str]:
         if metrics:
             told = "; ".join(f"{text} [{', '.join(where)}]" for text, where in metrics.items())
             yield f"- **{outcome}** ({sum(map(len, metrics.values()))}): {told}."
+
+
+def beside_published(here: pd.DataFrame, published: pd.DataFrame) -> str:
+    """Differences of fits that are too few for a verdict, beside the verdicts that are published on the same claims.
+
+    Args:
+        here: As `claims_frame` gives them, of what was run.
+        published: The same of the published table.
+
+    Returns:
+        Markdown; empty if no claim has a published verdict and none here.
+    """
+    same = ["text", "better", "worse", "test", "metric"]
+    both = here.merge(published, on=same, suffixes=("", "_published"))
+    both = both[both["verdict_published"].isin(VERDICTS) & ~both["verdict"].isin(VERDICTS)]
+    if both.empty:
+        return ""
+    lines = []
+    for row in both.to_dict("records"):
+        digits = METRICS[row["metric"]].digits + 1
+        told = [f"{row[name]:+.{digits}f}" for name in ("advantage", "advantage_published")]
+        lines.append([row["text"], f"{head(row['metric'])}, {row['test']}", *told, row["verdict_published"]])
+    heads = ["Claim", "Metric", f"Advantage{OF_THESE_FITS}", "Published", "Published verdict"]
+    return f"**Of these fits, beside what is published**\n\n{_pipes(heads, lines)}\n"
 
 
 def latex(sheet: Sheet) -> str:

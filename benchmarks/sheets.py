@@ -180,18 +180,18 @@ def published_texts(block: Published) -> dict[str, list[str]]:
 
 def _reading() -> list[str]:
     return [
-        "Value ± standard deviation over fits [95 % interval]: frames are averaged within a video, videos and fits with "
-        "equal weight; videos that a fit has no score of are left out. The interval is of the mean over videos and fits, "
-        "two crossed sources of noise (Student's t, degrees of freedom after Satterthwaite); with fewer than "
-        f"{MIN_FITS} fits it is over videos alone, and of these fits. None is given below {MIN_VIDEOS} videos. A row "
+        "Value ± standard deviation over fits [95 % interval]: frames are averaged within a video, videos and fits "
+        "with equal weight; videos that a fit has no score of are left out. The interval holds fits and videos, two "
+        "crossed sources of noise (Student's t, degrees of freedom after Satterthwaite); with fewer than "
+        f"{MIN_FITS} fits it holds videos alone, and is of these fits. None is given below {MIN_VIDEOS} videos. A row "
         "without ± has one fit, or draws nothing at random: its scores are equal for all its seeds.",
         "Among methods the best is bold and the second underlined; a mark is shared where the crossed test of fits and "
-        f"videos (Holm over the comparisons in the column, p ≤ 0.05) does not separate. A method of fewer than {MIN_FITS} "
-        "fits is not ranked, nor are other blocks.",
-        "Advantage: mean difference [95 % interval] in the metric's unit, positive where the data agree with the claim. A "
-        f"verdict is on methods and needs {MIN_FITS} fits of each that draws at random; with fewer the difference and its "
-        "interval over videos are of these fits. Fits of the same seeds are compared in pairs. Separable from: the "
-        "smallest difference that would have been separated. Seeds agreeing is a count, and decides nothing.",
+        f"videos (Holm over the comparisons in the column, p ≤ 0.05) does not separate. A method of fewer than "
+        f"{MIN_FITS} fits is not ranked, nor are other blocks.",
+        "Advantage: mean difference [95 % interval] in the metric's unit, positive where data agree with the claim. A "
+        f"verdict is on methods and needs {MIN_FITS} fits of each that draws at random; with fewer the difference, and "
+        "its interval over videos, are of these fits. Fits of the same seeds are compared in pairs. Separable from: "
+        "the smallest difference that would have been separated. Seeds agreeing is a count, and decides nothing.",
     ]
 
 
@@ -207,8 +207,8 @@ def _sets(cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
     if any(cell and cell.set_size is not None for cell in cells.values()):
         yield (
             "@N: a distance between two sets of N samples, biased upwards by an amount that falls with N, so that "
-            "values of different N are not compared; in its interval and test the delete-one-video jackknife of the value, "
-            "or of the difference, stands for the videos, never a bootstrap."
+            "values of different N are not compared; in its interval and test the delete-one-video jackknife of the "
+            "value, or of the difference, stands for the videos, never a bootstrap."
         )
 
 

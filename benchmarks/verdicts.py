@@ -270,12 +270,13 @@ def _test(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> Crossed:
 def _design(scores: pd.DataFrame, row: str, test: str, metric: str) -> _Design:
     cell = _cell(scores, row, test, metric)
     table = cell.pivot(index="seed", columns="video_id", values="value").dropna(axis=1)
+    drawn = bool((table != table.iloc[:1].to_numpy()).any(axis=None)) or draws(scores, row, test)
     if WHOLE not in table:
-        return _Design(table, table.mean(axis=1), frozenset(), draws(scores, row, test))
+        return _Design(table, table.mean(axis=1), frozenset(), drawn)
     wholes, replicates = table[WHOLE], table.drop(columns=WHOLE)
     values = pd.DataFrame(pseudo_values(wholes, replicates), replicates.index, replicates.columns)
     sizes = frozenset(cell.loc[cell["video_id"] == WHOLE, "n_frames"])
-    return _Design(values, wholes, sizes, draws(scores, row, test))
+    return _Design(values, wholes, sizes, drawn)
 
 
 def _cell(scores: pd.DataFrame, row: str, test: str, metric: str) -> pd.DataFrame:
