@@ -1,5 +1,6 @@
 """A sheet as CSV frames, Markdown and LaTeX."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from benchmarks.layout import METRICS
-from benchmarks.sheets import ABSENT, VERDICT_HEADS, Sheet, Style, published_texts, verdict_text
+from benchmarks.sheets import ABSENT, OF_THESE_FITS, VERDICT_HEADS, Sheet, Style, head, published_texts, verdict_text
 from benchmarks.verdicts import Cell, Verdict
 
 MARKDOWN = Style(best="**{}**", second="<ins>{}</ins>", interval=" [{}]")
@@ -20,6 +21,7 @@ LATEX_CHARACTERS = str.maketrans(
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≤": r"$\leq$", "±": r"$\pm$", "°": r"$^\circ$", "·": r"$\cdot$"}
     | {"–": "--", "δ": r"$\delta$"}
 )
+VERDICTS = ("holds", "contradicted", "not separated")
 LINKS = {"everything": ".md", "page": ".html", "LaTeX": ".tex", "numbers": ".csv"}
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -44,7 +46,7 @@ def long_frame(sheet: Sheet) -> pd.DataFrame:
                 "status": "ok" if cell else sheet.gaps.get((row.name, i), "not run"),
             }
             lines.append(named | {"mark": sheet.marks.get((row.name, i), "")} | _told(cell))
-    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds", "set_size"])
+    return _whole(pd.DataFrame(lines), ["videos", "frames", "excluded", "flagged", "seeds", "fits", "set_size"])
 
 
 def wide_frame(sheet: Sheet) -> pd.DataFrame:
@@ -65,11 +67,11 @@ def claims_frame(sheet: Sheet) -> pd.DataFrame:
         {"family": family}
         | asdict(verdict.claim)
         | (asdict(verdict.comparison) if verdict.comparison else {})
-        | {"p_holm": verdict.p, "verdict": verdict.outcome}
+        | {"p_holm": verdict.p, "separable": verdict.separable, "verdict": verdict.outcome}
         for family, verdicts in (("claim", sheet.claims), ("check", sheet.checks))
         for verdict in verdicts
     ]
-    return _whole(pd.DataFrame(lines), ["videos", "seeds", "agreeing_seeds"])
+    return _whole(pd.DataFrame(lines), ["videos", "fits", "seeds", "agreeing_seeds"])
 
 
 def markdown(sheet: Sheet) -> str:
@@ -90,23 +92,56 @@ def summary(sheet: Sheet, folder: str) -> str:
     if sheet.claims:
         parts.append("\n".join([f"Of {len(sheet.claims)} claims of the paper,\n", *_outcomes(sheet)]))
     if sheet.checks:
-        failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in sheet.checks if v.outcome != "holds"]
-        holding = f"{len(sheet.checks) - len(failing)} of the {len(sheet.checks)} checks of the benchmark itself hold"
-        parts += [f"{holding}; not so: {'; '.join(failing)}." if failing else f"{holding}."]
+        parts.append(_checks(sheet))
     name = sheet.table.name
     links = ", ".join(f"[{what}]({folder}/{name}{suffix})" for what, suffix in LINKS.items())
     return "\n\n".join([*parts, f"{sheet.origin} · {links}"])
 
 
+def _checks(sheet: Sheet) -> str:
+    """How many checks hold, which do not, and how many have no verdict."""
+    judged = [verdict for verdict in sheet.checks if verdict.outcome in VERDICTS]
+    failing = [f"{v.claim.text} on {v.claim.metric} ({v.outcome})" for v in judged if v.outcome != "holds"]
+    told = [f"{len(judged) - len(failing)} of the {len(judged)} checks of the benchmark itself hold"] if judged else []
+    told += [f"not so: {'; '.join(failing)}"] if failing else []
+    without = Counter(verdict.outcome for verdict in sheet.checks if verdict.outcome not in VERDICTS)
+    told += [f"{n} check{'s'[: n > 1]} of the benchmark itself: {outcome}" for outcome, n in without.items()]
+    return "; ".join(told) + "."
+
+
 def _outcomes(sheet: Sheet) -> Iterator[str]:
     """A line of claims for each outcome, each claim with the metrics on which it came out so."""
-    for outcome in dict.fromkeys(["holds", "contradicted", "not separated", *(v.outcome for v in sheet.claims)]):
+    for outcome in dict.fromkeys([*VERDICTS, *(v.outcome for v in sheet.claims)]):
         metrics: dict[str, list[str]] = {}
         for verdict in (v for v in sheet.claims if v.outcome == outcome):
             metrics.setdefault(verdict.claim.text, []).append(verdict_text(sheet, verdict, MARKDOWN)[1])
         if metrics:
             told = "; ".join(f"{text} [{', '.join(where)}]" for text, where in metrics.items())
             yield f"- **{outcome}** ({sum(map(len, metrics.values()))}): {told}."
+
+
+def beside_published(here: pd.DataFrame, published: pd.DataFrame) -> str:
+    """Differences of fits that are too few for a verdict, beside the verdicts that are published on the same claims.
+
+    Args:
+        here: As `claims_frame` gives them, of what was run.
+        published: The same of the published table.
+
+    Returns:
+        Markdown; empty if no claim has a published verdict and none here.
+    """
+    same = ["text", "better", "worse", "test", "metric"]
+    both = here.merge(published, on=same, suffixes=("", "_published"))
+    both = both[both["verdict_published"].isin(VERDICTS) & ~both["verdict"].isin(VERDICTS)]
+    if both.empty:
+        return ""
+    lines = []
+    for row in both.to_dict("records"):
+        digits = METRICS[row["metric"]].digits + 1
+        told = [f"{row[name]:+.{digits}f}" for name in ("advantage", "advantage_published")]
+        lines.append([row["text"], f"{head(row['metric'])}, {row['test']}", *told, row["verdict_published"]])
+    heads = ["Claim", "Metric", f"Advantage{OF_THESE_FITS}", "Published", "Published verdict"]
+    return f"**Of these fits, beside what is published**\n\n{_pipes(heads, lines)}\n"
 
 
 def latex(sheet: Sheet) -> str:

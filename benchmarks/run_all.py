@@ -23,6 +23,7 @@ from datamodules.world.export import PortraitSpec, make_clips
 from models.base import UserError
 
 HERE = Path("benchmarks")
+PUBLISHED = Path("results/tables")
 SCALES = ("tiny", "small", "paper")
 
 
@@ -176,6 +177,7 @@ def _print_tables(chosen: list[tables.Table], cells: list[Cell], options: argpar
             written += tables.write(*whole, folder)
             written += _copy_figure(table, runs, folder)
             print("\n" + (folder / f"{table.name}.md").read_text())
+            print(tables.beside(table.name, folder, PUBLISHED / options.scale))
     print("Files written:\n" + "\n".join(f"  {path}" for path in written))
 
 

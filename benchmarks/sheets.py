@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.layout import METRICS, Column, Published, Row, Table
-from benchmarks.verdicts import ALPHA, Cell, Comparison, Mark, Verdict, judge, rank, summarise
-from metrics.statistics import MIN_VIDEOS, RESAMPLES, holm
+from benchmarks.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
+from metrics.crossed import MIN_FITS
+from metrics.statistics import MIN_VIDEOS
 from models.tasks import DEPTH
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
@@ -18,7 +19,8 @@ BLOCKS |= {"apart": "Other samples, not compared"}
 NOT_RUN = "n/a (not run)"
 NO_SCORE = "n/a (no score)"
 ABSENT = "–"
-VERDICT_HEADS = ["Claim", "Metric", "Advantage", "p (Holm)", "Seeds agreeing", "Verdict"]
+VERDICT_HEADS = ["Claim", "Metric", "Advantage", "p (Holm)", "Separable from", "Seeds agreeing", "Verdict"]
+OF_THESE_FITS = " of these fits"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Style:
     interval: str
 
     def value(self, cell: Cell | None, mark: Mark, digits: int, gap: str = NOT_RUN) -> str:
-        """A value with its spread over seeds and its interval over videos; the gap where there is none."""
+        """A value with its spread over fits and its interval; the gap where there is none."""
         if cell is None:
             return gap
         if not cell.videos:
@@ -117,8 +119,8 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> 
     ranks = [rank(scores, methods, column.test, column.metric) for column in table.columns]
     marks = {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
     claims, checks = judge(scores, table.claims), judge(scores, table.checks)
-    notes = [*filter(None, [table.note]), *_reading(), *_sets(cells), *_oddities(table, cells), *_rows(table)]
-    notes += [*_second_opinion(claims, checks), *_protocols(table)]
+    notes = [*filter(None, [table.note]), *_reading(), *_few(table, cells), *_sets(cells), *_oddities(table, cells)]
+    notes += [*_rows(table), *_protocols(table)]
     origin = _origin(table, cells, provenance)
     absent = {(row, test, metric): reason for row, test, metric, reason in provenance.get("absent", [])}
     gaps = {
@@ -154,10 +156,16 @@ def verdict_text(sheet: Sheet, verdict: Verdict, style: Style) -> list[str]:
     claim, found, digits = verdict.claim, verdict.comparison, METRICS[verdict.claim.metric].digits + 1
     where = head(claim.metric) + (f", {claim.test}" if len(sheet.table.tests) > 1 else "")
     if found is None:
-        return [claim.text, where, ABSENT, ABSENT, ABSENT, verdict.outcome]
+        return [claim.text, where, *[ABSENT] * 4, verdict.outcome]
     p = ABSENT if np.isnan(verdict.p) else "< 0.001" if verdict.p < 0.001 else f"{verdict.p:.3f}"
     advantage = f"{found.advantage:+.{digits}f}" + style.bounds(found, digits)
-    return [claim.text, where, advantage, p, f"{found.agreeing_seeds} of {found.seeds}", verdict.outcome]
+    advantage += "" if enough(found.fits) else OF_THESE_FITS
+    smallest = ABSENT if np.isnan(verdict.separable) else f"{verdict.separable:.{digits}f}"
+    return [claim.text, where, advantage, p, smallest, _agreeing(found), verdict.outcome]
+
+
+def _agreeing(found: Comparison) -> str:
+    return f"{found.agreeing_seeds} of {found.seeds}" if found.seeds else ABSENT
 
 
 def published_texts(block: Published) -> dict[str, list[str]]:
@@ -172,23 +180,35 @@ def published_texts(block: Published) -> dict[str, list[str]]:
 
 def _reading() -> list[str]:
     return [
-        "Value [95 % interval]: frames are averaged within a video, videos with equal weight; intervals are BCa "
-        f"bootstraps over videos ({RESAMPLES:,} resamples), none below {MIN_VIDEOS} videos. A ± is the standard "
-        "deviation over training seeds.",
-        "Among methods the best is bold and the second underlined; a mark is shared where the paired sign-flip test "
-        "(Holm over the comparisons in the column, p ≤ 0.05) or the training seeds do not separate. Other blocks are "
-        "not ranked.",
-        "Advantage: mean paired difference [95 % interval] in the metric's unit, positive where the data agree with "
-        "the claim. A claim holds or is contradicted only where every training seed says the same.",
+        "Value ± standard deviation over fits [95 % interval]: frames are averaged within a video, videos and fits "
+        "with equal weight; videos that a fit has no score of are left out. The interval holds fits and videos, two "
+        "crossed sources of noise (Student's t, degrees of freedom after Satterthwaite); with fewer than "
+        f"{MIN_FITS} fits it holds videos alone, and is of these fits. None is given below {MIN_VIDEOS} videos. A row "
+        "without ± has one fit, or draws nothing at random: its scores are equal for all its seeds.",
+        "Among methods the best is bold and the second underlined; a mark is shared where the crossed test of fits and "
+        f"videos (Holm over the comparisons in the column, p ≤ 0.05) does not separate. A method of fewer than "
+        f"{MIN_FITS} fits is not ranked, nor are other blocks.",
+        "Advantage: mean difference [95 % interval] in the metric's unit, positive where data agree with the claim. A "
+        f"verdict is on methods and needs {MIN_FITS} fits of each that draws at random; with fewer the difference, and "
+        "its interval over videos, are of these fits. Fits of the same seeds are compared in pairs. Separable from: "
+        "the smallest difference that would have been separated. Seeds agreeing is a count, and decides nothing.",
     ]
+
+
+def _few(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
+    methods = [row.name for row in table.rows if row.kind == "method"]
+    few = {name: cell.fits for (name, _), cell in cells.items() if name in methods and cell and not enough(cell.fits)}
+    if few:
+        counts = "; ".join(f"{name}: {fits}" for name, fits in few.items())
+        yield f"Not ranked, for a verdict needs {MIN_FITS} fits, but these have fewer: {counts}."
 
 
 def _sets(cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:
     if any(cell and cell.set_size is not None for cell in cells.values()):
         yield (
             "@N: a distance between two sets of N samples, biased upwards by an amount that falls with N, so that "
-            "values of different N are not compared; its interval is the value and Student's t times the "
-            "delete-one-video jackknife error, its paired test the jackknife of the difference, never a bootstrap."
+            "values of different N are not compared; in its interval and test the delete-one-video jackknife of the "
+            "value, or of the difference, stands for the videos, never a bootstrap."
         )
 
 
@@ -197,20 +217,6 @@ def _rows(table: Table) -> Iterable[str]:
         apart = " They are not the table's samples, so the row stands apart." if row.kind == "apart" else ""
         if row.predictions:
             yield f"{row.name}: scored from saved outputs (files {row.predictions}) by benchmarks.score.{apart}"
-
-
-def _second_opinion(*families: list[Verdict]) -> Iterable[str]:
-    """Where Wilcoxon's test, adjusted within its family, would not have said the same."""
-    differing = []
-    for family in families:
-        adjusted = holm([np.nan if v.comparison is None else v.comparison.p_wilcoxon for v in family])
-        differing += [
-            f"{v.claim.text} on {v.claim.metric} ({v.claim.test}): p {p:.3f}"
-            for v, p in zip(family, adjusted, strict=True)
-            if not np.isnan(p) and (p <= ALPHA) != (v.p <= ALPHA)
-        ]
-    if differing:
-        yield f"Wilcoxon's signed-rank test (Holm), a check of the sign-flip test, differs on: {'; '.join(differing)}."
 
 
 def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterable[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks.layout import METRICS, WHOLE, Claim, Column, Published, Row, Table, load, load_all, parse
 from benchmarks.page import html
-from benchmarks.printing import claims_frame, latex, long_frame, markdown, summary, wide_frame
+from benchmarks.printing import beside_published, claims_frame, latex, long_frame, markdown, summary, wide_frame
 from benchmarks.sheets import Sheet, assemble
 from models.base import UserError
 
@@ -86,6 +86,13 @@ def read(name: str, folder: Path) -> Sheet:
         UserError: If either is missing.
     """
     return assemble(*left(name, folder))
+
+
+def beside(name: str, folder: Path, published: Path) -> str:
+    """What fits too few for a verdict say, beside the published verdicts (`benchmarks.printing.beside_published`)."""
+    files = [place / f"{name}.claims.csv" for place in (folder, published)]
+    frames = [pd.read_csv(file) for file in files if file.is_file() and file.stat().st_size > 1]
+    return beside_published(*frames) if len(frames) == 2 and not any(frame.empty for frame in frames) else ""
 
 
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
@@ -185,6 +192,9 @@ def main() -> None:
     try:
         if options.rebuild:
             written = [path for name in table_names(options.rebuild) for path in rebuild(name, options.rebuild)]
+            if options.rebuild.parent == options.results / "tables":  # published ones, which the README shows
+                renew(options.readme, options.rebuild.parent)
+                written.append(options.readme)
         elif options.publish:
             written = publish(options.scale, options.results, options.readme)
         else:
@@ -203,7 +213,10 @@ def _options() -> argparse.Namespace:
         "--publish", action="store_true", help="copy the run's tables into results/tables and the README"
     )
     parser.add_argument(
-        "--rebuild", type=Path, metavar="FOLDER", help="print the tables of a folder from their samples"
+        "--rebuild",
+        type=Path,
+        metavar="FOLDER",
+        help="print the tables of a folder from their samples, and the README's block if they are the published ones",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds runs/ and tables/")
     parser.add_argument("--readme", type=Path, default=Path("README.md"))

@@ -15,11 +15,11 @@ from benchmarks.scoring import Scorer
 from benchmarks.task_metrics import Configured
 from benchmarks.verdicts import compare, rank, summarise
 from metrics import backbones
+from metrics.crossed import crossed, pseudo_values
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.image import L1
 from metrics.procface import SHA256
-from metrics.statistics import jackknife_interval, paired_jackknife
 from models.base import UserError
 from models.tasks import DepthEstimate
 from models.weights import FILES
@@ -254,7 +254,8 @@ def set_table(with_metrics, tmp_path):
         | {"columns": columns, "rows": [{"name": row, "configs": [], "kind": "method"} for row in ROWS]}
         | {"claims": [claim]}
     )
-    return table, {(row, "self", 0): tmp_path / row for row in ROWS}, found
+    places = {(row, "self", seed): tmp_path / row for row in ROWS for seed in (0, 1)}  # twice the same: draws nothing
+    return table, places, found
 
 
 def test_a_set_metric_has_a_jackknife_interval_and_a_paired_jackknife(set_table):
@@ -263,9 +264,10 @@ def test_a_set_metric_has_a_jackknife_interval_and_a_paired_jackknife(set_table)
     near, far = (found[row].sets["toy-FD"] for row in ("near", "far"))
     cell = summarise(scores, "near", "self", "toy-FD")
     assert (cell.value, cell.videos, cell.frames, cell.set_size) == (near.value, 8, 32, 32)
-    expected = jackknife_interval(list(near.replicates.values()), near.value)
-    assert (cell.low, cell.high) == pytest.approx(expected, rel=1e-12)
-    pair = paired_jackknife(list(far.replicates.values()), list(near.replicates.values()), far.value, near.value)
+    one, other = (pseudo_values([x.value], [list(x.replicates.values())]) for x in (near, far))
+    expected = crossed([one], [[near.value]])
+    assert (cell.low, cell.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    pair = crossed([other, -one], [[far.value], [-near.value]])[:4]
     compared = compare(scores, "near", "far", "self", "toy-FD")  # lower is better: the advantage is far minus near
     assert (compared.advantage, compared.low, compared.high, compared.p) == pytest.approx(tuple(pair), rel=1e-9)
     assert rank(scores, ROWS, "self", "toy-FD") == {"near": "best", "same": "best", "far": "second"}
