@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ def read_frame(path: str | Path) -> Tensor:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ValueError("it holds several pictures; save each as a file of its own")
     if image.mode[0] in "IF":
         raise ValueError(f"mode {image.mode}, more than 8 bits a channel; save it with 8")
     upright = ImageOps.exif_transpose(image)
@@ -121,6 +124,25 @@ class Clip:
         """True of a folder of frames, even if it is named like a video (the habit of VoxCeleb's users)."""
         return self.path.is_dir()
 
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second of a video file; None of a folder, or where the file does not say.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        return None if self.is_folder else _rate(self.path)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames as `read` gives them: of the first one.
+
+        Raises:
+            DataError: If there is no frame, or it cannot be read.
+        """
+        height, width = self.read([0])[0].shape[-2:]
+        return height, width
+
     def __len__(self) -> int:
         return len(frame_files(self.path)) if self.is_folder else len(_frame_times(self.path))
 
@@ -201,6 +223,14 @@ def _frame_times(path: Path) -> tuple[int, ...]:
         with av.open(path) as container:
             packets = container.demux(container.streams.video[0])
             return tuple(sorted(p.pts for p in packets if p.pts is not None))
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
+
+
+def _rate(path: Path) -> Fraction | None:
+    try:
+        with av.open(path) as container:
+            return container.streams.video[0].average_rate
     except (av.FFmpegError, IndexError, OSError) as error:
         raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
 
