@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
@@ -17,9 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.base import DataError
+from datamodules.video_files import VIDEO_SUFFIXES
+from datamodules.videos import read_video, video
 
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".webm", ".gif"})
 Crop = Literal["stretch", "square"]
 
 
@@ -131,7 +131,7 @@ class Clip:
         Raises:
             DataError: If the file cannot be read.
         """
-        return None if self.is_folder else _rate(self.path)
+        return None if self.is_folder else video(self.path).rate
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -140,11 +140,13 @@ class Clip:
         Raises:
             DataError: If there is no frame, or it cannot be read.
         """
+        if not self.is_folder:
+            return video(self.path).size
         height, width = self.read([0])[0].shape[-2:]
         return height, width
 
     def __len__(self) -> int:
-        return len(frame_files(self.path)) if self.is_folder else len(_frame_times(self.path))
+        return len(frame_files(self.path)) if self.is_folder else len(video(self.path))
 
     def at_least(self, count: int) -> bool:
         """Whether there are that many frames; counts no further than needed."""
@@ -164,8 +166,7 @@ class Clip:
         if self.is_folder:
             files = frame_files(self.path)
             return [read_frame(self.path / files[index]) for index in indices]
-        wanted = _decode(self.path, sorted(set(indices)))
-        return [wanted[index] for index in indices]
+        return read_video(self.path, indices)
 
     def index_of(self, number: int) -> int | None:
         """The index of the frame whose file bears this number (of a video: the number itself), None if absent."""
@@ -214,54 +215,3 @@ def _is_frame(name: str) -> bool:
 def _number(name: str) -> int:
     digits = re.findall(r"\d+", os.path.splitext(name)[0])
     return int(digits[-1]) if digits else -1
-
-
-@lru_cache(maxsize=4096)
-def _frame_times(path: Path) -> tuple[int, ...]:
-    """Presentation times of a video's frames in units of its time base; read from the packets, nothing is decoded."""
-    try:
-        with av.open(path) as container:
-            packets = container.demux(container.streams.video[0])
-            return tuple(sorted(p.pts for p in packets if p.pts is not None))
-    except (av.FFmpegError, IndexError, OSError) as error:
-        raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
-
-
-def _rate(path: Path) -> Fraction | None:
-    try:
-        with av.open(path) as container:
-            return container.streams.video[0].average_rate
-    except (av.FFmpegError, IndexError, OSError) as error:
-        raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
-
-
-def _decode(path: Path, indices: list[int]) -> dict[int, Tensor]:
-    """Decodes ascending frames: seeks to the key frame before each unless the decoder stands nearer already."""
-    times = _frame_times(path)
-    index_at = {time: index for index, time in enumerate(times)}
-    found: dict[int, Tensor] = {}
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            for index in indices:
-                if index in found:
-                    continue
-                container.seek(times[index], stream=stream)
-                for frame in container.decode(stream):
-                    here = index_at.get(frame.pts or 0, -1)
-                    if here in indices:
-                        found[here] = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-                    if here >= index and not _follows(here, indices):
-                        break
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"'{path}' cannot be decoded ({error}): replace or delete it.") from error
-    if missing := [index for index in indices if index not in found]:
-        raise DataError(
-            f"'{path}' breaks off: frame {missing[0]} of {len(times)} cannot be decoded; replace or delete it."
-        )
-    return found
-
-
-def _follows(index: int, indices: list[int], reach: int = 16) -> bool:
-    """Whether a wanted frame comes so soon that going on is cheaper than seeking."""
-    return any(index < wanted <= index + reach for wanted in indices)
