@@ -1,11 +1,13 @@
 """Clips on disk: a folder of frames or a video file, of which single frames are decoded when they are asked for."""
 
+import mimetypes
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,12 @@ from datamodules.video_files import VIDEO_SUFFIXES
 from datamodules.videos import read_video, video
 
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+# Pictures and videos that are not read, and that Python does not know by their names.
+OTHER_PICTURES = frozenset({".jfif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".tga", ".dng", ".psd"})
+OTHER_VIDEOS = frozenset(
+    {".y4m", ".yuv", ".ivf", ".264", ".h264", ".265", ".h265", ".hevc", ".obu", ".vob", ".mxf", ".f4v", ".divx"}
+    | {".dv", ".m2v", ".ogm", ".rm", ".rmvb", ".nut", ".asf"}
+)
 Crop = Literal["stretch", "square"]
 
 
@@ -190,16 +198,64 @@ def find_clips(folder: Path) -> list[Clip]:
     """The clips of a folder in the order of their names: sub-folders and video files.
 
     Raises:
-        DataError: If the folder is missing or holds none.
+        DataError: If the folder is missing or holds none, two have one name, or clips lie deeper.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}': put the clips there or set data.init_args.root.")
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        paths = [Path(e.path) for e in shown if e.is_dir() or Path(e.name).suffix.lower() in VIDEO_SUFFIXES]
-    if not paths:
-        raise DataError(f"'{folder}' holds no clip: put folders of frames or video files there.")
-    return [Clip(path) for path in sorted(paths)]
+    entries = _entries(folder)
+    clips = [Clip(Path(entry.path)) for entry in entries if entry.is_dir() or _is_video(entry)]
+    if not clips:
+        unread = next((f", and '{e.name}' is not read there" for e in entries if media_suffix(e.name)), "")
+        raise DataError(f"'{folder}' holds no clip{unread}: put folders of frames or video files there.")
+    for clip, other in pairwise(sorted(clips, key=lambda clip: clip.name)):
+        if clip.name == other.name:
+            raise DataError(f"'{clip.path}' and '{other.path}' are one clip by their names: rename or remove one.")
+    for path in (Path(entry.path) for entry in entries if entry.is_dir()):
+        if not Clip(path).at_least(1) and (deeper := _clip_below(path)):
+            raise DataError(
+                f"'{deeper}' lies too deep, as VoxCeleb2's own <person>/<video>/<utterance>.mp4 do: a clip is a folder "
+                f"of frames or a video file in '{folder}' itself, named <person>#<video>#<utterance>.mp4; "
+                f"python -m datamodules.doctor --root '{_root(folder)}' --link NEW makes a root of such links."
+            )
+    return clips
+
+
+def media_suffix(name: str) -> str:
+    """The suffix, in small letters, of a file that is a picture or a video by its name; empty of any other."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in FRAME_SUFFIXES | VIDEO_SUFFIXES | OTHER_PICTURES | OTHER_VIDEOS:
+        return suffix
+    return suffix if (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith(("image/", "video/")) else ""
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds in the order of the names, without hidden files."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read ({error.strerror}): see to its permissions.") from error
+
+
+def _is_video(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a video by its name; a link to nowhere is, so that it is missed, a pipe is not."""
+    is_named = os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES
+    return is_named and (entry.is_file() or entry.is_symlink())
+
+
+def _clip_below(folder: Path, depth: int = 3) -> Path | None:
+    """The first video file, or folder with frames, that lies in a folder or deeper."""
+    entries = _entries(folder)
+    if video_file := next((entry for entry in entries if _is_video(entry)), None):
+        return Path(video_file.path)
+    for path in (Path(entry.path) for entry in entries if depth and entry.is_dir()):
+        if deeper := path if Clip(path).at_least(1) else _clip_below(path, depth - 1):
+            return deeper
+    return None
+
+
+def _root(folder: Path) -> Path:
+    return folder.parent if folder.name in ("train", "test") else folder
 
 
 @lru_cache(maxsize=4096)

@@ -91,7 +91,7 @@ class VideoFile:
         Raises:
             DataError: If the matrix is no quarter turn.
         """
-        pixels = frame.to_ndarray(format="rgb24")
+        pixels = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
         matrix = _display_matrix(frame)
         if matrix is None:
             return pixels
