@@ -132,9 +132,10 @@ def _is_hollow(packet: "Packet[VideoStream]") -> bool:
 
 def _shown_stream(path: Path, container: InputContainer) -> VideoStream:
     """The stream that ffmpeg picks: the largest, one that is marked as the default before others, never a cover."""
-    moving = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    moving = [stream for stream in streams if not stream.disposition & ATTACHED_PICTURE]
     if not moving:
-        raise DataError(f"'{path}' holds no video stream: replace or delete it.")
+        raise DataError(f"'{path}' holds no video stream that can be decoded: replace or delete it.")
     return max(moving, key=lambda stream: stream.width * stream.height + 5_000_000 * (stream.disposition & DEFAULT))
 
 
