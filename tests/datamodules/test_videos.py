@@ -1,6 +1,7 @@
 """Videos of all kinds against a plain decode from the start, the numbers in their frames, and ffmpeg where it is."""
 
 import shutil
+import struct
 import subprocess
 
 import av
@@ -11,6 +12,7 @@ from datamodules import videos
 from datamodules.base import DataError
 from datamodules.clips import VIDEO_SUFFIXES, Clip
 from datamodules.frames import VideoFrames
+from datamodules.video_files import VideoFile
 from tests.datamodules.video_makers import (
     ENCODERS,
     FRAMES,
@@ -101,6 +103,7 @@ def made(tmp_path_factory):
         "begun-within.ts": lambda path: within(video("h264.ts"), path),
         "begun-within-open.ts": lambda path: within(video("h264-open.ts"), path),
         "twice.ts": lambda path: joined([video("h264.ts")] * 2, path),
+        "ends-early.mp4": lambda path: shortened(video("h264.mp4"), path),
         "all-keys.mp4": lambda path: renamed(video("h264.mp4"), path, b"stss", b"free"),
     }
 
@@ -126,6 +129,13 @@ def made(tmp_path_factory):
     def renamed(source, path, old, new):
         path.write_bytes(source.read_bytes().replace(old, new))
 
+    def shortened(source, path):
+        """Halves the length in the edit list."""
+        whole = bytearray(source.read_bytes())
+        place = whole.index(b"elst") + 12
+        whole[place : place + 4] = struct.pack(">I", struct.unpack(">I", whole[place : place + 4])[0] // 2)
+        path.write_bytes(whole)
+
     video.odd = odd
     return video
 
@@ -147,6 +157,7 @@ ODD = [
     "begun-within-open.ts",
     "twice.ts",
     "all-keys.mp4",
+    "ends-early.mp4",
 ]
 MATRIX = [
     *(f"{coding}.{suffix}" for coding, suffixes in WHOLE.items() for suffix in suffixes),
@@ -185,13 +196,19 @@ def test_frames_are_in_the_order_in_which_they_were_made(made, name):
     clip = Clip(made(name))
     numbers = [number(pixels(frame)) for frame in clip.read(range(len(clip)))]
     assert numbers == list(range(numbers[0], numbers[0] + len(clip)))
-    if not name.startswith(("cut", "begun", "negative")):
+    if not name.startswith(("cut", "begun", "negative", "ends")):
         assert numbers == ALL
 
 
 @pytest.mark.parametrize(
     ("name", "first"),
-    [("cut-h264.mp4", 15), ("cut-h264.mov", 15), ("cut-mjpeg.mov", 4), ("cut-h264.mkv", 12)],
+    [
+        ("cut-h264.mp4", 15),
+        ("cut-h264.mov", 15),
+        ("cut-mjpeg.mov", 4),
+        ("cut-h264.mkv", 12),
+        ("cut-h264-refresh.mkv", 10),
+    ],
 )
 def test_a_cut_begins_where_players_begin(made, name, first):
     """An MP4 hides what lies before its time 0, by an edit list; Matroska has no such thing."""
@@ -297,6 +314,24 @@ def test_packets_that_mislead_are_found_out_and_the_file_decoded(made):
     assert videos.video(clip.path).checks is not None
 
 
+def test_no_frame_is_taken_at_the_word_of_times_that_were_lost(made):
+    """A key frame whose leading frames bear the times of the file's order would be taken for one of these."""
+    for index in ALL:
+        videos._misleading.clear()
+        assert number(pixels(Clip(made("untimed-open.mkv")).read([index])[0])) == index
+
+
+def test_a_seek_that_lands_elsewhere_is_not_trusted(made, monkeypatch):
+    seek = VideoFile.seek
+    for name in ("h264.mkv", "h264-open.ts", "mjpeg.avi"):
+        clip = Clip(made(name))
+        for shift in (-5, 5, 100):
+            off = round(shift / 25 * 90000 if name.endswith("ts") else shift * (40 if name.endswith("mkv") else 1))
+            monkeypatch.setattr(VideoFile, "seek", lambda file, time, off=off: seek(file, max(0, time + off)))
+            for index in (3, 11, 12, 13, 22):
+                assert number(pixels(clip.read([index])[0])) == index
+
+
 def test_a_file_that_changes_is_read_anew(tmp_path, made):
     path = tmp_path / "a.mkv"
     shutil.copy(made("h264.mkv"), path)
@@ -339,7 +374,7 @@ def test_a_broken_video_is_named(tmp_path, made):
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"{path.name}' is not a readable video.*replace or delete it"):
             len(Clip(path))
-    with pytest.raises(DataError, match="absent.mp4' is not a readable video"):
+    with pytest.raises(DataError, match=r"absent\.mp4' is not a readable video"):
         len(Clip(tmp_path / "absent.mp4"))
 
 

@@ -15,7 +15,7 @@ ENCODERS = {
     "h264-open": ("libx264", "yuv420p", {"g": "8", "bf": "3", "x264-params": X264 + "open-gop=1"}),
     "h264-intra": ("libx264", "yuv420p", {"g": "1"}),
     "h264-long": ("libx264", "yuv420p", {"g": "250", "bf": "0"}),
-    "h264-refresh": ("libx264", "yuv420p", {"g": "8", "bf": "0", "x264-params": "intra-refresh=1"}),
+    "h264-refresh": ("libx264", "yuv420p", {"g": "8", "bf": "0", "x264-params": X264 + "intra-refresh=1"}),
     "h265-open": ("libx265", "yuv420p", {"x265-params": X265 + "1"}),
     "h265": ("libx265", "yuv420p", {"x265-params": X265 + "0"}),
     "mpeg4": ("mpeg4", "yuv420p", {"g": "8", "bf": "2", "b": "3M"}),
