@@ -1,7 +1,8 @@
 """How fast the frame loader is: ``python -m benchmarks.loader_speed [--root DIR] [--size 256] [--gop 12]``.
 
-Reads folders of JPEG frames or, with ``--gop``, H.264 videos with a key frame every so many frames. Prints random pairs a second beside the way of FOMM's loader, which decodes the whole clip for two of its frames.
-The two are measured in turns (A B A B), so that the ratio is of the same minutes.
+Reads folders of JPEG frames or, with ``--gop``, H.264 videos with a key frame every so many frames. Prints random
+pairs a second beside the way of FOMM's loader, which decodes the whole clip for two of its frames. The two are
+measured in turns (A B A B), so that the ratio is of the same minutes.
 """
 
 import argparse
