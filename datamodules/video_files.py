@@ -133,10 +133,14 @@ def _is_hollow(packet: "Packet[VideoStream]") -> bool:
 def _shown_stream(path: Path, container: InputContainer) -> VideoStream:
     """The stream that ffmpeg picks: the largest, one that is marked as the default before others, never a cover."""
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
-    moving = [stream for stream in streams if not stream.disposition & ATTACHED_PICTURE]
+    moving = [stream for stream in streams if not _disposition(stream) & ATTACHED_PICTURE]
     if not moving:
         raise DataError(f"'{path}' holds no video stream that can be decoded: replace or delete it.")
-    return max(moving, key=lambda stream: stream.width * stream.height + 5_000_000 * (stream.disposition & DEFAULT))
+    return max(moving, key=lambda stream: stream.width * stream.height + 5_000_000 * (_disposition(stream) & DEFAULT))
+
+
+def _disposition(stream: VideoStream) -> int:
+    return int(getattr(stream, "disposition", 0))  # PyAV before 14 does not tell
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]] | None:

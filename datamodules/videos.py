@@ -101,7 +101,7 @@ class Video:
             if first.pts != number or not first.key_frame:
                 return None
             return self._followed(file, chain([first], frames), int(self._ranks[number]), run)
-        except (av.FFmpegError, OutOfStepError, StopIteration):
+        except (av.FFmpegError, OutOfStepError, StopIteration, IndexError):  # IndexError: more packets than indexed
             return None
 
     def _land(self, file: VideoFile, start: int) -> tuple[int, Packets]:
@@ -197,7 +197,9 @@ def _corrected(index: Video) -> Video:
     stat = index.path.stat()
     stamp = stat.st_mtime_ns, stat.st_size
     decoded = _by_decoding(index.path, stamp)
-    if index.checks is not None or len(decoded) != len(index):
+    if index.checks is not None:
+        raise DataError(f"'{index.path}' is not decoded alike twice: {REENCODE}.")
+    if len(decoded) != len(index):
         raise DataError(f"'{index.path}' shows {len(decoded)} of its {len(index)} frames: {REENCODE}.")
     _misleading.add((index.path, stamp))
     return decoded
@@ -258,11 +260,11 @@ def _settled(file: VideoFile, packets: np.ndarray) -> bool:
     if not is_timed or not packets["sound"].all():
         return False
     reordered = bool((np.diff(times) < 0).any())
-    if context.codec.canonical_name == "mjpeg":
+    if context.name == "mjpeg":
         return not reordered and bool(packets["key"].all())
     is_indexed = bool({"mov", "matroska"} & set(file.container.format.name.split(",")))
     is_progressive = getattr(context, "field_order", 0) in (0, 1)
-    known = context.codec.canonical_name in ("h264", "hevc", "av1")
+    known = context.name in ("h264", "hevc", "av1", "libdav1d")
     return is_indexed and is_progressive and known and bool(packets["key"][0]) and reordered == context.has_b_frames
 
 
