@@ -140,7 +140,8 @@ def _shown_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _disposition(stream: VideoStream) -> int:
-    return int(getattr(stream, "disposition", 0))  # PyAV before 14 does not tell
+    flags: Any = getattr(stream, "disposition", 0)  # PyAV 12 does not tell, 15 and 16 have no integers
+    return int(getattr(flags, "value", flags))
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]] | None:
