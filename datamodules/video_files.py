@@ -145,6 +145,8 @@ def _disposition(stream: VideoStream) -> int:
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    if not len(frame.side_data):
+        return None
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     values = None if data is None else np.frombuffer(data, np.int32)
     if values is None or not values.any():
