@@ -299,6 +299,7 @@ def test_most_videos_are_indexed_without_decoding_them(made, monkeypatch):
 
 def test_two_far_frames_cost_two_short_decodes(made, monkeypatch):
     """Of 24 frames with a key every 12, those from the keys to the wanted ones alone."""
+    len(Clip(made("h264.mkv")))
     decoded = []
     source = videos._source
     monkeypatch.setattr(videos, "_source", lambda frame: decoded.append(frame) or source(frame))
