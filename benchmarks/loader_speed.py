@@ -1,10 +1,12 @@
-"""How fast the frame loader is: ``python -m benchmarks.loader_speed [--root DIR] [--size 256]``.
+"""How fast the frame loader is: ``python -m benchmarks.loader_speed [--root DIR] [--size 256] [--gop 12]``.
 
-Prints random pairs a second beside the way of FOMM's loader, which decodes the whole clip for two of its frames.
-The two are measured in turns (A B A B), so that the ratio is of the same minutes.
+Reads folders of JPEG frames or, with ``--gop``, H.264 videos with a key frame every so many frames. Prints random
+pairs a second beside the way of FOMM's loader, which decodes the whole clip for two of its frames. The two are
+measured in turns (A B A B), so that the ratio is of the same minutes.
 """
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -43,6 +46,19 @@ def make_set(root: Path, size: int, clips: int = 6, frames: int = 160) -> None:
             grain = rng.normal(scale=6, size=soft.shape)
             picture = (128 + 40 * np.roll(soft, frame, axis=1) / soft.std() + grain).clip(0, 255).astype(np.uint8)
             Image.fromarray(picture).save(folder / f"{frame:07d}.jpg", quality=95)
+
+
+def to_videos(root: Path, gop: int) -> None:
+    """Puts an H.264 file in the place of each folder of frames."""
+    for folder in sorted((root / "train").iterdir()):
+        files = sorted(folder.iterdir())
+        with av.open(folder.with_suffix(".mkv"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"g": str(gop), "crf": "18"})
+            stream.width, stream.height = Image.open(files[0]).size
+            for file in files:
+                container.mux(stream.encode(av.VideoFrame.from_image(Image.open(file))))
+            container.mux(stream.encode())
+        shutil.rmtree(folder)
 
 
 def batches(dataset: ClipSamples, batch_size: int, workers: int) -> Iterator[Any]:
@@ -81,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader_speed", description="Speed of the frame loader.")
     parser.add_argument("--root", type=Path, help="a set of clips; without it a temporary one is made")
+    parser.add_argument("--gop", type=int, help="make videos with a key frame every so many frames, not JPEG folders")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each of the six measurements")
@@ -89,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         if options.root is None:
             make_set(Path(temporary), options.size)
+            if options.gop:
+                to_videos(Path(temporary), options.gop)
         rates = measure(options.root or Path(temporary), options.size, options.workers, options.seconds)
     print(f"random {options.size}² pairs a second, {options.workers} workers (two measurements, in turns):")
     for name, values in rates.items():

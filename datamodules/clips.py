@@ -1,14 +1,16 @@
 """Clips on disk: a folder of frames or a video file, of which single frames are decoded when they are asked for."""
 
+import mimetypes
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
@@ -16,9 +18,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from datamodules.base import DataError
+from datamodules.video_files import VIDEO_SUFFIXES
+from datamodules.videos import read_video, video
 
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".webm", ".gif"})
+# Pictures and videos that are not read, and that Python does not know by their names.
+OTHER_PICTURES = frozenset({".jfif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".exr", ".tga", ".dng", ".psd"})
+OTHER_VIDEOS = frozenset(
+    {".y4m", ".yuv", ".ivf", ".264", ".h264", ".265", ".h265", ".hevc", ".obu", ".vob", ".mxf", ".f4v", ".divx"}
+    | {".dv", ".m2v", ".ogm", ".rm", ".rmvb", ".nut", ".asf"}
+)
 Crop = Literal["stretch", "square"]
 
 
@@ -40,6 +49,8 @@ def read_frame(path: str | Path) -> Tensor:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ValueError("it holds several pictures; save each as a file of its own")
     if image.mode[0] in "IF":
         raise ValueError(f"mode {image.mode}, more than 8 bits a channel; save it with 8")
     upright = ImageOps.exif_transpose(image)
@@ -121,8 +132,29 @@ class Clip:
         """True of a folder of frames, even if it is named like a video (the habit of VoxCeleb's users)."""
         return self.path.is_dir()
 
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second of a video file; None of a folder, or where the file does not say.
+
+        Raises:
+            DataError: If the file cannot be read.
+        """
+        return None if self.is_folder else video(self.path).rate
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames as `read` gives them: of the first one.
+
+        Raises:
+            DataError: If there is no frame, or it cannot be read.
+        """
+        if not self.is_folder:
+            return video(self.path).size
+        height, width = self.read([0])[0].shape[-2:]
+        return height, width
+
     def __len__(self) -> int:
-        return len(frame_files(self.path)) if self.is_folder else len(_frame_times(self.path))
+        return len(frame_files(self.path)) if self.is_folder else len(video(self.path))
 
     def at_least(self, count: int) -> bool:
         """Whether there are that many frames; counts no further than needed."""
@@ -142,8 +174,7 @@ class Clip:
         if self.is_folder:
             files = frame_files(self.path)
             return [read_frame(self.path / files[index]) for index in indices]
-        wanted = _decode(self.path, sorted(set(indices)))
-        return [wanted[index] for index in indices]
+        return read_video(self.path, indices)
 
     def index_of(self, number: int) -> int | None:
         """The index of the frame whose file bears this number (of a video: the number itself), None if absent."""
@@ -167,16 +198,64 @@ def find_clips(folder: Path) -> list[Clip]:
     """The clips of a folder in the order of their names: sub-folders and video files.
 
     Raises:
-        DataError: If the folder is missing or holds none.
+        DataError: If the folder is missing or holds none, two have one name, or clips lie deeper.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}': put the clips there or set data.init_args.root.")
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-        paths = [Path(e.path) for e in shown if e.is_dir() or Path(e.name).suffix.lower() in VIDEO_SUFFIXES]
-    if not paths:
-        raise DataError(f"'{folder}' holds no clip: put folders of frames or video files there.")
-    return [Clip(path) for path in sorted(paths)]
+    entries = _entries(folder)
+    clips = [Clip(Path(entry.path)) for entry in entries if entry.is_dir() or _is_video(entry)]
+    if not clips:
+        unread = next((f", and '{e.name}' is not read there" for e in entries if media_suffix(e.name)), "")
+        raise DataError(f"'{folder}' holds no clip{unread}: put folders of frames or video files there.")
+    for clip, other in pairwise(sorted(clips, key=lambda clip: clip.name)):
+        if clip.name == other.name:
+            raise DataError(f"'{clip.path}' and '{other.path}' are one clip by their names: rename or remove one.")
+    for path in (Path(entry.path) for entry in entries if entry.is_dir()):
+        if not Clip(path).at_least(1) and (deeper := _clip_below(path)):
+            raise DataError(
+                f"'{deeper}' lies too deep, as VoxCeleb2's own <person>/<video>/<utterance>.mp4 do: a clip is a folder "
+                f"of frames or a video file in '{folder}' itself, named <person>#<video>#<utterance>.mp4; "
+                f"python -m datamodules.doctor --root '{_root(folder)}' --link NEW makes a root of such links."
+            )
+    return clips
+
+
+def media_suffix(name: str) -> str:
+    """The suffix, in small letters, of a file that is a picture or a video by its name; empty of any other."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in FRAME_SUFFIXES | VIDEO_SUFFIXES | OTHER_PICTURES | OTHER_VIDEOS:
+        return suffix
+    return suffix if (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith(("image/", "video/")) else ""
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds in the order of the names, without hidden files."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read ({error.strerror}): see to its permissions.") from error
+
+
+def _is_video(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a video by its name; a link to nowhere is, so that it is missed, a pipe is not."""
+    is_named = os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES
+    return is_named and (entry.is_file() or entry.is_symlink())
+
+
+def _clip_below(folder: Path, depth: int = 3) -> Path | None:
+    """The first video file, or folder with frames, that lies in a folder or deeper."""
+    entries = _entries(folder)
+    if video_file := next((entry for entry in entries if _is_video(entry)), None):
+        return Path(video_file.path)
+    for path in (Path(entry.path) for entry in entries if depth and entry.is_dir()):
+        if deeper := path if Clip(path).at_least(1) else _clip_below(path, depth - 1):
+            return deeper
+    return None
+
+
+def _root(folder: Path) -> Path:
+    return folder.parent if folder.name in ("train", "test") else folder
 
 
 @lru_cache(maxsize=4096)
@@ -192,46 +271,3 @@ def _is_frame(name: str) -> bool:
 def _number(name: str) -> int:
     digits = re.findall(r"\d+", os.path.splitext(name)[0])
     return int(digits[-1]) if digits else -1
-
-
-@lru_cache(maxsize=4096)
-def _frame_times(path: Path) -> tuple[int, ...]:
-    """Presentation times of a video's frames in units of its time base; read from the packets, nothing is decoded."""
-    try:
-        with av.open(path) as container:
-            packets = container.demux(container.streams.video[0])
-            return tuple(sorted(p.pts for p in packets if p.pts is not None))
-    except (av.FFmpegError, IndexError, OSError) as error:
-        raise DataError(f"'{path}' is not a readable video ({error}): replace or delete it.") from error
-
-
-def _decode(path: Path, indices: list[int]) -> dict[int, Tensor]:
-    """Decodes ascending frames: seeks to the key frame before each unless the decoder stands nearer already."""
-    times = _frame_times(path)
-    index_at = {time: index for index, time in enumerate(times)}
-    found: dict[int, Tensor] = {}
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            for index in indices:
-                if index in found:
-                    continue
-                container.seek(times[index], stream=stream)
-                for frame in container.decode(stream):
-                    here = index_at.get(frame.pts or 0, -1)
-                    if here in indices:
-                        found[here] = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-                    if here >= index and not _follows(here, indices):
-                        break
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"'{path}' cannot be decoded ({error}): replace or delete it.") from error
-    if missing := [index for index in indices if index not in found]:
-        raise DataError(
-            f"'{path}' breaks off: frame {missing[0]} of {len(times)} cannot be decoded; replace or delete it."
-        )
-    return found
-
-
-def _follows(index: int, indices: list[int], reach: int = 16) -> bool:
-    """Whether a wanted frame comes so soon that going on is cheaper than seeking."""
-    return any(index < wanted <= index + reach for wanted in indices)

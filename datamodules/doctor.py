@@ -9,10 +9,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datamodules.base import DataError
-from datamodules.clips import Clip, find_clips
+from datamodules.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, find_clips, media_suffix
 from datamodules.frames import people
 from datamodules.pairs import ClipFinder, read_pairs
+from datamodules.protocols import CHUNK, chunks
 from datamodules.truth import truth_file
+from datamodules.videos import video
 
 HOW_TO_GET = """'{root}' is not there. It should hold
   {root}/train/<person>#<video>#<start>#<end>.mp4   each a folder of frames (0000000.jpg ...) or a video file
@@ -21,7 +23,13 @@ VoxCeleb1 is not handed out as video: the annotations are public, the pictures b
   1. Ask for the annotations at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ and follow their terms.
   2. Cut and scale the videos with https://github.com/AliaksandrSiarohin/video-preprocessing (its vox-metadata.csv).
   3. Put its train and test folders there, or point data.init_args.root to them, and run this again.
+VoxCeleb2's own folders, <person>/<video>/<utterance>.mp4 in train and test, are linked so with --link NEW.
 Any other face videos will do in the same layout; the built-in portraits need nothing."""
+
+WHAT_IS_READ = (
+    f"a clip is a folder of {', '.join(sorted(FRAME_SUFFIXES))}, or a video {', '.join(sorted(VIDEO_SUFFIXES))}, "
+    "both in train or test (or in the root, without these); convert it or move it there."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,29 +39,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--all-frames", action="store_true", help="decode every frame, not the first and last of a clip"
     )
+    parser.add_argument(
+        "--link",
+        type=Path,
+        metavar="NEW",
+        help="link clips that lie deeper, as <person>/<video>/<utterance>.mp4, as NEW/<split>/<person>#<video>#...",
+    )
     options = parser.parse_args(arguments)
     if not options.root.is_dir():
         print(HOW_TO_GET.format(root=options.root))
         return 1
+    if options.link:
+        print(f"{link(options.root, options.link)} clips linked in '{options.link}'.")
+        return 0
     faults = list(examine(options.root, options.all_frames))
     print(f"{len(faults)} faults." if faults else "Nothing is wrong.")
     return int(bool(faults))
 
 
+def link(root: Path, new: Path) -> int:
+    """Links each clip of a set whose clips lie deeper, named by the folders on the way; the number of clips.
+
+    Raises:
+        DataError: If a link cannot be made.
+    """
+    count = 0
+    for split in _splits(root).values():
+        for path in _clips_below(split):
+            place = new / split.relative_to(root) / "#".join(path.relative_to(split).parts)
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(path.absolute())
+            except OSError as error:
+                raise DataError(f"'{place}' cannot be made ({error.strerror}): name a new folder.") from error
+            count += 1
+    return count
+
+
 def examine(root: Path, all_frames: bool = False) -> Iterator[str]:
     """Prints what there is, and prints and yields each fault."""
-    splits = {name: find_clips(root / name) for name in ("train", "test") if _has_clips(root / name)}
-    if not splits:
-        splits = {"all (no train or test: a fifth of the people will be the test)": find_clips(root)}
-    for name, clips in splits.items():
-        yield from _examine_split(root, name, clips, all_frames)
-    for fault in (*_leaks(splits), *_lists(root, splits)):
-        print(f"  wrong: {fault}")
-        yield fault
+    splits: dict[str, list[Clip]] = {}
+    for name, folder in _splits(root).items():
+        try:
+            splits[name] = find_clips(folder)
+            yield from _examine_split(root, name, splits[name], all_frames)
+        except DataError as error:
+            yield _said(str(error))
+    for fault in (*_unread(root, splits), *_leaks(splits), *_lists(root, splits)):
+        yield _said(fault)
 
 
-def _has_clips(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _said(fault: str) -> str:
+    print(f"  wrong: {fault}")
+    return fault
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """The folders that hold clips, as `datamodules.frames.split_clips` takes them."""
+    known = {name: root / name for name in ("train", "test") if (root / name).exists()}
+    return known or {"all (no train or test: a fifth of the people will be the test)": root}
+
+
+def _clips_below(folder: Path) -> Iterator[Path]:
+    """The video files of a folder and the folders with frames, however deep."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not Clip(path).at_least(1):
+            yield from _clips_below(path)
+        elif path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
+            yield path
 
 
 def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -> Iterator[str]:
@@ -66,9 +121,7 @@ def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -
     known = sum(truth_file(root, clip).is_file() for clip in clips)
     print(f"{name}: {len(people(clips))} people, {len(clips)} clips, {frames} frames; truth of {known} clips")
     print(f"  sizes: {', '.join(f'{size} ({count} frames looked at)' for size, count in sizes.most_common(5))}")
-    for fault in faults:
-        print(f"  wrong: {fault}")
-        yield fault
+    yield from map(_said, faults)
 
 
 def _examine_clip(clip: Clip, all_frames: bool, sizes: Counter[str]) -> tuple[list[str], int]:
@@ -80,13 +133,42 @@ def _examine_clip(clip: Clip, all_frames: bool, sizes: Counter[str]) -> tuple[li
         return [str(error)], 0
     if length < 2:
         faults.append(f"'{clip.path}' has {length} frames: it is left out of training.")
-    for index in range(length) if all_frames else sorted({0, length - 1} - {-1}):
+    indices = range(length) if all_frames or length < 2 else (0, length - 1)
+    for piece in chunks(indices, 1 if clip.is_folder else CHUNK):
         try:
-            _, height, width = clip.read([index])[0].shape
-            sizes[f"{width} x {height}"] += 1
+            for _, height, width in (frame.shape for frame in clip.read(piece)):
+                sizes[f"{width} x {height}{_pixel_shape(clip)}"] += 1
         except DataError as error:
             faults.append(str(error))
-    return faults, length
+    return list(dict.fromkeys(faults)), length
+
+
+def _pixel_shape(clip: Clip) -> str:
+    """Says it of pixels that are not square; empty of square ones."""
+    aspect = None if clip.is_folder else video(clip.path).pixel_aspect
+    return "" if aspect in (None, 1) else f" of pixels {aspect} as wide as high, which are read as squares"
+
+
+def _unread(root: Path, splits: dict[str, list[Clip]]) -> Iterator[str]:
+    """Pictures and videos that lie where they are not read, by folder and kind."""
+    folders = {root, *_splits(root).values()}
+    for folder in sorted(folders):
+        holds_clips = folder in _splits(root).values()
+        yield from _unread_in([folder], VIDEO_SUFFIXES if holds_clips else frozenset(), f"'{folder}' itself")
+    for name, clips in splits.items():
+        yield from _unread_in([c.path for c in clips if c.is_folder], FRAME_SUFFIXES, f"the clips of {name}")
+
+
+def _unread_in(folders: list[Path], read: frozenset[str], where: str) -> Iterator[str]:
+    """Names the kinds of pictures and videos in some folders that are not read there."""
+    kinds: dict[str, list[Path]] = {}
+    for path in (path for folder in folders for path in sorted(folder.iterdir())):
+        suffix = "" if path.name.startswith(".") or path.is_dir() else media_suffix(path.name)
+        if suffix and suffix not in read:
+            kinds.setdefault(suffix, []).append(path)
+    for suffix, paths in kinds.items():
+        first = f"'{paths[0]}'" + (f" and {len(paths) - 1} more {suffix}" if paths[1:] else "")
+        yield f"{first} in {where} {'are' if paths[1:] else 'is'} not read: {WHAT_IS_READ}"
 
 
 def _leaks(splits: dict[str, list[Clip]]) -> list[str]:

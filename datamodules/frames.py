@@ -155,8 +155,11 @@ class VideoFrames(PortraitDataModule):
     def setup(self, stage: str) -> None:
         """Reads which clips there are, and whom they show.
 
+        Every video is indexed, and its first frame decoded, so that one that cannot be read ends the run here. Damage
+        further on, and a broken picture in a folder of frames, is for ``datamodules.doctor --all-frames`` to find.
+
         Raises:
-            DataError: If a split is empty, or a person is in both.
+            DataError: If a split is empty, a person is in both, or a video cannot be read.
         """
         split = split_clips(self.root, self.seed, self.drop_leaked)
         if stage in ("fit", "validate"):

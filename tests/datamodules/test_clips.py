@@ -1,4 +1,3 @@
-import av
 import numpy as np
 import pytest
 import torch
@@ -95,63 +94,6 @@ def test_a_missing_or_16_bit_frame_is_named(tmp_path):
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match="8 bits"):
         read_frame(tmp_path / "deep.png")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"g": "2"}, {"g": "12", "bf": "3"}, {"g": "250"}],
-    ids=["short", "with B-frames", "one key frame"],
-)
-@pytest.mark.parametrize("times", [list(range(28)), [t + t * t // 9 for t in range(28)]], ids=["even", "uneven"])
-def test_any_frame_of_a_video_is_found(tmp_path, write_video, options, times):
-    clip = Clip(write_video(tmp_path / "a.mp4", times, **options))
-    order = np.random.default_rng(0).permutation(len(times)).tolist()
-    assert len(clip) == len(times)
-    for indices in (order, [27, 27, 0], [13]):
-        levels = [frame.float().mean().item() for frame in clip.read(indices)]
-        assert levels == pytest.approx([20 + 8 * index for index in indices], abs=3)
-
-
-def test_the_other_containers_are_read(tmp_path, write_video):
-    made = {
-        "a.gif": ("gif", "rgb8"),
-        "a.avi": ("mpeg4", "yuv420p"),
-        "a.webm": ("libvpx", "yuv420p"),
-        "a.mov": ("mpeg4", "yuv420p"),
-    }
-    for name, (codec, pixel_format) in made.items():
-        clip = Clip(write_video(tmp_path / name, list(range(6)), codec, pixel_format))
-        assert len(clip) == 6, name
-        levels = [frame.float().mean().item() for frame in clip.read([5, 1])]
-        assert levels == pytest.approx([60, 28], abs=20 if name == "a.gif" else 6), name
-
-
-def test_a_broken_video_is_named(tmp_path, write_video):
-    whole = write_video(tmp_path / "a.mp4", list(range(20))).read_bytes()
-    for content in (whole[: len(whole) // 2], b"hello", b""):
-        path = tmp_path / f"broken{len(content)}.mp4"
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=f"{path.name}.*replace or delete it"):
-            len(Clip(path))
-
-
-def test_a_video_that_breaks_off_is_named(tmp_path, write_video):
-    whole, path = write_video(tmp_path / "whole.avi", list(range(20)), "mpeg4"), tmp_path / "a.avi"
-    with av.open(whole) as source, av.open(path, "w") as copy:
-        stream = copy.add_stream_from_template(source.streams.video[0])
-        for packet in list(source.demux(video=0))[:-1]:
-            damaged = av.Packet(bytes(40)) if packet.pts > 9 else av.Packet(bytes(packet))
-            damaged.pts, damaged.dts, damaged.time_base, damaged.stream = (
-                packet.pts,
-                packet.dts,
-                packet.time_base,
-                stream,
-            )
-            copy.mux(damaged)
-    clip = Clip(path)
-    assert clip.read([9])[0].float().mean().item() == pytest.approx(20 + 8 * 9, abs=6)
-    with pytest.raises(DataError, match=r"a\.avi.*replace or delete it"):
-        clip.read([19])
 
 
 def test_an_empty_or_missing_folder_is_named(tmp_path):

@@ -1,6 +1,14 @@
-import pytest
+import os
+import shlex
 
+import pytest
+from PIL import Image
+
+from datamodules.base import DataError
+from datamodules.clips import Clip, find_clips
 from datamodules.doctor import main
+from datamodules.frames import VideoFrames, split_clips
+from tests.datamodules.video_makers import set_matrix, write
 
 
 def test_a_sound_set_is_described(faces, capsys):
@@ -41,3 +49,125 @@ def test_a_missing_set_is_explained(tmp_path, capsys):
 def test_the_root_must_be_named():
     with pytest.raises(SystemExit):
         main([])
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("doctor") / "a.mkv", "h264")
+
+
+def put(path, source):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(source.read_bytes())
+    return path
+
+
+def test_files_that_are_not_read_are_named_with_what_is(faces, video, capsys):
+    put(faces / "train" / "id12#v.mkv", video)
+    put(faces / "train" / "id10#v.m4v", video)
+    put(faces / "train" / "id11#v.vob", video)
+    put(faces / "left.mp4", video)
+    put(faces / "train" / ".hidden.vob", video)
+    clip = faces / "train" / "id0#v0#000#006.mp4"
+    for index in range(3):
+        Image.new("RGB", (16, 16)).save(clip / f"{index}.bmp")
+    put(clip / "whole.mp4", video)
+    Image.new("RGB", (16, 16)).save(faces / "test" / "loose.png")
+    (clip / "notes.txt").write_text("no picture")
+    assert main(["--root", str(faces)]) == 1
+    said = capsys.readouterr().out
+    assert "train: 5 people, 8 clips" in said
+    for fault in (
+        "id11#v.vob' in",
+        f"{faces / 'left.mp4'}' in",
+        "0.bmp' and 2 more .bmp in the clips of train are not read",
+        "whole.mp4' in the clips of train is not read",
+        "loose.png' in",
+        "a clip is a folder of .jpeg, .jpg, .png, .webp, or a video .3gp, .avi",
+        "5 faults.",
+    ):
+        assert fault in said
+    assert "hidden" not in said
+    assert "notes.txt" not in said
+
+
+def test_the_folders_of_voxceleb2_are_recognised_and_the_remedy_works(tmp_path, video, capsys):
+    root, new = tmp_path / "vox 2", tmp_path / "new"
+    for split in ("train", "test"):
+        for person in range(2):
+            put(root / split / f"id{split}{person}" / "21Uxsk56VDQ" / "00001.mp4", video)
+    with pytest.raises(DataError, match="VoxCeleb2's own <person>/<video>/<utterance>"):
+        VideoFrames(str(root), 32).setup("fit")
+    assert main(["--root", str(root)]) == 1
+    remedy = capsys.readouterr().out.partition("python -m datamodules.doctor ")[2].partition(" makes")[0]
+    assert main(shlex.split(remedy.replace("NEW", str(new)))) == 0
+    assert main(["--root", str(new)]) == 0
+    split = split_clips(new)
+    assert [clip.name for clip in split.train] == ["idtrain0#21Uxsk56VDQ#00001", "idtrain1#21Uxsk56VDQ#00001"]
+    assert [clip.person for clip in split.test] == ["idtest0", "idtest1"]
+    with pytest.raises(DataError, match="name a new folder"):
+        main(["--root", str(root), "--link", str(new)])
+
+
+def test_folders_of_frames_that_lie_deeper_are_linked_too(tmp_path, write_clip, capsys):
+    for person in range(2):
+        write_clip(tmp_path / "set" / f"id{person}" / "video", 2)
+    assert main(["--root", str(tmp_path / "set"), "--link", str(tmp_path / "new")]) == 0
+    assert [clip.name for clip in find_clips(tmp_path / "new")] == ["id0#video", "id1#video"]
+
+
+def test_a_folder_of_pictures_that_are_not_read_is_named(tmp_path, capsys):
+    (tmp_path / "train" / "id0#v").mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(tmp_path / "train" / "id0#v" / "0.tiff")
+    assert main(["--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "id0#v' has 0 frames" in said
+    assert "0.tiff' in the clips of train is not read" in said
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "film.vob").write_bytes(b"")
+    with pytest.raises(DataError, match=r"holds no clip, and 'film\.vob' is not read there"):
+        find_clips(tmp_path / "empty")
+
+
+def test_two_clips_of_one_name_are_refused(tmp_path, video, capsys):
+    put(tmp_path / "train" / "id0#v.mkv", video)
+    put(tmp_path / "train" / "id0#v.mp4", video)
+    assert main(["--root", str(tmp_path)]) == 1
+    assert "are one clip by their names" in capsys.readouterr().out
+
+
+def test_a_pipe_is_no_video_and_a_link_to_nowhere_is_missed(tmp_path, video):
+    put(tmp_path / "a.mkv", video)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    assert [clip.name for clip in find_clips(tmp_path)] == ["a", "gone"]
+    with pytest.raises(DataError, match=r"gone\.mp4' is not a readable video"):
+        len(Clip(tmp_path / "gone.mp4"))
+
+
+def test_a_video_that_cannot_be_read_frame_by_frame_is_said(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    set_matrix(write(tmp_path / "train" / "id0#v.mp4", "h264"), 2, 1, -1, 2)
+    assert main(["--root", str(tmp_path)]) == 1
+    assert "id0#v.mp4' is to be shown at a slant" in capsys.readouterr().out
+
+
+def test_an_animation_among_frames_is_refused(tmp_path, write_clip, capsys):
+    clip = write_clip(tmp_path / "train" / "id0#v", 3)
+    pictures = [Image.new("RGB", (16, 16), (shade, 0, 0)) for shade in (0, 255)]
+    pictures[0].save(clip / "0000002.png", save_all=True, append_images=pictures[1:])
+    pictures[0].save(clip / "0000003.webp", save_all=True, append_images=pictures[1:])
+    assert main(["--root", str(tmp_path), "--all-frames"]) == 1
+    said = capsys.readouterr().out
+    assert "0000002.png' is not a readable picture (it holds several pictures" in said
+    assert "0000003.webp' is not a readable picture (it holds several pictures" in said
+
+
+@pytest.mark.parametrize("name", ["id0#v.mp4", "id0#v.gif", "id0#v.mkv", "id0#v/0.jpg", "id0#v/0.webp"])
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(500)])
+def test_no_file_ends_in_a_traceback(tmp_path, capsys, name, content):
+    path = tmp_path / "train" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert main(["--root", str(tmp_path), "--all-frames"]) == 1
+    assert path.name in capsys.readouterr().out
