@@ -65,6 +65,7 @@ class Animation(Dataset[dict[str, Any]]):
         return {
             "task": "cross_reenactment",
             "motion": self.motion,
+            "piece": index,
             "source": self.source,
             "initial": cut(self.clip.read([0])[0], self.box, self.size),
             "driving": torch.stack(driving, dim=1),

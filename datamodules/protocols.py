@@ -18,7 +18,13 @@ CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
 
 
 def spread(frames: Sequence[Item], most: int | None) -> list[Item]:
-    """At most that many of the frames, evenly spaced, the first and the last among them."""
+    """At most that many of the frames, evenly spaced, the first and the last among them.
+
+    Raises:
+        DataError: If not even one is asked for.
+    """
+    if most is not None and most < 1:
+        raise DataError(f"{most} frames of a video are asked for: give at least 1, or null for all of them.")
     if most is None or len(frames) <= most:
         return list(frames)
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
@@ -42,7 +48,8 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
 
     Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving frame posed most like the source, or
     the first), ``driving`` and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one),
-    ``sample_id`` and ``frame`` (T each).
+    ``sample_id`` and ``frame`` (T each), ``number`` (T: what the files of the answer, or of the driving clip, bear) and
+    ``piece`` (which of its video's batches it is, from 0).
 
     Args:
         pairs: The videos to make.
@@ -54,17 +61,20 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     def __init__(self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int) -> None:
         self.store, self.protocol, self.seed = store, protocol, seed
         self.items = [
-            (pair, piece) for pair in pairs for piece in chunks(spread(self._frames(pair), protocol.max_frames))
+            (pair, *piece)
+            for pair in pairs
+            for piece in enumerate(chunks(spread(self._frames(pair), protocol.max_frames)))
         ]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pair, frames = self.items[index]
+        pair, piece, frames = self.items[index]
         return {
             "task": self.protocol.task,
             "motion": self.protocol.motion,
+            "piece": piece,
             "source": to_float(self.store.read(pair.source, [pair.source_frame])),
             "initial": to_float(self.store.read(pair.driving, [pair.best_frame])),
             "driving": to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
@@ -81,7 +91,8 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
         """The frames that are scored: the source frame is no test of self-reenactment."""
         if pair.frames is not None:
             return pair.frames
-        frames = [t for t in range(len(pair.driving)) if not (self.is_self and t == pair.source_frame)]
+        skip = {pair.source_frame} if self.is_self and pair.source == pair.driving else set()
+        frames = [t for t in range(len(pair.driving)) if t not in skip]
         if not frames:
             raise DataError(f"'{pair.driving.path}' has no frame beside its source frame: take it off the pair list.")
         return frames
@@ -96,10 +107,17 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     def _names(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
         video = pair.driving.name if self.is_self else f"{pair.source.name}__{pair.driving.name}"
         other = f"@{pair.source_frame:07d}" if pair.source_frame else ""  # a list may pair one frame with many sources
-        return {"video_id": [video], "sample_id": [f"{video}/{t:07d}{other}" for t in frames], "frame": frames}
+        if self.is_self and pair.source != pair.driving:
+            other = f"@{pair.source.name}@{pair.source_frame:07d}"
+        numbers = [(self._answer(pair) or pair.driving).number_of(t) for t in frames]
+        names = [f"{video}/{t:07d}{other}" for t in frames]
+        return {"video_id": [video], "sample_id": names, "frame": frames, "number": numbers}
+
+    def _answer(self, pair: Pair) -> Clip | None:
+        return pair.driving if self.is_self else pair.target
 
     def _target(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
-        clip = pair.driving if self.is_self else pair.target
+        clip = self._answer(pair)
         return {} if clip is None else {"target": to_float(self.store.read(clip, frames))[None]}
 
 
@@ -107,7 +125,7 @@ class DepthBatches(Dataset[dict[str, Any]]):
     """Frames of one clip with their exact depth, up to ``batch_size`` at once.
 
     Keys: ``task``, ``image`` (B 3 H W), ``depth`` (B 1 H W, metres), ``mask`` (skin, bool), ``K`` (B 3 3),
-    ``video_id``, ``sample_id`` and ``frame`` (B each).
+    ``video_id``, ``sample_id`` and ``frame`` (B each), and ``piece`` (which of its clip's batches it is, from 0).
 
     Args:
         clips: The clips, whose truth lies under ``root/truth``.
@@ -122,16 +140,19 @@ class DepthBatches(Dataset[dict[str, Any]]):
     ) -> None:
         self.store, self.root = store, root
         self.items = [
-            (clip, piece) for clip in clips for piece in chunks(spread(range(len(clip)), max_frames), batch_size)
+            (clip, *piece)
+            for clip in clips
+            for piece in enumerate(chunks(spread(range(len(clip)), max_frames), batch_size))
         ]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        clip, frames = self.items[index]
+        clip, piece, frames = self.items[index]
         return {
             "task": "depth",
+            "piece": piece,
             "image": to_float(self.store.read(clip, frames)),
             **read_depth(truth_file(self.root, clip), frames, self.store.framing),
             "video_id": [clip.name] * len(frames),
