@@ -163,8 +163,7 @@ class Clip:
         Raises:
             DataError: If a frame is absent or cannot be read.
         """
-        if min(indices) < 0 or max(indices) >= len(self):
-            raise DataError(f"'{self.path}' has {len(self)} frames, but frame {max(indices)} is asked for.")
+        self._check(indices)
         if self.is_folder:
             files = frame_files(self.path)
             return [read_frame(self.path / files[index]) for index in indices]
@@ -179,8 +178,18 @@ class Clip:
         return numbers.index(number) if number in numbers else None
 
     def number_of(self, index: int) -> int:
-        """The number that the frame's file bears; the inverse of `index_of`."""
+        """The number that the frame's file bears; the inverse of `index_of`.
+
+        Raises:
+            DataError: If the frame is absent.
+        """
+        self._check([index])
         return _frame_numbers(self.path)[index] if self.is_folder else index
+
+    def _check(self, indices: Sequence[int]) -> None:
+        wrong = [index for index in indices if not 0 <= index < len(self)]
+        if wrong:
+            raise DataError(f"'{self.path}' has {len(self)} frames, but frame {wrong[0]} is asked for.")
 
 
 def clip_name(name: str) -> str:
