@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from benchmarks.maps import read_map, read_mask
@@ -116,7 +115,8 @@ class Entry:
         """What lies in a folder that holds nothing to read, with what is read; empty if there is something."""
         if not self.path.is_dir() or self.by_number:
             return ""
-        return f"'{self.path}' holds {what_is_there(self.path)}, of which nothing is read; save {_told(FRAMES[self.kind])}."
+        there, read = what_is_there(self.path), _told(FRAMES[self.kind])
+        return f"'{self.path}' holds {there}, of which nothing is read; save its frames as {read}."
 
 
 def entries(folder: Path, kind: Kind) -> dict[str, Entry]:

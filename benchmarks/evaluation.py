@@ -127,7 +127,7 @@ class PredictionWriter(Callback):
         elif batch["task"] == AVATAR:
             self._save_avatars(outputs, batch)
         else:
-            for frame, number in zip(outputs[0], batch.get("number", batch["frame"]), strict=True):
+            for frame, number in zip(outputs[0], batch["number" if "number" in batch else "frame"], strict=True):
                 self._save(frame, self.folder / video / f"{int(number):07d}.png")
         if batch.get("piece"):  # the strip shows the first frames
             return

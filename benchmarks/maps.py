@@ -38,10 +38,11 @@ def read_mask(path: Path) -> Tensor:
     values = _values(path, "mask").squeeze()
     if values.ndim != 2 or values.dtype.kind not in "bfiu":
         raise UserError(f"'{path}' holds {values.dtype} of shape {values.shape}; save one mask H x W, 0 and 255.")
-    low, high = values.min(initial=0), values.max(initial=0)
-    inside = values > (INSIDE if high > 1 else 0.5)
-    if not (0 <= low and high <= 255) or not inside.any():  # nan compares as False
-        told = f"has values from {low:g} to {high:g}, so that nothing is inside" if high <= 255 else f"goes to {high:g}"
+    levels = values.astype(np.float64)
+    low, high = levels.min(initial=0), levels.max(initial=0)
+    inside = levels > (INSIDE if high > 1 else 0.5)
+    if not (low >= 0 and high <= 255 and inside.any()):  # nan compares as False
+        told = f"has values from {low:g} to {high:g}" + ("" if inside.any() else ", so that nothing is inside")
         raise UserError(f"The mask '{path}' {told}; save 255 (or 1) inside and 0 outside, or take this frame out.")
     return torch.from_numpy(inside)[None]
 

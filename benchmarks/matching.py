@@ -137,6 +137,8 @@ def _positions(saved: Entry, truth: Entry, frames: Sequence[int]) -> list[int]:
         UserError: If a frame is missing, or one is there that the truth lacks.
     """
     there, true = saved.numbers, truth.numbers
+    if not true:
+        raise UserError(truth.unread() or f"'{truth.path}' holds no frame; restore it or take it out.")
     if saved.is_video and len(there) in (len(true), len(frames)):
         return list(frames) if len(there) == len(true) else list(range(len(frames)))
     allowed = list(range(len(true))) if _counts_from_0(there, true) else true
@@ -155,7 +157,7 @@ def _counts_from_0(there: Sequence[int], true: Sequence[int]) -> bool:
 
 
 def _difference(saved: Entry, truth: Entry, asked: Sequence[int], allowed: Sequence[int]) -> str:
-    if unread := saved.unread() or truth.unread():
+    if unread := saved.unread():
         return unread
     there = set(saved.numbers)
     missing, extra = sorted(set(asked) - there), sorted(there - set(allowed))

@@ -111,7 +111,8 @@ def _depth_piece(
 
 def _true_maps(found: Match, piece: Sequence[int], framing: Framing | None) -> tuple[list[Tensor], list[Tensor]]:
     """True maps ``1 H W``, 0 where they are absent, and their masks, whose sizes are those of the maps or asked for."""
-    assert found.masks is not None and found.inside is not None
+    assert found.masks is not None
+    assert found.inside is not None
     depths, masks = [], []
     for i in piece:
         depth, mask = found.truth.depth([found.frames[i]])[0], found.masks.masks([found.inside[i]])[0]

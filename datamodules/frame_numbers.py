@@ -59,7 +59,7 @@ def _place(groups: Mapping[str, list[int]], folder: Path) -> int | None:
 
 
 def _untold(folder: Path, what: str) -> str:
-    return f"The frames of '{folder}' {what}: name each by its number alone, such as 0000001.png, and move other files out."
+    return f"The frames of '{folder}' {what}: name each by its number alone, as 0000001.png, and move others out."
 
 
 def same_form(name: str) -> str:

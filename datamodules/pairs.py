@@ -222,7 +222,7 @@ def _grouped(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _check_once(path: Path, pairs: Sequence[Pair]) -> None:
-    """Refuses frames that are asked for twice, with other targets or best frames: they would be scored under one name."""
+    """Refuses frames that are asked for twice, with other targets or best frames: their scores would have one name."""
     asked: dict[tuple[str, str, int], list[Pair]] = {}
     for pair in pairs:
         others = asked.setdefault((pair.source.name, pair.driving.name, pair.source_frame), [])

@@ -11,20 +11,14 @@ from datamodules.base import DataError, TestProtocol
 from datamodules.clips import Clip
 from datamodules.pairs import Pair
 from datamodules.samples import FrameStore, to_float
-from datamodules.truth import read_depth, truth_file
+from datamodules.truth import clip_depth, truth_file
 
 Item = TypeVar("Item")
 CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
 
 
 def spread(frames: Sequence[Item], most: int | None) -> list[Item]:
-    """At most that many of the frames, evenly spaced, the first and the last among them.
-
-    Raises:
-        DataError: If not even one is asked for.
-    """
-    if most is not None and most < 1:
-        raise DataError(f"{most} frames of a video are asked for: give at least 1, or null for all of them.")
+    """At most that many of the frames, evenly spaced, the first and the last among them."""
     if most is None or len(frames) <= most:
         return list(frames)
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
@@ -109,16 +103,27 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
         other = f"@{pair.source_frame:07d}" if pair.source_frame else ""  # a list may pair one frame with many sources
         if self.is_self and pair.source != pair.driving:
             other = f"@{pair.source.name}@{pair.source_frame:07d}"
-        numbers = [(self._answer(pair) or pair.driving).number_of(t) for t in frames]
+        clip, places = self._answer(pair, frames) or (pair.driving, frames)
+        numbers = [clip.number_of(place) for place in places]
         names = [f"{video}/{t:07d}{other}" for t in frames]
         return {"video_id": [video], "sample_id": names, "frame": frames, "number": numbers}
 
-    def _answer(self, pair: Pair) -> Clip | None:
-        return pair.driving if self.is_self else pair.target
+    def _answer(self, pair: Pair, frames: list[int]) -> tuple[Clip, list[int]] | None:
+        """The clip that holds the exact answer, and where it holds that of each driving frame: under its number."""
+        if self.is_self or pair.target is None:
+            return (pair.driving, frames) if self.is_self else None
+        places = []
+        for number in map(pair.driving.number_of, frames):
+            place = pair.target.index_of(number)
+            if place is None:
+                answer = f"'{pair.target.path}' lacks frame {number}, the answer to that of '{pair.driving.path}'"
+                raise DataError(f"{answer}: restore it or take the pair off the list.")
+            places.append(place)
+        return pair.target, places
 
     def _target(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
-        clip = self._answer(pair)
-        return {} if clip is None else {"target": to_float(self.store.read(clip, frames))[None]}
+        answer = self._answer(pair, frames)
+        return {} if answer is None else {"target": to_float(self.store.read(*answer))[None]}
 
 
 class DepthBatches(Dataset[dict[str, Any]]):
@@ -154,7 +159,7 @@ class DepthBatches(Dataset[dict[str, Any]]):
             "task": "depth",
             "piece": piece,
             "image": to_float(self.store.read(clip, frames)),
-            **read_depth(truth_file(self.root, clip), frames, self.store.framing),
+            **clip_depth(self.root, clip, frames, self.store.framing),
             "video_id": [clip.name] * len(frames),
             "sample_id": [f"{clip.name}/{t:07d}" for t in frames],
             "frame": frames,

@@ -33,6 +33,18 @@ def depth_frames(path: Path) -> int:
     return len(_arrays(path)[0])
 
 
+def clip_depth(root: Path, clip: Clip, frames: list[int], framing: Framing) -> dict[str, Tensor]:
+    """`read_depth` of frames of a clip, whose truth holds as many.
+
+    Raises:
+        DataError: As `read_depth`, also if the clip has more or fewer frames than its truth.
+    """
+    path = truth_file(root, clip)
+    if (known := depth_frames(path)) != len(clip):
+        raise DataError(f"'{clip.path}' has {len(clip)} frames, but '{path}' holds {known}: restore what is missing.")
+    return read_depth(path, frames, framing)
+
+
 def read_depth(path: Path, frames: list[int], framing: Framing | None) -> dict[str, Tensor]:
     """Reads ``depth`` (N 1 H W, camera z in metres, 0 = none), ``mask`` (skin, bool) and ``K`` (N 3 3, pixels).
 

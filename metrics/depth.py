@@ -228,7 +228,9 @@ def _pair(aligned: Tensor, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]
     """The two in float64, the truth 1 outside the mask, if they are metres."""
     check_depths("The aligned depth", aligned, depth, mask)
     if (mask & (aligned <= 0)).any():
-        raise ValueError("The aligned depth is not positive inside the mask; pass metres, as `affine_align` gives them.")
+        raise ValueError(
+            "The aligned depth is not positive inside the mask; pass metres, as `affine_align` gives them."
+        )
     return aligned.double(), torch.where(mask, depth.double(), 1.0)
 
 

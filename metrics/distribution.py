@@ -40,7 +40,7 @@ def frechet_distance(first: Tensor | ArrayLike, second: Tensor | ArrayLike, ddof
         At least 0, and exactly 0 for identical sets.
 
     Raises:
-        ValueError: If a set has fewer than 2 samples, holds nan or inf, the dimensions differ, or ddof is neither 0 nor 1.
+        ValueError: If a set has fewer than 2 samples, holds nan or inf, the dimensions differ, or ddof is not 0 or 1.
 
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, eq. 6.
     """

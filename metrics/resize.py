@@ -36,7 +36,7 @@ def resize(images: Tensor, size: int, rule: Rule) -> Tensor:
 
 
 def pil_bicubic(images: Tensor, size: int) -> Tensor:
-    """Pillow's bicubic filter on each float32 channel in grey levels, clipped to [0, 255]; arguments, errors as `resize`.
+    """Pillow's bicubic filter on each float32 channel in grey levels, clipped to [0, 255]; otherwise `resize`.
 
     Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation.
     """
@@ -48,7 +48,7 @@ def pil_bicubic(images: Tensor, size: int) -> Tensor:
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
-    """TensorFlow 1's bilinear resize, which takes pixel i at i (H / size), not at pixel centres; arguments and errors as `resize`.
+    """TensorFlow 1's bilinear resize, which takes pixel i at i (H / size), not at its centre; otherwise `resize`.
 
     Reference: Parmar et al. 2022, On Aliased Resizing and Surprising Subtleties in GAN Evaluation.
     """
@@ -60,7 +60,7 @@ def tf1_bilinear(images: Tensor, size: int) -> Tensor:
 
 
 def antialiased_bilinear(images: Tensor, size: int) -> Tensor:
-    """PyTorch's bilinear resize with antialiasing, which is Pillow's bilinear filter; as `resize`."""
+    """PyTorch's bilinear resize with antialiasing, which is Pillow's bilinear filter; otherwise `resize`."""
     _check(images, size)
     return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 

@@ -78,7 +78,9 @@ def check_fit(x: Tensor, y: Tensor, weights: Tensor) -> None:
     fits = x.ndim == 4 and x.shape == y.shape and weights.ndim == 1 and 0 < len(weights) <= min(x.shape[2:])
     if not fits or not (x.is_floating_point() and y.is_floating_point()):
         shapes = f"{tuple(x.shape)} and {tuple(y.shape)}, the window {tuple(weights.shape)}"
-        raise ValueError(f"The pictures are {shapes}; pass two float batches of one shape, B C H W, no smaller than it.")
+        raise ValueError(
+            f"The pictures are {shapes}; pass two float batches of one shape, B C H W, no smaller than it."
+        )
 
 
 def _means(maps: Tensor, weights: Tensor, axis: int) -> Tensor:

@@ -213,9 +213,7 @@ SELF = saved.Protocol("self_reenactment", "absolute")
         ([5, 6, 7], [1, 2, 3], "lacks 2 of 2 frames"),
     ],
 )
-def test_frames_are_matched_by_number_and_by_index_only_where_numbers_cannot_be_meant(
-    truth, ours, positions, tmp_path
-):
+def test_frames_are_matched_by_number_and_by_index_only_where_numbers_cannot_be_meant(truth, ours, positions, tmp_path):
     folders = numbered(tmp_path / "ours", ours), numbered(tmp_path / "truth", truth)
     if isinstance(positions, str):
         with pytest.raises(UserError, match=positions):

@@ -152,6 +152,16 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
     assert (squared.digits, squared.unit, squared.higher_is_better) == (4, "", False)
 
 
+def test_a_clip_metric_sees_clips_that_start_later(with_metrics):
+    """A pair list may ask for frames 5 to 8 alone."""
+    with_metrics(Clipwise)
+    scorer = Scorer("self_reenactment")
+    for i, name in enumerate("abc"):
+        batch = video(name, 4, seed=i)
+        scorer.add(batch["target"], batch | {"frame": [5, 6, 7, 8]})
+    assert scorer.finish().sets["clipwise"].n == 3
+
+
 def test_a_clip_metric_sees_the_first_frames_of_each_video_once(with_metrics):
     with_metrics(Clipwise)
     scorer = Scorer("self_reenactment")

@@ -41,9 +41,9 @@ def test_paths_of_other_machines_are_found(finder, clips, entry):
 
 def test_a_path_may_name_a_frame(finder, clips):
     assert finder.find("/data/author/test/id9#v#000#040.mp4/0000012.png") == (clips[1], 12)
-    with pytest.raises(DataError, match="frame 40 of a clip of 40, 'id9#v#000#040.mp4'"):
+    with pytest.raises(DataError, match=r"frame 40 of a clip of 40, 'id9#v#000#040.mp4'"):
         finder.find("/data/author/test/id9#v#000#040.mp4/0000040.png")
-    with pytest.raises(DataError, match="there is no clip '.*id7#v#000#040.mp4/0000001.png'"):
+    with pytest.raises(DataError, match=r"there is no clip '.*id7#v#000#040.mp4/0000001.png'"):
         finder.find("/data/author/test/id7#v#000#040.mp4/0000001.png")
 
 
@@ -89,7 +89,11 @@ def test_what_is_not_there_is_an_error_unless_allowed(tmp_path, finder, clips, c
     ("columns", "cells", "reason"),
     [
         ("source,driving,frame", "id8#v#000#040,id9#v#000#040,99", "frame 99 of a clip of 40, 'id8#v#000#040.mp4'"),
-        ("source,driving,best_frame", "id8#v#000#040,id9#v#000#040,40", "frame 40 of a clip of 40, 'id9#v#000#040.mp4'"),
+        (
+            "source,driving,best_frame",
+            "id8#v#000#040,id9#v#000#040,40",
+            "frame 40 of a clip of 40, 'id9#v#000#040.mp4'",
+        ),
         ("source,driving", "id8#v#000#040,id9#v#000#040/0000077.png", "frame 77 of a clip of 40"),
         ("source,driving", "id8#v#000#040,id9#v#000#040/7_of_9.png", "does not tell its frame's number"),
         ("source,driving,target", "id8#v#000#040,id9#v#000#040,gone.mp4", "there is no target 'gone.mp4'"),
@@ -159,8 +163,14 @@ def test_a_list_of_which_nothing_is_there_is_always_an_error(tmp_path, finder):
         ("source,driving,frame\nid8#v#000#040,id9#v#000#040,-1\n", "line 2: '-1' is no frame index"),
         ("source,driving,best_frame\nid8#v#000#040,id9#v#000#040,1.0\n", "line 2: '1.0' is no frame index"),
         ("source,driving,best_frame\nid8#v#000#040,id9#v#000#040,²\n", "line 2: '²' is no frame index"),
-        ("source,driving,best_frame\nid8#v#000#040,id9#v#000#040,id8#v#000#040/0000003.png\n", "no frame of the driving"),
-        ("source,driving,frame\nid8#v#000#040/0000003.png,id9#v#000#040,5\n", "line 2: frame 5 of the column frame is not"),
+        (
+            "source,driving,best_frame\nid8#v#000#040,id9#v#000#040,id8#v#000#040/0000003.png\n",
+            "no frame of the driving",
+        ),
+        (
+            "source,driving,frame\nid8#v#000#040/0000003.png,id9#v#000#040,5\n",
+            "line 2: frame 5 of the column frame is not",
+        ),
     ],
 )
 def test_what_is_no_list_is_said(tmp_path, finder, text, word):

@@ -9,8 +9,12 @@ import pytest
 import torch
 
 import metrics
-from metrics import actions, alignment, backbones, base, depth, distribution, face, face_analysers, face_analysis
-from metrics import geometry, image, mask, perceptual, pictures, procface, proxy, resize, statistics, windows
+from metrics import (
+    alignment,
+    depth,
+    image,
+    windows,
+)
 from metrics.frozen import Frozen
 from metrics.windows import HAS_NUMBA
 
@@ -145,7 +149,11 @@ BAD = {
     ],
     "depth.rmse": MAPS,
     "distribution.frechet_distance": [*SETS, lambda f: f(FEATURES, FEATURES, 2)],
-    "distribution.frechet_infinity": [*SETS, lambda f: f(FEATURES, FEATURES[:16]), lambda f: f(FEATURES, FEATURES, 0, 1)],
+    "distribution.frechet_infinity": [
+        *SETS,
+        lambda f: f(FEATURES, FEATURES[:16]),
+        lambda f: f(FEATURES, FEATURES, 0, 1),
+    ],
     "distribution.frechet_jackknife": [*with_groups(SETS), lambda f: f(FEATURES, FEATURES, GROUPS, GROUPS[:5])],
     "distribution.frechet_parts": [*SETS, lambda f: f(FEATURES, FEATURES, -1)],
     "distribution.kernel_distance": SETS,
@@ -176,7 +184,11 @@ BAD = {
     "face_analysis.iou": [lambda f: f(BOX, BOX[:2]), lambda f: f(BOX[:2], BOX)],
     "face_analysis.paired": [lambda f: f([], [], 2.0), lambda f: f([], [], NAN)],
     "face_analysis.pictures_sha1": [lambda f: f(PICTURE[0]), lambda f: f(PICTURE * 9), lambda f: f(PICTURE * NAN)],
-    "geometry.check_rotation": [lambda f: f("x", TURN * 2), lambda f: f("x", -TURN), lambda f: f("x", torch.rand(2, 3))],
+    "geometry.check_rotation": [
+        lambda f: f("x", TURN * 2),
+        lambda f: f("x", -TURN),
+        lambda f: f("x", torch.rand(2, 3)),
+    ],
     "geometry.geodesic_degrees": [lambda f: f(TURN, TURN[:1]), lambda f: f(TURN, 2 * TURN), lambda f: f(MESH, MESH)],
     "geometry.procrustes": [*vectors((2, 9, 3)), lambda f: f(POINTS, POINTS)],
     "geometry.standardised_vertex_error": [
@@ -217,13 +229,21 @@ BAD = {
     "perceptual.pretrained_network": [lambda f: f("resnet")],
     "pictures.as_saved": [lambda f: f(PICTURE.byte()), lambda f: f(set_to(PICTURE, NAN))],
     "pictures.check_range": [lambda f: f("x", PICTURE * 9), lambda f: f("x", PICTURE.byte())],
-    "pictures.check_rgb": [lambda f: f("x", PICTURE[0]), lambda f: f("x", PICTURE, True), lambda f: f("x", PICTURE - 1)],
+    "pictures.check_rgb": [
+        lambda f: f("x", PICTURE[0]),
+        lambda f: f("x", PICTURE, True),
+        lambda f: f("x", PICTURE - 1),
+    ],
     "pictures.checked_pair": of_pictures(PICTURE)[:8],
     "pictures.masked_mean": [lambda f: f(PICTURE[0], None), lambda f: f(PICTURE, ALL)],
     "procface.resized": [lambda f: f(PICTURE[0]), lambda f: f(DEPTH)],
     "proxy.pooled": [lambda f: f(torch.rand(2, 3)), lambda f: f(torch.rand(2, 0, 3))],
     "resize.antialiased_bilinear": GREY,
-    "resize.clip_bilinear": [lambda f: f(PICTURE, 8), lambda f: f(PICTURE[None], 0), lambda f: f(PICTURE[None] * 300, 8)],
+    "resize.clip_bilinear": [
+        lambda f: f(PICTURE, 8),
+        lambda f: f(PICTURE[None], 0),
+        lambda f: f(PICTURE[None] * 300, 8),
+    ],
     "resize.pil_bicubic": GREY,
     "resize.resize": [
         lambda f: f(PICTURE, 8, "nearest"),
@@ -231,7 +251,10 @@ BAD = {
     ],
     "resize.tf1_bilinear": GREY,
     "statistics.bootstrap_interval": ROWS,
-    "statistics.jackknife_error": [lambda f: f(ROW, NAN), *[lambda f, bad=bad: bad(lambda x: f(x, 1.0)) for bad in ROWS]],
+    "statistics.jackknife_error": [
+        lambda f: f(ROW, NAN),
+        *[lambda f, bad=bad: bad(lambda x: f(x, 1.0)) for bad in ROWS],
+    ],
     "statistics.jackknife_interval": [lambda f: f(ROW, NAN)],
     "statistics.paired_jackknife": [lambda f: f(ROW, ROW[:7], 1.0, 2.0), lambda f: f(ROW, ROW, NAN, 1.0)],
     "statistics.paired_permutation_test": [lambda f: f(ROW, ROW[:7]), lambda f: f(ROW, ROW * NAN)],
