@@ -55,7 +55,7 @@ class Evaluator(Callback):
             self.scorer = Scorer(batch["task"], pl_module.device, faces=self.run.results / FACES)
             self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
         self.scorer.add(outputs, batch)
-        if len(self.figure) < self.figure_rows:
+        if not batch.get("piece") and len(self.figure) < self.figure_rows:
             self.figure.append(figures.picture_row(outputs, batch))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -119,7 +119,7 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Writes one batch, and a strip of inputs, result and truth beside it."""
+        """Writes one batch, and of each video's first a strip of inputs, result and truth beside it."""
         video = batch["video_id"][0]
         (self.folder / video).mkdir(parents=True, exist_ok=True)
         if batch["task"] == DEPTH:
@@ -127,8 +127,10 @@ class PredictionWriter(Callback):
         elif batch["task"] == AVATAR:
             self._save_avatars(outputs, batch)
         else:
-            for frame, index in zip(outputs[0], batch["frame"], strict=True):
-                self._save(frame, self.folder / video / f"{int(index):07d}.png")
+            for frame, number in zip(outputs[0], batch["number" if "number" in batch else "frame"], strict=True):
+                self._save(frame, self.folder / video / f"{int(number):07d}.png")
+        if batch.get("piece"):  # the strip shows the first frames
+            return
         strip = figures.stack([figures.picture_row(outputs, batch, columns=8)])
         strip.save(self.folder / f"{video}.strip.png", pnginfo=_generated(pl_module))
 

@@ -1,325 +1,166 @@
-"""Outputs that somebody saved, matched with their truth: folders of frames, videos, single pictures, depth maps."""
+"""Outputs that somebody saved, read beside their truth as test batches; every file is checked as it is read."""
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import av
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from datamodules.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, Framing, clip_name, frame_files, read_frame
-from datamodules.protocols import chunks, spread
+from benchmarks.matching import Match, Protocol, manifest
+from datamodules.clips import Framing
+from datamodules.frame_numbers import same_form
+from datamodules.protocols import chunks
 from datamodules.samples import to_float
-from datamodules.truth import read_depth
+from datamodules.truth import has_depth, read_depth
 from models.base import UserError
-from models.tasks import DEPTH, Batch, DepthEstimate, DepthKind
+from models.tasks import DEPTH, Batch, DepthEstimate
 
-MAP_SUFFIXES = frozenset({".npy", ".png"})
-STRIP = ".strip.png"  # what `lightning predict` leaves beside a folder of frames, to look at
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One video of a folder: a sub-folder of frames or maps, a video file, a single picture or map, a truth ``.npz``.
-
-    Args:
-        path: The sub-folder or file.
-    """
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The ``video_id``: the name without a suffix of video, picture or map."""
-        name = clip_name(self.path.name)
-        known = FRAME_SUFFIXES | MAP_SUFFIXES | {".npz"}
-        return Path(name).stem if self.path.is_file() and Path(name).suffix.lower() in known else name
-
-    @property
-    def files(self) -> list[Path]:
-        """The files of the frames in the order of their numbers; the file itself unless it is a folder."""
-        if not self.path.is_dir():
-            return [self.path]
-        if frames := frame_files(self.path):
-            return [self.path / name for name in frames]
-        return sorted(self.path.glob("*.npy"), key=lambda path: (_number(path), path.name))
-
-    @property
-    def is_video(self) -> bool:
-        """Whether it is a video file."""
-        return self.path.is_file() and self.path.suffix.lower() in VIDEO_SUFFIXES
-
-    @property
-    def numbers(self) -> list[int]:
-        """The numbers that the frames bear, in order; those of a video or a single picture are counted from 0."""
-        if self.is_video:
-            return list(range(len(Clip(self.path))))
-        if self.path.suffix == ".npz" and self.path.is_file():
-            with np.load(self.path) as truth:
-                return list(range(len(truth["depth"])))
-        return [_number(path) for path in self.files] if self.path.is_dir() else [0]
-
-    @property
-    def rate(self) -> Fraction | None:
-        """Frames a second of a video; None of anything else."""
-        if not self.is_video:
-            return None
-        with av.open(self.path) as container:
-            return container.streams.video[0].average_rate
-
-    def sizes(self) -> Iterator[tuple[int, int]]:
-        """Height and width of every frame, from headers where they have them."""
-        if self.is_video:
-            with av.open(self.path) as container:
-                stream = container.streams.video[0]
-                yield stream.height, stream.width
-            return
-        for path in self.files:
-            if path.suffix == ".npy":
-                yield np.load(path, mmap_mode="r").shape[-2:]
-            else:
-                with Image.open(path) as picture:
-                    yield picture.height, picture.width
-
-    def pictures(self, indices: Sequence[int]) -> Tensor:
-        """Frames as uint8 ``N 3 H W``."""
-        if self.is_video:
-            return torch.stack(Clip(self.path).read(indices))
-        files = self.files
-        return torch.stack([read_frame(files[i]) for i in indices])
-
-    def maps(self, indices: Sequence[int]) -> Tensor:
-        """Maps as float32 ``N 1 H W``, in the files' own unit.
-
-        Raises:
-            UserError: If a file holds no single map.
-        """
-        files = self.files
-        return torch.stack([_read_map(files[i]) for i in indices])
-
-
-@dataclass(frozen=True)
-class Match:
-    """A video's saved outputs and its truth.
-
-    Args:
-        saved: The outputs.
-        truth: What they are scored against.
-        frames: Indices of the truth's frames that are scored.
-        positions: Where the outputs hold them.
-    """
-
-    saved: Entry
-    truth: Entry
-    frames: list[int]
-    positions: list[int]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How saved outputs are matched and scored.
-
-    Args:
-        task: The task (`models.tasks`).
-        motion: Of reenactment: ``absolute`` or ``relative``; empty for depth.
-        source_frame: The index of the source frame, which self-reenactment does not score.
-        max_frames: Frames scored of a video, evenly spaced; None for all.
-        image_size: Side that the truth is brought to, as the data module does it; None leaves it alone.
-        kind: What depth maps are.
-        masks: Folder of the masks of depth (white is scored); None where the truth has its own.
-    """
-
-    task: str
-    motion: str = ""
-    source_frame: int = 0
-    max_frames: int | None = None
-    image_size: int | None = None
-    kind: DepthKind = "depth"
-    masks: Path | None = None
-
-    def scored(self, count: int) -> list[int]:
-        """The indices of the frames of a video of ``count`` frames that are scored."""
-        skip = {self.source_frame} if self.task == "self_reenactment" and count > 1 else set()
-        return spread([i for i in range(count) if i not in skip], self.max_frames)
-
-
-def entries(folder: Path, task: str) -> dict[str, Entry]:
-    """The videos of a folder by name.
-
-    Raises:
-        UserError: If it is missing or empty, or two entries have one name.
-    """
-    if not folder.is_dir():
-        raise UserError(f"There is no folder '{folder}'; name the one that holds a folder or file for each video.")
-    single = (MAP_SUFFIXES | {".npz"}) if task == DEPTH else (FRAME_SUFFIXES | VIDEO_SUFFIXES)
-    found: dict[str, Entry] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.endswith(STRIP):
-            continue
-        if path.is_dir() or path.suffix.lower() in single:
-            entry = Entry(path)
-            if entry.name in found:
-                raise UserError(f"'{path}' and '{found[entry.name].path}' are one video; remove one of them.")
-            found[entry.name] = entry
-    if not found:
-        raise UserError(f"'{folder}' holds no outputs; put a folder or file for each video there.")
-    return found
+__all__ = ["Match", "Protocol", "batches", "files_hash", "has_camera", "match", "without"]
 
 
 def match(predictions: Path, truth: Path, protocol: Protocol) -> list[Match]:
-    """Checks the manifest: identifiers, frames, sizes and rates; what is scored is complete.
+    """Checks all that is to be scored: videos, frames, sizes, rates and values.
 
     Raises:
-        UserError: In one sentence that says what is missing, extra or of another size.
+        UserError: In one sentence that says what is missing, extra, broken, of another size or no number.
     """
-    saved, true = entries(predictions, protocol.task), entries(truth, protocol.task)
-    missing, extra = sorted(true.keys() - saved.keys()), sorted(saved.keys() - true.keys())
-    if missing or extra:
-        told = [f"{len(missing)} of {len(true)} videos are missing ({_some(missing)})"] if missing else []
-        told += [f"{len(extra)} are not in '{truth}' ({_some(extra)})"] if extra else []
-        raise UserError(f"'{predictions}': {', and '.join(told)}; save one folder or file for each video of the truth.")
-    return [_matched(saved[name], true[name], protocol) for name in sorted(true)]
+    found = manifest(predictions, truth, protocol)
+    for _ in batches(found, protocol):  # every file is read once before hours are spent on the first
+        pass
+    return found
 
 
 def batches(matches: Iterable[Match], protocol: Protocol) -> Iterator[tuple[Tensor | DepthEstimate, Batch]]:
-    """Outputs and test batches, with the identifiers that a test run gives them."""
+    """Outputs and test batches, with the identifiers that a test run gives them.
+
+    Raises:
+        UserError: If a file is broken, or a size or value does not fit.
+    """
     for found in matches:
-        for piece in chunks(list(zip(found.frames, found.positions, strict=True))):
-            frames, positions = [frame for frame, _ in piece], [position for _, position in piece]
-            other = f"@{protocol.source_frame:07d}" if protocol.source_frame else ""
-            names = [f"{found.truth.name}/{frame:07d}{other}" for frame in frames]
-            batch = {"task": protocol.task, "motion": protocol.motion, "sample_id": names, "frame": frames}
+        sizes: set[tuple[int, int]] = set()
+        for number, piece in enumerate(chunks(range(len(found.frames)))):
+            frames = [found.frames[i] for i in piece]
+            batch = {"task": protocol.task, "motion": protocol.motion, "frame": frames, "piece": number}
+            batch["sample_id"] = _sample_ids(found.truth.name, frames, protocol)
             if protocol.task == DEPTH:
-                maps = DepthEstimate(found.saved.maps(positions), protocol.kind)
-                truth = _true_depth(found, frames, maps.map.shape[-1], protocol)
+                maps, truth = _depth_piece(found, piece, protocol, sizes)
                 yield maps, batch | truth | {"video_id": [found.truth.name] * len(frames)}
             else:
-                target = _framed(found.truth.pictures(frames), protocol.image_size)
-                pictures = to_float(found.saved.pictures(positions))[None]
-                yield pictures, batch | {"target": to_float(target)[None], "video_id": [found.truth.name]}
+                pictures, target = _picture_piece(found, piece, protocol, sizes)
+                yield pictures, batch | {"target": target, "video_id": [found.truth.name]}
 
 
 def files_hash(matches: Iterable[Match]) -> str:
     """12 hex digits of names and contents of the outputs' files."""
     whole = sha256()
     for found in matches:
-        for path in found.saved.files:
-            whole.update(f"{found.saved.name}/{path.name}\n".encode())
+        for path in dict.fromkeys(found.saved.files):
+            whole.update(f"{found.saved.name}/{same_form(path.name)}\n".encode())
             whole.update(sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:12]
 
 
 def has_camera(matches: Sequence[Match]) -> bool:
     """Whether the truth of depth knows the camera, without which there is no angle of normals."""
-    return all(found.truth.path.suffix == ".npz" for found in matches)
-
-
-def _matched(saved: Entry, truth: Entry, protocol: Protocol) -> Match:
-    there, true = saved.numbers, truth.numbers
-    frames = protocol.scored(len(true))
-    by_order = saved.is_video and len(there) == len(frames)
-    named = {
-        "number": [true[i] for i in frames],
-        "index": frames,
-        "order": there if by_order else [-1],
-    }
-    allowed = {"number": set(true), "index": set(range(len(true))), "order": set(there)}
-    fits = [way for way in named if set(named[way]) <= set(there) <= allowed[way]]
-    if not fits:
-        raise UserError(_difference(saved, truth, named["number"], allowed["number"]))
-    position = {number: i for i, number in enumerate(there)}
-    found = Match(saved, truth, frames, [position[number] for number in named[fits[0]]])
-    _check_sizes(found, protocol)
-    return found
-
-
-def _difference(saved: Entry, truth: Entry, asked: list[int], allowed: set[int]) -> str:
-    there = set(saved.numbers)
-    missing, extra = sorted(set(asked) - there), sorted(there - allowed)
-    if saved.is_video:
-        counts = f"{len(there)} frames, but '{truth.path}' has {len(allowed)}"
-        return f"'{saved.path}' has {counts}, of which {len(asked)} are scored; save either all or those, in order."
-    told = [f"lacks {len(missing)} of {len(asked)} frames ({_some(missing)})"] if missing else []
-    told += [f"has {len(extra)} that '{truth.path}' lacks ({_some(extra)})"] if extra else []
-    return f"'{saved.path}' {' and '.join(told)}; name each frame by its number in the truth."
-
-
-def _check_sizes(found: Match, protocol: Protocol) -> None:
-    asked = protocol.image_size
-    true = (asked, asked) if asked else next(iter(_truth_sizes(found.truth)))
-    for height, width in found.saved.sizes():
-        if (height, width) != tuple(true):
-            sizes = f"frames of {width} x {height}, the truth has {true[1]} x {true[0]}"
-            remedy = "save them at that size, or give --image-size to bring the truth to theirs"
-            raise UserError(f"'{found.saved.path}' has {sizes}; {remedy}.")
-    rates = found.saved.rate, found.truth.rate
-    if None not in rates and rates[0] != rates[1]:
-        raise UserError(
-            f"'{found.saved.path}' has {float(rates[0] or 0):g} frames a second, '{found.truth.path}' "
-            f"{float(rates[1] or 0):g}; save it at the truth's rate, or the frames as pictures."
-        )
-
-
-def _truth_sizes(truth: Entry) -> Iterator[tuple[int, int]]:
-    if truth.path.suffix == ".npz" and truth.path.is_file():
-        with np.load(truth.path) as arrays:
-            yield arrays["depth"].shape[-2:]
-    else:
-        yield from truth.sizes()
-
-
-def _framed(pictures: Tensor, size: int | None) -> Tensor:
-    return pictures if size is None else Framing(size).image(pictures)
-
-
-def _true_depth(found: Match, frames: list[int], size: int, protocol: Protocol) -> dict[str, Tensor]:
-    """``depth`` in metres, ``mask`` and ``K`` of some frames."""
-    if found.truth.path.suffix == ".npz":
-        return read_depth(found.truth.path, frames, Framing(size))
-    if protocol.masks is None:
-        raise UserError("The truth has no masks of its own; name their folder with --masks.")
-    depth = torch.stack([_in_metres(found.truth.files[i]) for i in frames])
-    masks = entries(protocol.masks, DEPTH).get(found.truth.name)
-    if masks is None or len(masks.files) < len(found.truth.files):
-        raise UserError(f"'{protocol.masks}' lacks masks of '{found.truth.name}'; put one there for each depth map.")
-    mask = torch.stack([read_frame(masks.files[i])[:1] > 127 for i in frames])
-    return {"depth": depth, "mask": mask & (depth > 0), "K": torch.eye(3).expand(len(frames), 3, 3)}
-
-
-def _in_metres(path: Path) -> Tensor:
-    """A true depth map: metres in an ``.npy``, millimetres in a 16-bit PNG."""
-    return _read_map(path) / (1 if path.suffix == ".npy" else 1000)
-
-
-def _read_map(path: Path) -> Tensor:
-    try:
-        values = np.load(path) if path.suffix == ".npy" else np.array(Image.open(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is not a readable map ({error}); save it as .npy or 16-bit PNG.") from error
-    plane = values.squeeze()
-    if plane.ndim != 2 or values.dtype == np.uint8:
-        what = f"{values.dtype} of shape {values.shape}"
-        raise UserError(f"'{path}' holds {what}; save one map H x W as .npy of floats or 16-bit PNG.")
-    return torch.from_numpy(plane.astype(np.float32))[None]
-
-
-def _number(path: Path) -> int:
-    digits = re.findall(r"\d+", os.path.splitext(path.name)[0])
-    return int(digits[-1]) if digits else -1
-
-
-def _some(names: Sequence[Any]) -> str:
-    return f"{names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return all(found.truth.is_exact for found in matches)
 
 
 def without(matches: Sequence[Match], protocol: Protocol) -> Mapping[str, str]:
     """The metrics that this truth cannot have."""
     return {"NormalError": "no camera"} if protocol.task == DEPTH and not has_camera(matches) else {}
+
+
+def _sample_ids(video: str, frames: Sequence[int], protocol: Protocol) -> list[str]:
+    other = f"@{protocol.source_frame:07d}" if protocol.source_frame and protocol.task != DEPTH else ""
+    return [f"{video}/{frame:07d}{other}" for frame in frames]
+
+
+def _picture_piece(
+    found: Match, piece: Sequence[int], protocol: Protocol, sizes: set[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
+    """Outputs and truth ``1 T 3 H W`` of some of the frames that are scored."""
+    framing = Framing(protocol.image_size) if protocol.image_size else None
+    true = found.truth.pictures([found.frames[i] for i in piece])
+    true = true if framing is None else [framing.image(picture) for picture in true]
+    ours = found.saved.pictures([found.positions[i] for i in piece])
+    _check_sizes(found, piece, ours, true, protocol, sizes)
+    return to_float(torch.stack(ours))[None], to_float(torch.stack(true))[None]
+
+
+def _depth_piece(
+    found: Match, piece: Sequence[int], protocol: Protocol, sizes: set[tuple[int, int]]
+) -> tuple[DepthEstimate, dict[str, Tensor]]:
+    """Maps ``B 1 H W``, and ``depth`` in metres, ``mask`` and ``K`` of some of the frames that are scored."""
+    framing = Framing(protocol.image_size) if protocol.image_size else None
+    frames, positions = ([where[i] for i in piece] for where in (found.frames, found.positions))
+    maps = found.saved.maps(positions)
+    if found.truth.is_exact:
+        truth = read_depth(found.truth.path, frames, framing)
+        _check_sizes(found, piece, maps, list(truth["depth"]), protocol, sizes)
+    else:
+        depth, masks = _true_maps(found, piece, framing)
+        _check_sizes(found, piece, maps, depth, protocol, sizes)
+        truth = {"depth": torch.stack(depth), "mask": torch.stack(masks), "K": torch.eye(3).expand(len(piece), 3, 3)}
+    for position, values, mask in zip(positions, maps, truth["mask"], strict=True):
+        if not values[mask].isfinite().all():
+            file = found.saved.files[position]
+            raise UserError(f"'{file}' holds nan or inf where it is scored; save a finite number for each pixel there.")
+    return DepthEstimate(torch.stack(maps), protocol.kind), truth
+
+
+def _true_maps(found: Match, piece: Sequence[int], framing: Framing | None) -> tuple[list[Tensor], list[Tensor]]:
+    """True maps ``1 H W``, 0 where they are absent, and their masks, whose sizes are those of the maps or asked for."""
+    assert found.masks is not None
+    assert found.inside is not None
+    depths, masks = [], []
+    for i in piece:
+        depth, mask = found.truth.depth([found.frames[i]])[0], found.masks.masks([found.inside[i]])[0]
+        files = found.truth.files[found.frames[i]], found.masks.files[found.inside[i]]
+        asked = None if framing is None else (framing.size, framing.size)
+        if mask.shape[-2:] not in (depth.shape[-2:], asked):
+            shapes = f"is {_by(mask)}, its map '{files[0]}' {_by(depth)}"
+            raise UserError(f"The mask '{files[1]}' {shapes}; save the mask at the size of its map.")
+        if framing is not None:
+            depth, mask = framing.map(depth), framing.map(mask)
+        known = has_depth(depth)
+        if not (mask & known).any():
+            raise UserError(f"'{files[0]}' has no depth inside its mask '{files[1]}'; mend one, or take the frame out.")
+        depths.append(torch.where(known, depth, 0.0))
+        masks.append(mask & known)
+    return depths, masks
+
+
+def _check_sizes(
+    found: Match,
+    piece: Sequence[int],
+    ours: Sequence[Tensor],
+    true: Sequence[Tensor],
+    protocol: Protocol,
+    sizes: set[tuple[int, int]],
+) -> None:
+    """Refuses a truth of several sizes, and outputs of another than the truth's; keeps in ``sizes`` what was seen."""
+    asked = _square([picture for picture in ours])
+    for picture in true:
+        sizes.add((picture.shape[-2], picture.shape[-1]))
+        if len(sizes) > 1:
+            told = " and ".join(f"{width} x {height}" for height, width in sorted(sizes))
+            raise UserError(f"'{found.truth.path}' has frames of {told}; bring them to one size with --image-size.")
+    for i, picture, goal in zip(piece, ours, true, strict=True):
+        if picture.shape[-2:] != goal.shape[-2:]:
+            file = found.saved.files[found.positions[i]].name
+            wanted = f"--image-size asks for {_by(goal)}" if protocol.image_size else f"the truth has {_by(goal)}"
+            other = f", or give --image-size {asked} to bring the truth to theirs" if asked else ""
+            told = f"has frames of {_by(picture)}, {wanted}; save them at that size{other}"
+            raise UserError(f"'{found.saved.path}' {told} (the first is '{file}').")
+
+
+def _square(pictures: Sequence[Tensor]) -> int | None:
+    """The side of pictures that all are squares of one size."""
+    shapes = {tuple(picture.shape[-2:]) for picture in pictures}
+    height, width = next(iter(shapes))
+    return height if len(shapes) == 1 and height == width else None
+
+
+def _by(picture: Tensor) -> str:
+    return f"{picture.shape[-1]} x {picture.shape[-2]}"

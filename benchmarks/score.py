@@ -16,9 +16,10 @@ from benchmarks import saved, tables
 from benchmarks.evaluation import FACES, write_scores
 from benchmarks.layout import FOLDER, Row, Table, load, load_all
 from benchmarks.scoring import Scorer
+from datamodules.frame_numbers import same_form
 from metrics.alignment import KINDS
 from models.base import UserError
-from models.tasks import DEPTH, TASKS
+from models.tasks import DEPTH, REENACTMENT
 
 SCORED = "scored"  # the folder of these records, among the runs
 
@@ -41,6 +42,9 @@ def score(predictions: Path, truth: Path, protocol: saved.Protocol, label: str, 
         UserError: If the two folders do not match.
     """
     matches = saved.match(predictions, truth, protocol)
+    if counted := [found for found in matches if found.counts_from_0]:
+        first = f"those of '{counted[0].truth.path}' begin at {counted[0].truth.numbers[0]}"
+        print(f"The outputs' frames are counted from 0, {first}: output 0 is taken for that one, and so on.")
     scorer = Scorer(protocol.task, without=saved.without(matches, protocol), faces=results / FACES)
     for outputs, batch in saved.batches(matches, protocol):
         scorer.add(outputs, batch)
@@ -157,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With one sentence if the folders cannot be scored.
     """
     options = _options(arguments)
+    options.label = same_form(options.label)
     try:
         protocol = _protocol(options)
         facts = {"label": options.label, "scale": options.scale, "task": options.task, "motion": protocol.motion}
@@ -172,9 +177,10 @@ def _protocol(options: argparse.Namespace) -> saved.Protocol:
     if options.task == "cross_reenactment" and not motion:
         raise UserError("Say how the motion was transferred, which is the column to stand in: --motion relative.")
     told = options.predictions / "kind.txt"  # as `lightning predict` leaves it
-    kind = options.kind or (told.read_text().strip() if told.is_file() else None)
+    kind = options.kind or (told.read_text(errors="replace").strip() if told.is_file() else None)
     if options.task == DEPTH and kind not in KINDS:
         raise UserError(f"Say what the maps are with --kind: {', '.join(KINDS)}.")
+    _check_numbers(options)
     return saved.Protocol(
         options.task,
         "" if options.task == DEPTH else motion,
@@ -186,9 +192,22 @@ def _protocol(options: argparse.Namespace) -> saved.Protocol:
     )
 
 
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Refuses options that are out of range, or of another task."""
+    for name, value in (("--image-size", options.image_size), ("--max-frames", options.max_frames)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}; give at least 1.")
+    if options.source_frame < 0:
+        raise UserError(f"--source-frame is {options.source_frame}; frames are counted from 0.")
+    if options.task == DEPTH and options.source_frame:
+        raise UserError("--source-frame is of reenactment; depth has no source frame, leave it out.")
+    if options.task != DEPTH and options.masks:
+        raise UserError(f"--masks are of depth; leave them out for {options.task}.")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
-    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--task", choices=(*REENACTMENT, DEPTH), required=True)
     parser.add_argument("--predictions", type=Path, required=True, help="a folder or file for each video")
     parser.add_argument("--truth", type=Path, required=True, help="the same of what is true")
     parser.add_argument("--label", required=True, help="what the tables call the row")
@@ -196,12 +215,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--table", nargs="+", default=[], help="names in benchmarks/tables; all of the task by default")
     parser.add_argument("--motion", choices=("absolute", "relative"), help="of cross_reenactment")
     parser.add_argument("--kind", choices=KINDS, help="of depth: what the maps are")
-    parser.add_argument("--masks", type=Path, help="of depth: masks, where the truth has none")
+    parser.add_argument("--masks", type=Path, help="of depth: masks, where the truth has none; white (or 1) is scored")
     parser.add_argument(
-        "--image-size", type=int, help="side in pixels that the truth is brought to; as it is by default"
+        "--image-size",
+        type=int,
+        help="side in pixels that the truth and its masks are scaled to, both sides alike; as they are by default",
     )
-    parser.add_argument("--source-frame", type=int, default=0, help="of self_reenactment: the frame that is not scored")
-    parser.add_argument("--max-frames", type=int, help="frames scored of a video, evenly spaced")
+    parser.add_argument(
+        "--source-frame",
+        type=int,
+        default=0,
+        help="of self_reenactment: the index, counted from 0, of the frame that is not scored",
+    )
+    parser.add_argument("--max-frames", type=int, help="frames scored of a video, evenly spaced; all by default")
     parser.add_argument("--results", type=Path, default=Path("results/runs"), help="the folder that holds the runs")
     parser.add_argument("--published", type=Path, default=Path("results/tables"), help="the published tables")
     return parser.parse_args(arguments)

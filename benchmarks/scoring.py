@@ -152,7 +152,7 @@ class Scorer:
 
     def _add_clip(self, kind: TaskMetric, metric: Any, outputs: Tensor, batch: Batch) -> None:  # noqa: ANN401
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
-        if batch["frame"][0] > 1:  # a later piece of a long video; frame 0 may be the source
+        if batch["piece"]:  # not the first of a long video
             return
         if outputs.shape[1] < kind.clip_frames:
             self.short.add((kind.name, batch["video_id"][0]))

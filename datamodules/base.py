@@ -45,6 +45,10 @@ class TestProtocol:
     max_frames: int | None = None
     allow_partial: bool = False
 
+    def __post_init__(self) -> None:
+        if self.max_frames is not None and self.max_frames < 1:
+            raise DataError(f"test.max_frames is {self.max_frames}: give at least 1, or null for all frames.")
+
 
 SELF_REENACTMENT = TestProtocol()
 

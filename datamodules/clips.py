@@ -2,7 +2,6 @@
 
 import mimetypes
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,10 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from datamodules.base import DataError
+from datamodules.frame_numbers import number_frames, same_form
 from datamodules.video_files import VIDEO_SUFFIXES
 from datamodules.videos import read_video, video
 
@@ -44,7 +44,7 @@ def read_frame(path: str | Path) -> Tensor:
             return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1)
     except FileNotFoundError as error:
         raise DataError(f"There is no frame '{path}': restore it or name another one.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a broken file makes of the decoder
         raise DataError(f"'{path}' is not a readable picture ({error}): replace or delete it.") from error
 
 
@@ -73,6 +73,10 @@ class Framing:
 
     size: int
     crop: Crop = "stretch"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise DataError(f"The pictures cannot be brought to {self.size} pixels: give an image size of at least 1.")
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """The region that is kept, as top, left, height, width in pixels."""
@@ -169,8 +173,7 @@ class Clip:
         Raises:
             DataError: If a frame is absent or cannot be read.
         """
-        if min(indices) < 0 or max(indices) >= len(self):
-            raise DataError(f"'{self.path}' has {len(self)} frames, but frame {max(indices)} is asked for.")
+        self._check(indices)
         if self.is_folder:
             files = frame_files(self.path)
             return [read_frame(self.path / files[index]) for index in indices]
@@ -179,19 +182,29 @@ class Clip:
     def index_of(self, number: int) -> int | None:
         """The index of the frame whose file bears this number (of a video: the number itself), None if absent."""
         if not self.is_folder:
-            return number if number < len(self) else None
-        numbers = [_number(name) for name in frame_files(self.path)]
+            return number if 0 <= number < len(self) else None
+        numbers = _frame_numbers(self.path)
         return numbers.index(number) if number in numbers else None
 
     def number_of(self, index: int) -> int:
-        """The number that the frame's file bears; the inverse of `index_of`."""
-        return _number(frame_files(self.path)[index]) if self.is_folder else index
+        """The number that the frame's file bears; the inverse of `index_of`.
+
+        Raises:
+            DataError: If the frame is absent.
+        """
+        self._check([index])
+        return _frame_numbers(self.path)[index] if self.is_folder else index
+
+    def _check(self, indices: Sequence[int]) -> None:
+        wrong = [index for index in indices if not 0 <= index < len(self)]
+        if wrong:
+            raise DataError(f"'{self.path}' has {len(self)} frames, but frame {wrong[0]} is asked for.")
 
 
 def clip_name(name: str) -> str:
-    """The name of a clip without a video suffix, so that frames named ``x.mp4/`` and a video ``x.mp4`` agree."""
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+    """The name of a clip without a video suffix, so that frames named ``x.mp4/`` and a video ``x.mp4`` agree; NFC."""
+    stem, suffix = os.path.splitext(same_form(name))
+    return stem if suffix.lower() in VIDEO_SUFFIXES else stem + suffix
 
 
 def find_clips(folder: Path) -> list[Clip]:
@@ -258,16 +271,25 @@ def _root(folder: Path) -> Path:
     return folder.parent if folder.name in ("train", "test") else folder
 
 
-@lru_cache(maxsize=4096)
 def frame_files(folder: Path) -> tuple[str, ...]:
-    """The names of the frames of a folder in the order of their numbers (2 before 10)."""
-    return tuple(sorted(filter(_is_frame, os.listdir(folder)), key=lambda name: (_number(name), name)))
+    """The names of the frames of a folder in the order of their numbers (2 before 10).
+
+    Raises:
+        DataError: If the numbers are not told apart, or two files are one frame (`frame_numbers.number_frames`).
+    """
+    return _numbered(folder)[1]
+
+
+def _frame_numbers(folder: Path) -> tuple[int, ...]:
+    return _numbered(folder)[0]
+
+
+@lru_cache(maxsize=4096)
+def _numbered(folder: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The numbers of a folder's frames, and their names."""
+    frames = number_frames(list(filter(_is_frame, os.listdir(folder))), folder)
+    return tuple(frames), tuple(frames.values())
 
 
 def _is_frame(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in FRAME_SUFFIXES and not name.startswith(".")
-
-
-def _number(name: str) -> int:
-    digits = re.findall(r"\d+", os.path.splitext(name)[0])
-    return int(digits[-1]) if digits else -1

@@ -180,7 +180,7 @@ def _lists(root: Path, splits: dict[str, list[Clip]]) -> Iterator[str]:
     finder = ClipFinder(splits.get("test", []), root / "targets")
     for path in sorted(root.glob("*pairs.csv")):
         try:
-            print(f"{path.name}: {len(read_pairs(path, finder))} pairs")
+            print(f"{path.name}: {len(read_pairs(path, finder, same_person=path.name == 'self_pairs.csv'))} pairs")
         except DataError as error:
             yield str(error)
 

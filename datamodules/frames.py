@@ -197,7 +197,7 @@ class VideoFrames(PortraitDataModule):
         listed = Path(self.test.pairs) if self.test.pairs else self.root / name
         if self.test.pairs or listed.is_file():
             finder = ClipFinder(long_enough(clips, 1, where), self.root / "targets")
-            return read_pairs(listed, finder, self.test.allow_partial)
+            return read_pairs(listed, finder, self.test.allow_partial, self.test.task == "self_reenactment")
         moving = long_enough(clips, 2, where)
         drawn = self_pairs(moving) if self.test.task == "self_reenactment" else cross_pairs(moving, self.seed)
         if self.trainer:

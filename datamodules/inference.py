@@ -16,8 +16,14 @@ from datamodules.samples import to_float
 Box = tuple[int, int, int, int]
 
 
-def cut(frame: Tensor, box: Box | None, size: int) -> Tensor:
+def cut(frame: Tensor, box: Box | None, size: int, name: str = "a picture") -> Tensor:
     """Cuts and scales a box (left, top, right, bottom; None: the central square) to ``1 3 size size`` in [0, 1].
+
+    Args:
+        frame: ``3 H W``, uint8.
+        box: In pixels.
+        size: Side of the result in pixels.
+        name: What the message calls the picture.
 
     Raises:
         DataError: If the box leaves the picture.
@@ -28,7 +34,7 @@ def cut(frame: Tensor, box: Box | None, size: int) -> Tensor:
     left, top, right, bottom = box
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise DataError(
-            f"The box {list(box)} leaves a picture of {width} x {height}: give left, top, right, bottom inside it."
+            f"The box {list(box)} leaves {name} of {width} x {height}: give left, top, right, bottom inside it."
         )
     return to_float(Framing(size).image(frame[:, top:bottom, left:right]))[None]
 
@@ -66,6 +72,7 @@ class Animation(Dataset[dict[str, Any]]):
         return {
             "task": "cross_reenactment",
             "motion": self.motion,
+            "piece": index,
             "source": self.source,
             "initial": cut(self.clip.read([0])[0], self.box, self.size),
             "driving": torch.stack(driving, dim=1),
@@ -119,6 +126,7 @@ class SourceAndDriving(PortraitDataModule):
             )
         if not self.driving.path.exists() or not self.driving.at_least(1):
             raise DataError(f"There is no driving clip '{self.driving.path}': name a video file or a folder of frames.")
-        source = cut(read_frame(self.source), self.source_box, self.image_size)
+        source = cut(read_frame(self.source), self.source_box, self.image_size, f"'{self.source}'")
+        cut(self.driving.read([0])[0], self.driving_box, self.image_size, f"'{self.driving.path}'")
         name = f"{self.source.stem}__{self.driving.name}"
         self.test_set = Animation(source, self.driving, name, self.image_size, self.driving_box, self.test.motion)

@@ -11,7 +11,7 @@ from datamodules.base import DataError, TestProtocol
 from datamodules.clips import Clip
 from datamodules.pairs import Pair
 from datamodules.samples import FrameStore, to_float
-from datamodules.truth import read_depth, truth_file
+from datamodules.truth import clip_depth, truth_file
 
 Item = TypeVar("Item")
 CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
@@ -42,7 +42,8 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
 
     Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving frame posed most like the source, or
     the first), ``driving`` and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one),
-    ``sample_id`` and ``frame`` (T each).
+    ``sample_id`` and ``frame`` (T each), ``number`` (T: what the files of the answer, or of the driving clip, bear) and
+    ``piece`` (which of its video's batches it is, from 0).
 
     Args:
         pairs: The videos to make.
@@ -54,17 +55,20 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     def __init__(self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int) -> None:
         self.store, self.protocol, self.seed = store, protocol, seed
         self.items = [
-            (pair, piece) for pair in pairs for piece in chunks(spread(self._frames(pair), protocol.max_frames))
+            (pair, *piece)
+            for pair in pairs
+            for piece in enumerate(chunks(spread(self._frames(pair), protocol.max_frames)))
         ]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pair, frames = self.items[index]
+        pair, piece, frames = self.items[index]
         return {
             "task": self.protocol.task,
             "motion": self.protocol.motion,
+            "piece": piece,
             "source": to_float(self.store.read(pair.source, [pair.source_frame])),
             "initial": to_float(self.store.read(pair.driving, [pair.best_frame])),
             "driving": to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
@@ -81,7 +85,8 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
         """The frames that are scored: the source frame is no test of self-reenactment."""
         if pair.frames is not None:
             return pair.frames
-        frames = [t for t in range(len(pair.driving)) if not (self.is_self and t == pair.source_frame)]
+        skip = {pair.source_frame} if self.is_self and pair.source == pair.driving else set()
+        frames = [t for t in range(len(pair.driving)) if t not in skip]
         if not frames:
             raise DataError(f"'{pair.driving.path}' has no frame beside its source frame: take it off the pair list.")
         return frames
@@ -96,18 +101,36 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     def _names(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
         video = pair.driving.name if self.is_self else f"{pair.source.name}__{pair.driving.name}"
         other = f"@{pair.source_frame:07d}" if pair.source_frame else ""  # a list may pair one frame with many sources
-        return {"video_id": [video], "sample_id": [f"{video}/{t:07d}{other}" for t in frames], "frame": frames}
+        if self.is_self and pair.source != pair.driving:
+            other = f"@{pair.source.name}@{pair.source_frame:07d}"
+        clip, places = self._answer(pair, frames) or (pair.driving, frames)
+        numbers = [clip.number_of(place) for place in places]
+        names = [f"{video}/{t:07d}{other}" for t in frames]
+        return {"video_id": [video], "sample_id": names, "frame": frames, "number": numbers}
+
+    def _answer(self, pair: Pair, frames: list[int]) -> tuple[Clip, list[int]] | None:
+        """The clip that holds the exact answer, and where it holds that of each driving frame: under its number."""
+        if self.is_self or pair.target is None:
+            return (pair.driving, frames) if self.is_self else None
+        places = []
+        for number in map(pair.driving.number_of, frames):
+            place = pair.target.index_of(number)
+            if place is None:
+                answer = f"'{pair.target.path}' lacks frame {number}, the answer to that of '{pair.driving.path}'"
+                raise DataError(f"{answer}: restore it or take the pair off the list.")
+            places.append(place)
+        return pair.target, places
 
     def _target(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
-        clip = pair.driving if self.is_self else pair.target
-        return {} if clip is None else {"target": to_float(self.store.read(clip, frames))[None]}
+        answer = self._answer(pair, frames)
+        return {} if answer is None else {"target": to_float(self.store.read(*answer))[None]}
 
 
 class DepthBatches(Dataset[dict[str, Any]]):
     """Frames of one clip with their exact depth, up to ``batch_size`` at once.
 
     Keys: ``task``, ``image`` (B 3 H W), ``depth`` (B 1 H W, metres), ``mask`` (skin, bool), ``K`` (B 3 3),
-    ``video_id``, ``sample_id`` and ``frame`` (B each).
+    ``video_id``, ``sample_id`` and ``frame`` (B each), and ``piece`` (which of its clip's batches it is, from 0).
 
     Args:
         clips: The clips, whose truth lies under ``root/truth``.
@@ -122,18 +145,21 @@ class DepthBatches(Dataset[dict[str, Any]]):
     ) -> None:
         self.store, self.root = store, root
         self.items = [
-            (clip, piece) for clip in clips for piece in chunks(spread(range(len(clip)), max_frames), batch_size)
+            (clip, *piece)
+            for clip in clips
+            for piece in enumerate(chunks(spread(range(len(clip)), max_frames), batch_size))
         ]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        clip, frames = self.items[index]
+        clip, piece, frames = self.items[index]
         return {
             "task": "depth",
+            "piece": piece,
             "image": to_float(self.store.read(clip, frames)),
-            **read_depth(truth_file(self.root, clip), frames, self.store.framing),
+            **clip_depth(self.root, clip, frames, self.store.framing),
             "video_id": [clip.name] * len(frames),
             "sample_id": [f"{clip.name}/{t:07d}" for t in frames],
             "frame": frames,

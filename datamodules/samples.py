@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.clips import Clip, Framing
-from datamodules.truth import read_depth, truth_file
+from datamodules.truth import clip_depth
 
 Kind = Literal["pairs", "triplets", "depth"]
 FRAMES_NEEDED = {"pairs": 2, "triplets": 3, "depth": 1}
@@ -138,7 +138,7 @@ class ClipSamples(Dataset[dict[str, Any]]):
         if self.kind == "triplets":
             return {"frames": frames}
         assert self.root is not None
-        truth = read_depth(truth_file(self.root, clip), indices, self.store.framing)
+        truth = clip_depth(self.root, clip, indices, self.store.framing)
         return {"image": frames[0], **{name: value[0] for name, value in truth.items()}}
 
 

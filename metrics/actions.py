@@ -15,9 +15,12 @@ from metrics.face_scores import FaceMetric, Pair
 def aucon(preds: Tensor, target: Tensor) -> Tensor:
     """Share of action units ``B K``, bool, whose states agree, ``B`` in [0, 1].
 
+    Raises:
+        ValueError: If the shapes differ, or a state is neither 0 nor 1.
+
     Reference: Ha et al. 2020, MarioNETte, "AUCON".
     """
-    check_pair("B K", preds, target)
+    _check_switches("B K", preds, target)
     return (preds.bool() == target.bool()).double().mean(1)
 
 
@@ -29,15 +32,21 @@ def bscon(preds: Tensor, target: Tensor) -> Tensor:
 def cohen_kappa(preds: Tensor, target: Tensor) -> Tensor:
     """Agreement beyond chance of each of K switches over N pictures ``N K``, bool, ``K``; nan for one that never moves.
 
-    All-off agrees with most pictures on most units; its kappa is 0.
+    All-off agrees with most pictures on most units; its kappa is 0. Errors are those of `aucon`.
 
     Reference: Cohen 1960, A coefficient of agreement for nominal scales.
     """
-    check_pair("N K", preds, target)
+    _check_switches("N K", preds, target)
     ours, theirs = preds.double(), target.double()
     agreed = (ours == theirs).double().mean(0)
     chance = ours.mean(0) * theirs.mean(0) + (1 - ours.mean(0)) * (1 - theirs.mean(0))
     return torch.where(chance < 1, (agreed - chance) / (1 - chance), torch.nan)
+
+
+def _check_switches(layout: str, *states: Tensor) -> None:
+    check_pair(layout, *states)
+    if any(((state != 0) & (state != 1)).any() for state in states):
+        raise ValueError("A state of a unit is neither 0 nor 1; pass booleans, strengths compared with a threshold.")
 
 
 class AUCON(FaceMetric):

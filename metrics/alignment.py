@@ -1,6 +1,6 @@
 """Bringing a depth map of any affine scale to metres, and both maps into the space that an error is taken in."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> Align
     constant and its status DEGENERATE_ALIGNMENT. Preds and depth are not interchangeable.
 
     Args:
-        preds: ``B 1 H W``, any affine scale.
+        preds: ``B 1 H W``, any affine scale; finite inside the mask, anything outside.
         kind: What the map is: ``depth``, ``disparity`` or ``closeness``.
         depth: ``B 1 H W``, camera z in metres; positive inside the mask.
         mask: ``B 1 H W``, bool.
@@ -64,6 +64,7 @@ def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> Align
 
 def depth_range(depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest true depth inside the mask, and from there to the farthest, ``B``, float64, metres; 0 and 1 if empty."""
+    check_depths("The true depth", depth, depth, mask)
     true, empty = depth.double(), _is_empty(mask)
     near = torch.where(mask, true, torch.inf).flatten(1).amin(1)
     far = torch.where(mask, true, -torch.inf).flatten(1).amax(1)
@@ -85,7 +86,12 @@ def in_space(aligned: Tensor, depth: Tensor, mask: Tensor, space: Space) -> tupl
 
     Returns:
         The two in that order; outside the mask they mean nothing.
+
+    Raises:
+        ValueError: If a shape, type or value is wrong, or there is no such space.
     """
+    check_space(space)
+    check_depths("The aligned depth", aligned, depth, mask)
     if space == "metric":
         return aligned, depth
     near, spread = (_wide(x) for x in depth_range(depth, mask))
@@ -97,15 +103,24 @@ def in_space(aligned: Tensor, depth: Tensor, mask: Tensor, space: Space) -> tupl
     return first.clamp(min=SPACE_FLOOR), second.clamp(min=SPACE_FLOOR)
 
 
+def check_space(space: str) -> None:
+    """Refuses what is no space that errors are taken in.
+
+    Raises:
+        ValueError: In one sentence that names those that are.
+    """
+    if space not in get_args(Space):
+        raise ValueError(f"'{space}' is no space of depth errors; choose from {', '.join(get_args(Space))}.")
+
+
 def _check(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> None:
     if kind not in KINDS:
         raise ValueError(f"'{kind}' is no kind of depth map; say which it is of {', '.join(KINDS)}.")
     check_depths("The predicted map", preds, depth, mask)
-    check_finite("The predicted map", preds)
 
 
 def check_depths(name: str, preds: Tensor, depth: Tensor, mask: Tensor) -> None:
-    """Refuses maps that are not two ``B 1 H W`` of one shape, finite and truly positive inside a boolean mask.
+    """Refuses maps that are not two ``B 1 H W`` of one shape, finite and the truth positive inside a boolean mask.
 
     Raises:
         ValueError: In one sentence that names the remedy.
@@ -129,5 +144,10 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each image inside the mask; nan where that is empty."""
+    """Mean of each image ``B 1 H W`` inside the mask; nan where that is empty.
+
+    Raises:
+        ValueError: If the mask is not boolean and of the images' size.
+    """
+    check_mask(mask, values)
     return torch.where(mask, values, 0.0).sum((1, 2, 3)) / mask.sum((1, 2, 3))

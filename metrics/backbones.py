@@ -221,8 +221,15 @@ def _recognised(detector: Any, embed: Callable[..., Any], picture: Picture) -> l
 def similarity(points: NDArray[np.floating], goal: NDArray[np.floating]) -> NDArray[np.float64]:
     """The similarity ``2 3`` (no reflection) that brings points ``N 2`` nearest to others in least squares.
 
+    Raises:
+        ValueError: If they are not two sets of as many points, finite, or the first are one point.
+
     Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
+    if points.ndim != 2 or points.shape[1] != 2 or points.shape != goal.shape or not np.ptp(points, axis=0).any():
+        raise ValueError(f"The points are {points.shape} and {goal.shape}; pass two sets N 2, of more than one point.")
+    if not (np.isfinite(points).all() and np.isfinite(goal).all()):
+        raise ValueError("A point is nan or inf; look for a detector that failed.")
     centre, goal_centre = points.mean(0), goal.mean(0)
     source, target = points - centre, goal - goal_centre
     u, d, vt = np.linalg.svd(target.T @ source)

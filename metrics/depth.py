@@ -1,14 +1,14 @@
 """Affine-invariant depth errors inside a mask: one value an image, float64, metres."""
 
 from collections.abc import Sequence
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.alignment import Space, affine_align, check_depths, depth_range, in_space, masked_mean
-from metrics.base import PerSampleMetric, Status
+from metrics.alignment import Space, affine_align, check_depths, check_space, depth_range, in_space, masked_mean
+from metrics.base import PerSampleMetric, Status, check_finite
 
 SPACES = {
     "unit": "true depth over its range in the mask as [0.1, 1] (RMSE: as [0, 1])",
@@ -20,12 +20,15 @@ def abs_rel(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
     """Mean of |aligned - depth| / depth inside the mask; not symmetric, the truth is the second argument.
 
     Args:
-        aligned: ``B 1 H W``, metres, as `affine_align` returns it.
+        aligned: ``B 1 H W``, metres, as `affine_align` returns it; positive inside the mask, as the truth.
         depth: ``B 1 H W``, true metres.
         mask: ``B 1 H W``, bool.
 
     Returns:
         ``B``, float64, dimensionless; nan where the mask is empty.
+
+    Raises:
+        ValueError: If a shape, type or value is wrong.
 
     Reference: Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4.
     """
@@ -36,8 +39,11 @@ def abs_rel(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
 def delta(aligned: Tensor, depth: Tensor, mask: Tensor, threshold: float = 1.25) -> Tensor:
     """Share of the mask's pixels where max(aligned / depth, depth / aligned) is under the threshold, in [0, 1].
 
-    Args, result and reference are those of `abs_rel`; the maps are interchangeable.
+    Args, result, errors and reference are those of `abs_rel`, and a threshold of at most 1; the maps are
+    interchangeable.
     """
+    if not threshold > 1:
+        raise ValueError(f"The threshold of delta is {threshold}; pass a factor above 1, such as 1.25.")
     aligned, safe = _pair(aligned, depth, mask)
     ratio = torch.maximum(aligned / safe, safe / aligned)
     return masked_mean((ratio < threshold).double(), mask)
@@ -46,7 +52,7 @@ def delta(aligned: Tensor, depth: Tensor, mask: Tensor, threshold: float = 1.25)
 def rmse(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
     """Root of the mean squared difference inside the mask in metres; a set's value is the mean over images.
 
-    Args, result and reference are those of `abs_rel`; the maps are interchangeable.
+    Args, result, errors and reference are those of `abs_rel`; the maps are interchangeable.
     """
     aligned, safe = _pair(aligned, depth, mask)
     return masked_mean((aligned - safe) ** 2, mask).sqrt()
@@ -67,9 +73,13 @@ def normal_error(aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tenso
     Returns:
         ``B``, float64 in [0, 180]; nan where no pixel is left.
 
+    Raises:
+        ValueError: If a shape, type or value is wrong, a map is under 3 pixels, or a camera has no inverse.
+
     Reference: Eigen and Fergus 2015, Predicting depth, surface normals and semantic labels, section 5.2 (mean angle).
     """
     aligned, safe = _pair(aligned, depth, mask)
+    _check_cameras(intrinsics, aligned)
     inside = F.max_pool2d((~mask).double(), 3, stride=1) == 0
     first, second = _normals(aligned, intrinsics), _normals(safe, intrinsics)
     sine = torch.linalg.cross(first, second, dim=1).norm(dim=1, keepdim=True)
@@ -89,8 +99,7 @@ class DepthMetric(PerSampleMetric):
 
     def __init__(self, space: Space = "metric") -> None:
         super().__init__()
-        if space not in get_args(Space):
-            raise ValueError(f"'{space}' is no space of depth errors; choose from {', '.join(get_args(Space))}.")
+        check_space(space)
         self.space: Space = space
         if space != "metric":
             protocol = self.protocol.replace(", metric depth", "")
@@ -216,8 +225,22 @@ class NormalError(DepthMetric):
 
 
 def _pair(aligned: Tensor, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The two in float64, the truth 1 outside the mask, if they are metres."""
     check_depths("The aligned depth", aligned, depth, mask)
+    if (mask & (aligned <= 0)).any():
+        raise ValueError(
+            "The aligned depth is not positive inside the mask; pass metres, as `affine_align` gives them."
+        )
     return aligned.double(), torch.where(mask, depth.double(), 1.0)
+
+
+def _check_cameras(intrinsics: Tensor, maps: Tensor) -> None:
+    if intrinsics.shape != (len(maps), 3, 3) or min(maps.shape[2:]) < 3:
+        shapes = f"{tuple(intrinsics.shape)} and {tuple(maps.shape)}"
+        raise ValueError(f"Cameras and maps are {shapes}; pass intrinsics B 3 3, and maps of at least 3 x 3 pixels.")
+    check_finite("A camera", intrinsics)
+    if (torch.linalg.det(intrinsics.double()) == 0).any():
+        raise ValueError("A camera has no inverse; pass intrinsics with focal lengths in pixels.")
 
 
 def _normals(depth: Tensor, intrinsics: Tensor) -> Tensor:

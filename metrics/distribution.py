@@ -40,7 +40,7 @@ def frechet_distance(first: Tensor | ArrayLike, second: Tensor | ArrayLike, ddof
         At least 0, and exactly 0 for identical sets.
 
     Raises:
-        ValueError: If a set has fewer than 2 samples, holds nan or inf, or the dimensions differ.
+        ValueError: If a set has fewer than 2 samples, holds nan or inf, the dimensions differ, or ddof is not 0 or 1.
 
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, eq. 6.
     """
@@ -49,6 +49,7 @@ def frechet_distance(first: Tensor | ArrayLike, second: Tensor | ArrayLike, ddof
 
 def frechet_parts(first: Tensor | ArrayLike, second: Tensor | ArrayLike, ddof: int = 1) -> FrechetParts:
     """The mean and covariance parts whose sum is `frechet_distance`; arguments, errors and reference as there."""
+    _check_ddof(ddof)
     x, y = _centred_sets(first, second)
     if torch.equal(x.features, y.features):
         return FrechetParts(0.0, 0.0)
@@ -83,6 +84,7 @@ def frechet_jackknife(
 
     Reference: Shao and Wu 1989, A general theory for jackknife variance estimation.
     """
+    _check_ddof(ddof)
     x, y = _centred_sets(first, second)
     products = _products(x, y)
     masks = _without_each(first_groups, second_groups, len(x.features), len(y.features))
@@ -102,7 +104,8 @@ def frechet_infinity(first: Tensor | ArrayLike, second: Tensor | ArrayLike, seed
         The intercept, which can be slightly negative.
 
     Raises:
-        ValueError: As `frechet_distance`, also if the sets differ in size or hold fewer than 16 samples.
+        ValueError: As `frechet_distance`, also if the sets differ in size or hold fewer than 16 samples, or with
+            fewer than 2 points.
 
     Reference: Chong and Forsyth 2020, Effectively Unbiased FID and Inception Score and where to find them.
     """
@@ -111,6 +114,8 @@ def frechet_infinity(first: Tensor | ArrayLike, second: Tensor | ArrayLike, seed
     if count != len(y.features) or count < 16:
         counts = f"{count} and {len(y.features)}"
         raise ValueError(f"The extrapolation needs two sets of one size of at least 16, not {counts} samples.")
+    if points < 2:
+        raise ValueError(f"A line needs at least 2 points, not {points}.")
     order = torch.Generator().manual_seed(seed)
     sizes = np.linspace(count // 4, count, points).astype(int)
     picks = [[torch.randperm(count, generator=order)[:size] for _ in range(2)] for size in sizes]
@@ -248,6 +253,11 @@ def _without_each(first_groups: ArrayLike, second_groups: ArrayLike, n: int, m: 
     if min(min(int(a.sum()), int(b.sum())) for a, b in kept) < 2:
         raise ValueError("Without one of the groups fewer than 2 samples are left; a jackknife needs more groups.")
     return kept
+
+
+def _check_ddof(ddof: int) -> None:
+    if ddof not in (0, 1):
+        raise ValueError(f"ddof is {ddof}; pass 1 for the unbiased covariance, or 0.")
 
 
 def _labels(groups: ArrayLike) -> np.ndarray:

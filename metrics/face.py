@@ -10,7 +10,7 @@ from torch import Tensor
 from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
 from metrics.base import check_pair
 from metrics.face_scores import Comparison, FaceMetric
-from metrics.geometry import geodesic_degrees
+from metrics.geometry import check_rotation, geodesic_degrees
 from metrics.quality import IQA
 
 __all__ = [
@@ -61,14 +61,23 @@ def akd_l2(preds: Tensor, target: Tensor) -> Tensor:
 def nme(preds: Tensor, target: Tensor) -> Tensor:
     """`akd_l2` of landmarks ``B 68 2`` over the target's distance of the outer eye corners, ``B``; nan if that is 0.
 
+    Raises:
+        ValueError: If a shape, type or value is wrong: other than 68 points have their eye corners elsewhere.
+
     Reference: Sagonas et al. 2013, 300 Faces in-the-Wild Challenge.
     """
+    check_pair("B 68 2", preds, target)
     distance = inter_ocular(target)
     return torch.where(distance > 0, akd_l2(preds, target) / distance, torch.nan)
 
 
 def inter_ocular(landmarks: Tensor) -> Tensor:
-    """Distance of the outer eye corners of landmarks ``B 68 2``, pixels, ``B``."""
+    """Distance of the outer eye corners of landmarks ``B 68 2``, pixels, ``B``.
+
+    Raises:
+        ValueError: If they are not 68 finite points each.
+    """
+    check_pair("B 68 2", landmarks, landmarks)
     right, left = (landmarks[:, corner].double() for corner in EYE_CORNERS)
     return (right - left).norm(dim=1)
 
@@ -110,7 +119,14 @@ def angle_rmse_degrees(preds: Tensor, target: Tensor) -> Tensor:
 
 
 def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
-    """Euler angles ``B 3`` of rotations ``B 3 3`` in degrees, in the order of the axes named."""
+    """Euler angles ``B 3`` of rotations ``B 3 3`` in degrees, in the order of the axes named.
+
+    Raises:
+        ValueError: If they are no rotations, or the order names no three axes.
+    """
+    if rotations.ndim != 3:
+        raise ValueError(f"The rotations are {tuple(rotations.shape)}; pass a batch B 3 3.")
+    check_rotation("A rotation", rotations)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Gimbal lock")  # one of the many that are right is as good
         angles = Rotation.from_matrix(rotations.double().cpu().numpy()).as_euler(order, degrees=True)  # type: ignore[call-overload]

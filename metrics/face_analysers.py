@@ -11,6 +11,7 @@ from torch import Tensor
 from metrics.backbones import BACKBONES, load_backbone
 from metrics.face_analysis import Face, FaceAnalyser
 from metrics.frozen import Frozen
+from metrics.pictures import check_rgb
 
 _SEEN = ("landmarks", "rotation", "expression", "embedding", "features")  # of procface, as `Face` calls them
 ON = 0.5  # a blendshape of this strength or more is on
@@ -126,7 +127,12 @@ def load_analyser(key: str) -> FaceAnalyser:
 
 
 def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
-    """Pictures ``B 3 H W`` in [0, 1] as 8-bit RGB ``B H W 3``."""
+    """Pictures ``B 3 H W`` in [0, 1] as 8-bit RGB ``B H W 3``.
+
+    Raises:
+        ValueError: If a shape, type or range is wrong.
+    """
+    check_rgb("A batch of pictures", pictures)
     return pictures.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 

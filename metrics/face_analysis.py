@@ -88,7 +88,12 @@ class OracleAnalyser:
 
 
 def pictures_sha1(pictures: Tensor) -> list[str]:
-    """The SHA-1 of each picture ``B 3 H W`` in [0, 1] as 8-bit pixels, and of its shape."""
+    """The SHA-1 of each picture ``B 3 H W`` in [0, 1] as 8-bit pixels, and of its shape.
+
+    Raises:
+        ValueError: If a shape, type or range is wrong.
+    """
+    check_rgb("A batch of pictures", pictures)
     pixels = pictures.detach().clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
     shape = repr(pixels.shape[1:]).encode()
     return [sha1(shape + picture.tobytes()).hexdigest() for picture in pixels]
@@ -113,7 +118,6 @@ class FaceAnalysisCache:
             ValueError: If a shape, type or range is wrong.
             UserError: If the analyser lacks a file or package.
         """
-        check_rgb("A batch of pictures", pictures)
         keys = self._keys(analyser, pictures)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._kept}
         self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
@@ -200,8 +204,13 @@ def paired(
     Args:
         truth: Its faces; None if the analyser failed.
         generated: As ``truth``.
-        min_confidence: Faces below it do not count.
+        min_confidence: Faces below it do not count; in [0, 1].
+
+    Raises:
+        ValueError: If that is no confidence.
     """
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"The least confidence of a face is {min_confidence}; pass one in [0, 1].")
     goal, why = _usable(truth, min_confidence)
     candidates, miss = _usable(generated, min_confidence)
     if not goal:
@@ -225,13 +234,20 @@ def _usable(faces: list[Face] | None, min_confidence: float) -> tuple[list[Face]
 
 
 def area(box: Tensor) -> float:
-    """Pixels inside a box (left, top, right, bottom)."""
+    """Pixels inside a box (left, top, right, bottom).
+
+    Raises:
+        ValueError: If it is not four numbers.
+    """
+    if box.shape != (4,):
+        raise ValueError(f"The box is {tuple(box.shape)}; pass left, top, right, bottom.")
     width, height = (box[2:] - box[:2]).clamp(min=0).tolist()
     return width * height
 
 
 def iou(one: Tensor, other: Tensor) -> float:
-    """Intersection over union of two boxes; 0 if both are empty."""
+    """Intersection over union of two boxes; 0 if both are empty. Errors are those of `area`."""
+    whole = area(one) + area(other)
     common = area(torch.cat([torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])]))
-    union = area(one) + area(other) - common
+    union = whole - common
     return common / union if union else 0.0

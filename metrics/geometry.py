@@ -46,6 +46,8 @@ def check_rotation(name: str, matrices: Tensor) -> None:
         ValueError: In one sentence that names the remedy.
     """
     check_finite(name, matrices)
+    if matrices.shape[-2:] != (3, 3):
+        raise ValueError(f"{name} is {tuple(matrices.shape)}; pass matrices ... 3 3.")
     matrices = matrices.double()
     defect = (matrices @ matrices.mT - torch.eye(3).to(matrices)).abs()
     if (defect > ROTATION_TOLERANCE).any() or (torch.linalg.det(matrices) < 0).any():
@@ -71,7 +73,7 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     preds, target = _checked(preds, target)
     if align not in get_args(Alignment):
         raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(Alignment))}.")
-    aligned = preds if align == "none" else procrustes(preds, target, scaled=align == "similarity")
+    aligned = preds if align == "none" else _fitted(preds, target, scaled=align == "similarity")
     return 1000 * (aligned - target).norm(dim=2).mean(1)
 
 
@@ -98,7 +100,13 @@ def standardised_vertex_error(preds: Tensor, target: Tensor, scale: float) -> Te
 
 
 def vertex_spread(vertices: Tensor) -> float:
-    """Standard deviation over everything of vertices ``N V 3`` about the mean mesh, in their own unit."""
+    """Standard deviation over everything of vertices ``N V 3`` about the mean mesh, in their own unit.
+
+    Raises:
+        ValueError: If a shape, type or value is wrong.
+    """
+    if vertices.ndim != 3 or vertices.shape[2] != 3 or not vertices.numel():
+        raise ValueError(f"The vertices are {tuple(vertices.shape)}; pass meshes N V 3.")
     check_finite("A vertex", vertices)
     return float((vertices.double() - vertices.double().mean(0)).std(correction=0))
 
@@ -106,8 +114,15 @@ def vertex_spread(vertices: Tensor) -> float:
 def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
     """Predictions ``B V 3`` after the least-squares rotation, translation and, if ``scaled``, scale onto targets.
 
+    Raises:
+        ValueError: If a shape, type or value is wrong.
+
     Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
+    return _fitted(*_checked(preds, target), scaled)
+
+
+def _fitted(preds: Tensor, target: Tensor, scaled: bool) -> Tensor:
     centre, goal = preds.mean(1, keepdim=True), target.mean(1, keepdim=True)
     moved, fixed = preds - centre, target - goal
     u, size, vh = torch.linalg.svd(moved.mT @ fixed)

@@ -83,7 +83,13 @@ def psnr(preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def pooled_psnr(values: Tensor) -> Tensor:
-    """PSNR in dB of the mean squared error of images whose own PSNR, ``B`` in dB, are given; inf counts as error 0."""
+    """PSNR in dB of the mean squared error of images whose own PSNR, ``B`` in dB, are given; inf counts as error 0.
+
+    Raises:
+        ValueError: If they are no row of floats, or one is nan or -inf.
+    """
+    if values.ndim != 1 or not values.is_floating_point() or (values.isnan() | values.isneginf()).any():
+        raise ValueError(f"The PSNR are {values.dtype} {tuple(values.shape)}; pass a row B in dB without nan or -inf.")
     return -10 * (10 ** (-values / 10)).mean().log10()
 
 
@@ -95,7 +101,7 @@ def ssim(preds: Tensor, target: Tensor, mask: Tensor | None = None, convention: 
     mirrored image, as torchmetrics from 1.4.2 on. ``skimage``: that library's default, uniform window 7 x 7 where
     it fits, sample covariance.
 
-    Args and errors are those of `l1`, and images under 11 (skimage: 7) pixels; the two images are
+    Args and errors are those of `l1`, and images under 11 (skimage: 7) pixels or another convention; the two images are
     interchangeable. With a mask the positions are those whose whole window lies inside it.
 
     Returns:
@@ -104,7 +110,7 @@ def ssim(preds: Tensor, target: Tensor, mask: Tensor | None = None, convention: 
     Reference: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13.
     """
     preds, target = checked_pair(preds, target)
-    window = WINDOWS[convention]
+    window = _window(convention, *WINDOWS)
     _check_size("SSIM", preds, len(window.weights))
     return masked_mean(_similarity(preds, target, window)[0], _eroded(mask, preds, window))
 
@@ -121,7 +127,8 @@ def ms_ssim(
     are 2 x 2 means, and a coarse pixel is inside the mask if its four fine ones are. ``torchmetrics`` takes the
     last term over the mirrored image, ``valid`` only where the window fits.
 
-    Args and errors are those of `l1`, and images under 176 pixels; the two images are interchangeable.
+    Args and errors are those of `l1`, and images under 176 pixels or another convention; the two images are
+    interchangeable.
 
     Returns:
         ``B``, float64 in [0, 1]; nan where no window fits into the mask at some scale.
@@ -130,10 +137,11 @@ def ms_ssim(
     """
     preds, target = checked_pair(preds, target)
     _check_size("MS-SSIM", preds, LEAST_MS_SSIM)
+    last_window = _window(convention, "valid", "torchmetrics")
     value = torch.ones(len(preds), dtype=preds.dtype, device=preds.device)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         last = scale == len(SCALE_WEIGHTS) - 1
-        window = WINDOWS[convention if last else "valid"]
+        window = last_window if last else WINDOWS["valid"]
         similarity, contrast = _similarity(preds, target, window)
         term = masked_mean(similarity if last else contrast, _eroded(mask, preds, window))
         value = value * term.clamp(min=0) ** weight
@@ -252,6 +260,12 @@ class MSSSIM(PictureMetric):
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""
         return ms_ssim(preds, target, mask)
+
+
+def _window(convention: str, *known: str) -> Window:
+    if convention not in known:
+        raise ValueError(f"'{convention}' is no convention of this metric; choose from {', '.join(known)}.")
+    return WINDOWS[convention]
 
 
 def _check_size(name: str, images: Tensor, least: int) -> None:

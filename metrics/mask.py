@@ -34,6 +34,8 @@ def overlap(preds: Tensor, target: Tensor, threshold: float = 0.5) -> tuple[Tens
     if preds.ndim != 4 or preds.shape[1] != 1 or preds.shape != target.shape:
         shapes = f"{tuple(preds.shape)} and {tuple(target.shape)}"
         raise ValueError(f"The masks are {shapes}; pass two batches of one shape, B 1 H W.")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"The threshold of a mask is {threshold}; pass one in (0, 1], such as 0.5.")
     first, second = _inside("The predicted mask", preds, threshold), _inside("The true mask", target, threshold)
     return (first & second).sum((1, 2, 3)).double(), (first | second).sum((1, 2, 3)).double()
 

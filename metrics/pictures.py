@@ -11,7 +11,12 @@ RANGE_TOLERANCE = 1e-3
 
 
 def as_saved(images: Tensor) -> Tensor:
-    """The images as an 8-bit file would hold them: clamped to [0, 1] and rounded, float64."""
+    """The images as an 8-bit file would hold them: clamped to [0, 1] and rounded, float64.
+
+    Raises:
+        ValueError: If they are no finite floats.
+    """
+    check_finite("A picture", images)
     return images.double().clamp(0, 1).mul_(255).round_().div_(255)
 
 
@@ -57,7 +62,13 @@ def checked_pair(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean ``B`` of ``B C H W`` over channels and the mask's pixels (all by default); nan where the mask is empty."""
+    """Mean ``B`` of ``B C H W`` over channels and the mask's pixels (all by default); nan where the mask is empty.
+
+    Raises:
+        ValueError: If a shape is wrong, or the mask is not boolean.
+    """
+    if values.ndim != 4:
+        raise ValueError(f"The values are {tuple(values.shape)}; pass a batch B C H W.")
     if mask is None:
         return values.mean((1, 2, 3))
     check_mask(mask, values)

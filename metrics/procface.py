@@ -147,7 +147,13 @@ def shipped(device: torch.device) -> ProcFace:
 
 
 def resized(images: Tensor) -> Tensor:
-    """Pictures at the network's own size: antialiased bilinear downwards, bilinear upwards."""
+    """Pictures ``B 3 H W`` at the network's own size: antialiased bilinear downwards, bilinear upwards.
+
+    Raises:
+        ValueError: If a shape is wrong.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"The pictures are {tuple(images.shape)}; pass RGB pictures B 3 H W.")
     if images.shape[-1] == SIDE:
         return images
     return F.interpolate(images, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)

@@ -71,6 +71,12 @@ class ProxyFVD(ProxyFD):
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Mean, deviation (of the population) and mean absolute step over the frames of features ``B T D``: ``B 3D``."""
+    """Mean, deviation (of the population) and mean absolute step over the frames of features ``B T D``: ``B 3D``.
+
+    Raises:
+        ValueError: If a shape is wrong.
+    """
+    if features.ndim != 3 or not features.shape[1]:
+        raise ValueError(f"The features are {tuple(features.shape)}; pass those of clips, B T D.")
     steps = features.diff(dim=1).abs().mean(1) if features.shape[1] > 1 else torch.zeros_like(features[:, 0])
     return torch.cat([features.mean(1), features.std(1, correction=0), steps], 1)

@@ -5,11 +5,14 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from metrics.windows import check_fit
+
 
 def similarity_maps(
     x: Tensor, y: Tensor, weights: Tensor, factor: float, c1: float, c2: float
 ) -> tuple[Tensor, Tensor]:
     """What `windows.similarity_maps` returns; arguments as there, and SSIM's two constants."""
+    check_fit(x, y, weights)
     height, width = (size - len(weights) + 1 for size in x.shape[2:])
     maps = np.empty((2, *x.shape[:2], height, width))
     constants = np.array([factor, c1, c2])

@@ -21,7 +21,7 @@ def reenactment(video, length):
     frames = torch.rand(1, length, 3, 16, 16, generator=torch.Generator().manual_seed(length))
     batch = {"task": "self_reenactment", "motion": "absolute", "video_id": [video], "frame": list(range(length))}
     batch |= {"source": frames[:, 0], "initial": frames[:, 0], "driving": frames, "target": frames.flip(1)}
-    return batch | {"sample_id": [f"{video}/{i:07d}" for i in range(length)]}
+    return batch | {"sample_id": [f"{video}/{i:07d}" for i in range(length)], "piece": 0}
 
 
 def depths(count):
@@ -103,3 +103,19 @@ def test_predicted_frames_are_written_and_marked_as_generated(tmp_path):
     expected = ((1 - batch["driving"][0, 2]) * 255).round().byte().permute(1, 2, 0)
     np.testing.assert_array_equal(np.array(picture), expected.numpy())
     assert "AI-generated" in picture.text["Comment"]
+
+
+def test_the_strip_and_the_figure_show_the_first_piece_of_each_video(tmp_path):
+    first, later, other = reenactment("a", 3), reenactment("a", 4), reenactment("b", 3)
+    later |= {"piece": 1, "frame": [7, 8, 9, 10], "number": [8, 9, 10, 11], "sample_id": [f"a/{i}" for i in range(4)]}
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "enable_checkpointing": False}
+    for name, batches in (("whole", [first, later]), ("alone", [first])):
+        trainer = Trainer(**options, callbacks=[PredictionWriter(tmp_path / name)])
+        trainer.predict(CopySource(16), DataLoader(batches, batch_size=None), return_predictions=False)
+    strips = [np.array(Image.open(tmp_path / name / "a.strip.png")) for name in ("whole", "alone")]
+    np.testing.assert_array_equal(*strips)
+    written = sorted(path.name for path in (tmp_path / "whole/a").iterdir())
+    assert written == [f"{number:07d}.png" for number in (0, 1, 2, 8, 9, 10, 11)]  # the numbers of the truth's files
+    evaluator = Evaluator(Run("test", "key", tmp_path))
+    score(CopySource(16), [first, later, other], tmp_path, evaluator)
+    assert len(evaluator.figure) == 2

@@ -188,18 +188,40 @@ def _write_video(path, frames, rate):
         container.mux(stream.encode())
 
 
-def test_frames_are_matched_by_their_numbers_in_the_truth_or_their_index(oracle, tmp_path):
-    (name, *_) = sorted(path.name for path in oracle.iterdir())
-    for folder, numbers in (("truth", [1, 2, 3, 4]), ("same", [1, 2, 3, 4]), ("index", [1, 2, 3]), ("less", [2, 3, 4])):
-        (tmp_path / folder / "a").mkdir(parents=True)
-        for i, number in enumerate(numbers):
-            shutil.copy(oracle / name / f"{i:04d}.png", tmp_path / folder / "a" / f"x{number}.png")
-    protocol = saved.Protocol("self_reenactment", "absolute")
-    positions = {
-        folder: saved.match(tmp_path / folder, tmp_path / "truth", protocol)[0].positions
-        for folder in ("same", "index", "less")
-    }
-    assert positions == {"same": [1, 2, 3], "index": [0, 1, 2], "less": [0, 1, 2]}
+def numbered(folder, numbers, name="x{}.png"):
+    """A video 'a' of grey pictures whose level is 10 times their place."""
+    (folder / "a").mkdir(parents=True)
+    for i, number in enumerate(numbers):
+        Image.new("RGB", (12, 12), (10 * i,) * 3).save(folder / "a" / name.format(number))
+    return folder
+
+
+SELF = saved.Protocol("self_reenactment", "absolute")
+
+
+@pytest.mark.parametrize(
+    ("truth", "ours", "positions"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3]),
+        ([1, 2, 3, 4], [2, 3, 4], [0, 1, 2]),
+        ([1, 2, 3, 4], [0, 1, 2, 3], [1, 2, 3]),  # only indices have a 0
+        ([7, 8, 9], [1, 2], [0, 1]),  # nor are these numbers of the truth
+        ([0, 2, 4, 6], [2, 4, 6], [0, 1, 2]),
+        ([1, 2, 3, 4], [1, 2, 3], "lacks 1 of 3 frames \\(4\\)"),  # frame 4 lost, or indices without the source
+        ([0, 2, 4, 6], [0, 1, 2, 3], "lacks 2 of 3 frames .* has 2 that '.*' lacks"),
+        ([0, 1, 2, 3], [1, 2, 3, 4], "has 1 that '.*' lacks \\(4\\)"),
+        ([5, 6, 7], [1, 2, 3], "lacks 2 of 2 frames"),
+    ],
+)
+def test_frames_are_matched_by_number_and_by_index_only_where_numbers_cannot_be_meant(truth, ours, positions, tmp_path):
+    folders = numbered(tmp_path / "ours", ours), numbered(tmp_path / "truth", truth)
+    if isinstance(positions, str):
+        with pytest.raises(UserError, match=positions):
+            saved.match(*folders, SELF)
+    else:
+        (found,) = saved.match(*folders, SELF)
+        assert (found.frames, found.positions) == (list(range(1, len(truth))), positions)
+        assert found.counts_from_0 == ([ours[p] for p in positions] != truth[1:])
 
 
 @pytest.mark.parametrize(

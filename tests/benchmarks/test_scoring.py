@@ -35,7 +35,7 @@ def video(name, count=4, size=48, seed=0):
     frames = torch.stack([picture[:, start : start + size, 100 + 2 * t : 100 + 2 * t + size] for t in range(count)])
     names = [f"{name}/{t + 1:07d}" for t in range(count)]
     batch = {"task": "self_reenactment", "motion": "absolute", "video_id": [name], "sample_id": names}
-    return batch | {"frame": list(range(1, count + 1)), "target": frames[None]}
+    return batch | {"frame": list(range(1, count + 1)), "target": frames[None], "piece": 0}
 
 
 def scored(outputs, batch):
@@ -152,14 +152,24 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
     assert (squared.digits, squared.unit, squared.higher_is_better) == (4, "", False)
 
 
+def test_a_clip_metric_sees_clips_that_start_later(with_metrics):
+    """A pair list may ask for frames 5 to 8 alone."""
+    with_metrics(Clipwise)
+    scorer = Scorer("self_reenactment")
+    for i, name in enumerate("abc"):
+        batch = video(name, 4, seed=i)
+        scorer.add(batch["target"], batch | {"frame": [5, 6, 7, 8]})
+    assert scorer.finish().sets["clipwise"].n == 3
+
+
 def test_a_clip_metric_sees_the_first_frames_of_each_video_once(with_metrics):
     with_metrics(Clipwise)
     scorer = Scorer("self_reenactment")
     for i, name in enumerate("abc"):
         whole = video(name, 8, seed=i)
-        for piece in (slice(0, 5), slice(5, 8)):
-            batch = whole | {key: whole[key][piece] for key in ("sample_id", "frame")}
-            batch["target"] = whole["target"][:, piece]
+        for piece, part in enumerate((slice(0, 5), slice(5, 8))):
+            batch = whole | {key: whole[key][part] for key in ("sample_id", "frame")}
+            batch |= {"target": whole["target"][:, part], "piece": piece}
             scorer.add(batch["target"], batch)
     found = scorer.finish()
     assert set(found.sets["clipwise"].replicates) == {"a", "b", "c"}

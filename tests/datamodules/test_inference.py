@@ -40,6 +40,7 @@ def test_a_photograph_and_a_clip_become_batches(tmp_path, write_clip, predict):
     assert torch.equal(first["initial"], first["driving"][:, 0])
     assert torch.equal(second["initial"], first["initial"])
     assert second["frame"] == list(range(32, 40))
+    assert (first["piece"], second["piece"]) == (0, 1)
     assert first["video_id"] == ["photo__drive"]
     assert second["sample_id"][0] == "photo__drive/0000032"
     assert "target" not in first
@@ -67,6 +68,14 @@ def test_any_colour_mode_and_size(tmp_path, write_clip, predict, photograph, mod
     source = predict(write_clip(tmp_path / "drive", 1), source=path)[0]["source"]
     assert source.shape == (1, 3, 20, 20)
     assert source.std() > 0.05
+
+
+def test_the_picture_that_a_box_leaves_is_named(tmp_path, write_clip, predict, photograph):
+    clip = write_clip(tmp_path / "drive", 1)
+    with pytest.raises(DataError, match=r"leaves '.*photo\.png' of 60 x 40"):
+        predict(clip, source_box=(0, 0, 61, 10))
+    with pytest.raises(DataError, match=r"leaves '.*drive' of 16 x 16"):
+        predict(clip, driving_box=(0, 0, 17, 10))
 
 
 def test_a_real_video_drives(tmp_path, write_video, predict):

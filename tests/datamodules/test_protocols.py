@@ -39,6 +39,7 @@ def test_self_reenactment_scores_every_frame_but_the_source(faces):
     clip = find_clips(faces / "test")[0]
     batches = list(reenactment(self_pairs([clip])))
     assert [len(batch["frame"]) for batch in batches] == [32, 7]
+    assert [batch["piece"] for batch in batches] == [0, 1]
     assert [t for batch in batches for t in batch["frame"]] == list(range(1, 40))
     for batch in batches:
         assert positions(batch["source"], clip) == positions(batch["initial"], clip) == [0]
@@ -100,6 +101,62 @@ def test_a_target_that_is_too_short_is_named(faces, write_clip):
     target = Clip(write_clip(faces / "targets" / "short.mp4", 3))
     with pytest.raises(DataError, match=r"short\.mp4"):
         reenactment([Pair(source, driving, target=target)], task="cross_reenactment")[0]
+
+
+def test_an_answer_is_found_by_the_number_of_its_frame(faces, tmp_path, write_clip):
+    source, driving = find_clips(faces / "test")
+    target = Clip(write_clip(tmp_path / "answer.mp4", 41, seed=7))
+    (target.path / "0000005.png").unlink()
+    pairs = [Pair(source, driving, target=target, frames=(3, 30))]
+    batch = reenactment(pairs, task="cross_reenactment")[0]
+    assert positions(batch["target"][0], target) == [3, 29]
+    assert (batch["frame"], batch["number"]) == ([3, 30], [3, 30])
+    with pytest.raises(DataError, match=r"answer.mp4' lacks frame 5, the answer to that of '.*id9"):
+        reenactment([Pair(source, driving, target=target)], task="cross_reenactment")[0]
+
+
+def test_the_pieces_of_a_list_that_starts_late_are_told_from_0(faces):
+    clip = find_clips(faces / "test")[0]
+    (batch,) = reenactment([Pair(clip, clip, 0, tuple(range(7, 27)))])
+    assert (batch["piece"], batch["frame"][0]) == (0, 7)
+
+
+def test_a_self_pair_of_two_clips_skips_no_frame_and_has_names_of_its_own(faces):
+    source, driving = find_clips(faces / "test")
+    one, other = (
+        reenactment([Pair(source, driving), Pair(driving, driving)])[0],
+        reenactment([Pair(driving, driving)])[0],
+    )
+    assert (one["frame"][0], other["frame"][0]) == (0, 1)
+    assert not set(one["sample_id"]) & set(other["sample_id"])
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_no_frames_at_all_cannot_be_asked_for(count):
+    with pytest.raises(DataError, match=f"max_frames is {count}: give at least 1"):
+        TestProtocol(max_frames=count)
+
+
+def test_a_truth_of_another_length_is_refused(faces):
+    clip = find_clips(faces / "test")[0]
+    next(clip.path.glob("0000003.png")).unlink()
+    with pytest.raises(DataError, match=r"has 39 frames, but '.*npz' holds 40: restore what is missing"):
+        DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+
+
+@pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
+def test_an_absent_depth_is_0_and_outside_whatever_it_was_written_as(faces, bad):
+    clip = find_clips(faces / "test")[0]
+    path = faces / "truth" / "test" / f"{clip.name}.npz"
+    truth = dict(np.load(path))
+    absent = truth["depth"] == 0
+    truth["depth"][absent] = bad
+    np.savez(path, **truth)
+    batch = DepthBatches([clip], FrameStore(Framing(16)), faces, 4, 4)[0]
+    shown = torch.from_numpy(absent[batch["frame"]])[:, None]
+    assert (batch["depth"][shown] == 0).all()
+    assert not batch["mask"][shown].any()
+    assert batch["mask"].any()
 
 
 def test_depth_batches_hold_the_exact_truth(faces):
