@@ -106,7 +106,8 @@ class BenchmarkCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.fit's own arguments
         """Fits, from the last checkpoint where there is one, and records the run when it is complete."""
         if self.run_.is_done:
-            print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
+            if is_first():
+                print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
             return
         for name, need in self.run_.needs.items():
             getattr(self.model, name).load_state_dict(_part_of(need, name))

@@ -12,6 +12,7 @@ from PIL import PngImagePlugin
 from torch import Tensor
 
 from benchmarks import avatars, figures, runs
+from benchmarks.processes import gathered
 from benchmarks.scoring import Scorer, Scores
 from datamodules.base import PortraitDataModule
 from models.avatars import AvatarEstimate
@@ -37,7 +38,7 @@ class Evaluator(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts empty."""
         self.scorer: Scorer | None = None
-        self.figure: list[Tensor] = []
+        self.figure: list[tuple[int, Tensor]] = []
         self.protocol: dict[str, str] = {}
         self.started = time.time()
 
@@ -56,7 +57,7 @@ class Evaluator(Callback):
             self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
         self.scorer.add(outputs, batch)
         if not batch.get("piece") and len(self.figure) < self.figure_rows:
-            self.figure.append(figures.picture_row(outputs, batch))
+            self.figure.append((batch_idx, figures.picture_row(outputs, batch)))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the scores of all processes and writes them once.
@@ -66,12 +67,18 @@ class Evaluator(Callback):
         """
         scores = (self.scorer or Scorer("", pl_module.device)).finish()
         pl_module.log_dict({f"test/{name}": value for name, value in scores.values.items()})
+        rows = self._rows()
         if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._write(trainer, pl_module, scores)
+            self._write(trainer, pl_module, scores, rows)
 
-    def _write(self, trainer: Trainer, model: LightningModule, scores: Scores) -> None:
+    def _rows(self) -> list[Tensor]:
+        """The figure's rows in the order of the test set, of which process after process has the next batch."""
+        placed = [(place, rank, row) for rank, rows in enumerate(gathered(self.figure)) for place, row in rows]
+        return [row for *_, row in sorted(placed, key=lambda found: found[:2])][: self.figure_rows]
+
+    def _write(self, trainer: Trainer, model: LightningModule, scores: Scores, rows: list[Tensor]) -> None:
         assert isinstance(model, PortraitModule)
-        figures.stack(self.figure).save(self.run.folder / "figure.png")
+        figures.stack(rows).save(self.run.folder / "figure.png")
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}

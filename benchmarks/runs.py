@@ -19,6 +19,7 @@ import torchmetrics
 from jsonargparse import Namespace
 
 from benchmarks import keys
+from benchmarks.processes import inside, is_first
 from models.base import UserError
 
 Parse = Callable[[list[str]], Namespace]
@@ -103,8 +104,10 @@ def meet(need: Run, name: str) -> None:
     """
     if need.is_done:
         return
-    print(f"'{name}' needs a fit that is not done; running it first:\n  {need.line}", flush=True)
-    if subprocess.run([sys.executable, "-m", "benchmarks.cli", need.kind, *need.args]).returncode:
+    if is_first():
+        print(f"'{name}' needs a fit that is not done; running it first:\n  {need.line}", flush=True)
+    command = [sys.executable, "-m", "benchmarks.cli", need.kind, *need.args]
+    if subprocess.run(command, env=inside(os.environ)).returncode:
         raise UserError(f"The fit of '{name}' failed; see the lines above, mend it, and run the same command again.")
 
 

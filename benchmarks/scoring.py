@@ -9,12 +9,12 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import pandas as pd
 import torch
-import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks import avatars
+from benchmarks.processes import gathered
 from benchmarks.task_metrics import (
     PACKAGE_ABSENT,
     TASK_METRICS,
@@ -192,7 +192,7 @@ class Scorer:
             {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
-            pd.concat(self.fits).drop_duplicates() if self.fits else pd.DataFrame(),
+            _fits(self.fits),
         )
 
     def _made(self, side: int) -> dict[TaskMetric, Any]:
@@ -236,11 +236,7 @@ class Scorer:
 
     def _gather(self) -> dict[int, tuple[str, str, int, str]]:
         """Identifiers and truths of the samples of all processes; one without a batch takes over the others' task."""
-        own = (self.task, self.side, self.fits, self.samples, self.short)
-        parts: list[Any] = [own]
-        if dist.is_available() and dist.is_initialized():
-            parts = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, own)
+        parts = gathered((self.task, self.side, self.fits, self.samples, self.short))
         self.short = set().union(*(short for *_, short in parts))
         self.fits = [fits for _, _, some, _, _ in parts for fits in some]
         busy = [(task, side) for task, side, _, samples, _ in parts if samples]
@@ -295,6 +291,16 @@ def _set_score(metric: Any, value: float, known: dict[int, tuple[str, str, int, 
     videos = {PerSampleMetric.sample_key(video): video for _, video, _, _ in known.values()}
     replicates = {videos[key]: float(v) for key, v in metric.per_video_jackknife().items()}
     return SetScore(value, getattr(metric, "n", len(known)), dict(sorted(replicates.items())))
+
+
+def _fits(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """One row per fit, in the order of the samples' names; empty of a method that does not fit."""
+    told = [part for part in parts if len(part)]
+    return (
+        pd.concat(told).drop_duplicates("sample_id").sort_values("sample_id", ignore_index=True)
+        if told
+        else pd.DataFrame()
+    )
 
 
 def _table(metrics: Mapping[str, Any], known: dict[int, tuple[str, str, int, str]]) -> pd.DataFrame:

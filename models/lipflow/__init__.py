@@ -161,7 +161,8 @@ class LiPFlow(PortraitModule):
         seen = observation(batch)
         with torch.no_grad():
             parts = self.reconstruction_losses(self.mean_codes(seen), batch)
-        self.log_dict({f"val/{name}": value for name, value in parts.items()}, batch_size=len(batch["vertices"]))
+        told = {f"val/{name}": value for name, value in parts.items()}
+        self.log_dict(told, batch_size=len(batch["vertices"]), sync_dist=True)
 
     def fit(self, seen: Observation) -> AvatarEstimate:
         """Makes the avatar of B frames from what is seen of them (section 4).
@@ -278,7 +279,8 @@ class LiPFlow(PortraitModule):
         """Chooses the likelihood's weight on the data's validation frames, where the test fits."""
         batch = getattr(getattr(self.trainer, "datamodule", None), "tuning_batch", None)
         if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
-            self.likelihood_weight = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
+            chosen = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
+            self.likelihood_weight = self.trainer.strategy.broadcast(chosen)  # of all processes the first one's
 
     def on_predict_start(self) -> None:
         """Chooses the likelihood's weight, as for a test."""

@@ -15,6 +15,10 @@ from tests.benchmarks import kills
 from tests.benchmarks.test_resuming import ROOT, at_the_root, avatars_root, call, run_of  # noqa: F401 - fixtures
 
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2")
+TWO_STEPS = (
+    "--trainer.max_epochs=1",
+    "--data.init_args.samples_per_epoch=8",
+)  # parameters without gradient show in the second
 QUICK = {"lipflow": ["--model.init_args.fitting.headset.steps=2", "--model.init_args.fitting.keypoints.steps=2"]}
 RANDN = torch.randn
 VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
@@ -104,25 +108,61 @@ def test_two_processes_test_what_one_does(variant, call, tmp_path):  # noqa: F81
 
 @pytest.mark.parametrize("system", ["dagan", "depth stage", "LiP-Flow"])
 def test_a_fit_of_two_processes_is_tested_and_predicted_by_two(system, call, tmp_path):  # noqa: F811
-    args = call(system, tmp_path, "--trainer.max_epochs=1")
+    args = call(system, tmp_path, *TWO_STEPS)
     if system == "depth stage":
         args += ["--data.init_args.test.task=depth", "--data.init_args.test.max_frames=3"]
     if system == "LiP-Flow":
         args += [*QUICK["lipflow"], "--data.init_args.test.avatar=fit", "--data.init_args.test_frames_at_once=1"]
     fit = on_two("fit", args)
     record = json.loads(fit.record_file.read_text())
-    assert (record["processes"], record["accelerator"], record["batches"]) == (2, "cpu", 1)
+    assert (record["processes"], record["accelerator"], record["batches"]) == (2, "cpu", 2)
     at = f"--ckpt_path={fit.checkpoint}"
     one, two = on_one("test", [*args, at]), on_two("test", [*args, at])
     assert values(two)[0] == pytest.approx(values(one)[0], abs=1e-9, nan_ok=True)
     samples = [pd.read_parquet(run.folder / "samples.parquet").drop(columns="value") for run in (one, two)]
     assert samples[0].equals(samples[1])
+    assert (one.folder / "figure.png").read_bytes() == (two.folder / "figure.png").read_bytes()
     if system == "LiP-Flow":
-        fits = [sorted((run.folder / "fits.csv").read_text().splitlines()) for run in (one, two)]
-        assert [line.split(",")[0] for line in fits[0]] == [line.split(",")[0] for line in fits[1]]
+        fits = [pd.read_csv(run.folder / "fits.csv") for run in (one, two)]
+        pd.testing.assert_frame_equal(*fits, rtol=0, atol=1e-9)
     one, two = on_one("predict", [*args, at]), on_two("predict", [*args, at])
     files = [sorted(str(p.relative_to(run.folder)) for p in run.folder.glob("predictions/**/*")) for run in (one, two)]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("together", [1, 2])  # frames a batch; of two, the second process has none
+def test_a_process_may_have_nothing_to_test_or_to_predict(together, call, tmp_path):  # noqa: F811
+    frames = f"--data.init_args.test_frames_at_once={together}"
+    args = call("LiP-Flow", tmp_path, "-c", str(ROOT / "variants/lipflow_mean.yaml"), frames)
+    one, two = on_one("test", args), on_two("test", args)
+    assert values(two)[0] == pytest.approx(values(one)[0], abs=1e-9, nan_ok=True)
+    folders = [on_one("predict", args).folder, on_two("predict", args).folder]
+    listed = [sorted(p.relative_to(f) for p in f.glob("predictions/**/*.png")) for f in folders]
+    assert listed[0] == listed[1]
+    assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in listed[0])
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_where_a_process_fails_all_end_and_nobody_prints_a_traceback(bad, call, tmp_path):  # noqa: F811
+    args = call("dagan", tmp_path, "-c", str(ROOT / "variants/train_mean.yaml"), "--trainer.max_epochs=1", *TWO)
+    log = tmp_path / "log.txt"
+
+    def work():
+        step = TrainMean.training_step
+
+        def failing(self, batch, batch_idx):
+            if self.global_rank == bad:
+                raise UserError("This process fails.")
+            step(self, batch, batch_idx)
+
+        TrainMean.training_step = failing
+        sys.argv = ["lightning", "fit", *args]
+        with contextlib.suppress(SystemExit):  # `forked` would print it as a traceback
+            cli.main()
+
+    kills.in_two_processes(work, log)
+    told = log.read_text()
+    assert "Traceback" not in told
 
 
 @pytest.mark.slow
@@ -130,7 +170,7 @@ def test_a_fit_of_two_processes_is_tested_and_predicted_by_two(system, call, tmp
 def test_every_overlay_fits_tests_and_predicts_on_two_processes(variant, call, tmp_path):  # noqa: F811
     is_depth = variant.endswith("_depth")
     system = "LiP-Flow" if variant.startswith("lipflow") else "depth stage" if is_depth else "dagan"
-    args = call(system, tmp_path, "-c", str(ROOT / f"variants/{variant}.yaml"), "--trainer.max_epochs=1")
+    args = call(system, tmp_path, "-c", str(ROOT / f"variants/{variant}.yaml"), *TWO_STEPS)
     if system == "LiP-Flow":
         args += [*QUICK["lipflow"], "--data.init_args.test.avatar=fit"]
         drive = "keypoints" if variant == "lipflow_keypoints" else "headset"
