@@ -71,17 +71,25 @@ class EpochSampler(DistributedSampler[Any]):
 
 
 class Share(DistributedSampler[Any]):
-    """Every so many-th item, each in one process alone: nothing is tested twice, and a process may have nothing."""
+    """Every so many-th item, each in one process alone.
+
+    Args:
+        dataset: The items.
+        num_replicas: How many processes share them.
+        rank: Which of them this is.
+        least: Items of a process that would have fewer; it takes them from the start, a second time.
+    """
+
+    def __init__(self, dataset: Dataset[Any], num_replicas: int, rank: int, least: int) -> None:
+        super().__init__(dataset, num_replicas, rank)
+        own = range(rank, len(dataset), num_replicas)  # type: ignore[arg-type]
+        self.share = own or range(min(least, len(dataset)))  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._share)
+        return iter(self.share)
 
     def __len__(self) -> int:
-        return len(self._share)
-
-    @property
-    def _share(self) -> range:
-        return range(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
+        return len(self.share)
 
 
 class PortraitDataModule(LightningDataModule):
@@ -114,7 +122,7 @@ class PortraitDataModule(LightningDataModule):
         self.seed = seed
         self.test = test
         self.position = {"epoch": 0, "batches": 0}
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # of a process without a share
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # of a process that predicts nothing
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
@@ -160,12 +168,15 @@ class PortraitDataModule(LightningDataModule):
         return self._loader(self.val_set, batch_size=self.batch_size) if self.val_set else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Whole batches in a fixed order, as the task's protocol has them."""
-        return self._loader(self.test_set, batch_size=None, sampler=Share(self.test_set, *self._processes()))
+        """Whole batches in a fixed order, as the task's protocol has them; every process has one, to gather with."""
+        return self._shared(least=1)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """What is tested is also what is predicted."""
-        return self.test_dataloader()
+        """What is tested is also what is predicted, nothing of it twice."""
+        return self._shared(least=0)
+
+    def _shared(self, least: int) -> DataLoader[Any]:
+        return self._loader(self.test_set, batch_size=None, sampler=Share(self.test_set, *self._processes(), least))
 
     def _processes(self) -> tuple[int, int]:
         """How many processes share the data, and which this one is."""

@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmarks import cli, keys, resuming, runs
+from benchmarks import cli, keys, processes, resuming, runs
+from models.base import UserError
+from models.reference import TrainMean
 from tests.benchmarks import kills
 from tests.benchmarks.test_resuming import ROOT, at_the_root, avatars_root, call, run_of  # noqa: F401 - fixtures
 
@@ -91,6 +96,11 @@ def values(run):
     return record["values"], record["sets"], record["n"], record["truth"]
 
 
+def validation_error(run):
+    (log,) = run.folder.glob("log/*/metrics.csv")
+    return pd.read_csv(log)["val/vertices"].item()
+
+
 @pytest.mark.parametrize("variant", ["copy_source", "train_mean", "blurred_copy"])
 def test_two_processes_test_what_one_does(variant, call, tmp_path):  # noqa: F811
     args = [*call("dagan", tmp_path), "-c", str(ROOT / f"variants/{variant}.yaml"), "--data.init_args.image_size=64"]
@@ -125,6 +135,9 @@ def test_a_fit_of_two_processes_is_tested_and_predicted_by_two(system, call, tmp
     if system == "LiP-Flow":
         fits = [pd.read_csv(run.folder / "fits.csv") for run in (one, two)]
         pd.testing.assert_frame_equal(*fits, rtol=0, atol=1e-9)
+        every = [*args, at, "--data.init_args.val_frames=2"]
+        errors = [validation_error(on_one("validate", every)), validation_error(on_two("validate", every))]
+        assert errors[1] == pytest.approx(errors[0], rel=1e-5)
     one, two = on_one("predict", [*args, at]), on_two("predict", [*args, at])
     files = [sorted(str(p.relative_to(run.folder)) for p in run.folder.glob("predictions/**/*")) for run in (one, two)]
     assert files[0] == files[1]
@@ -143,9 +156,8 @@ def test_a_process_may_have_nothing_to_test_or_to_predict(together, call, tmp_pa
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_where_a_process_fails_all_end_and_nobody_prints_a_traceback(bad, call, tmp_path):  # noqa: F811
+def test_where_a_process_fails_the_other_ends_too_and_neither_prints_a_traceback(bad, call, tmp_path):  # noqa: F811
     args = call("dagan", tmp_path, "-c", str(ROOT / "variants/train_mean.yaml"), "--trainer.max_epochs=1", *TWO)
-    log = tmp_path / "log.txt"
 
     def work():
         step = TrainMean.training_step
@@ -157,12 +169,64 @@ def test_where_a_process_fails_all_end_and_nobody_prints_a_traceback(bad, call, 
 
         TrainMean.training_step = failing
         sys.argv = ["lightning", "fit", *args]
-        with contextlib.suppress(SystemExit):  # `forked` would print it as a traceback
+        try:
             cli.main()
+        except SystemExit as end:
+            (tmp_path / f"{os.environ['LOCAL_RANK']}.txt").write_text(str(end.code))
 
-    kills.in_two_processes(work, log)
-    told = log.read_text()
-    assert "Traceback" not in told
+    kills.in_two_processes(work)
+    assert (tmp_path / f"{bad}.txt").read_text() == "error: This process fails."
+    assert (tmp_path / f"{1 - bad}.txt").read_text().startswith("error: Another process of this run has ended")
+
+
+def test_a_process_that_fails_ends_those_that_it_started():
+    strategy = processes.Processes()
+    strategy._launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        strategy._launcher.procs = [child]
+        strategy.on_exception(ValueError("It fails."))
+        assert child.wait(timeout=30) == -kills.KILLED
+
+
+def test_another_call_of_a_run_waits_in_all_of_its_processes(tmp_path):
+    held, let_go = tmp_path / "held", tmp_path / "let go"
+
+    def first_call():
+        with processes.holding(tmp_path):
+            held.touch()
+            time.sleep(1.5)
+            let_go.touch()
+
+    def second_call():
+        with processes.holding(tmp_path):
+            (tmp_path / os.environ["LOCAL_RANK"]).write_text(str(let_go.exists()))
+
+    child = kills.forked(first_call, tmp_path / "log.txt")
+    while not held.exists():
+        time.sleep(0.05)
+    assert kills.in_two_processes(second_call) == [0, 0]
+    os.waitpid(child, 0)
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["True", "True"]
+
+
+def test_a_run_inside_a_run_meets_elsewhere():
+    alone = {"HOME": "/here"}
+    assert processes.inside(alone) == alone
+    of_torchrun = {"MASTER_PORT": "29500", "TORCHELASTIC_USE_AGENT_STORE": "True", "RANK": "1"}
+    elsewhere = {"MASTER_PORT": "29501", "TORCHELASTIC_USE_AGENT_STORE": "False", "RANK": "1"}
+    assert processes.inside(of_torchrun) == elsewhere
+
+
+@pytest.mark.slow
+def test_torchrun_meets_a_need_first(call, tmp_path):  # noqa: F811
+    args = call("LiP-Flow", tmp_path, "-c", str(ROOT / "variants/lipflow_reg.yaml"), *TWO_STEPS, *TWO)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    told = subprocess.run([*torchrun, "-m", "benchmarks.cli", "fit", *args], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
+    run = run_of(args)
+    assert run.is_done
+    assert run.needs["avatar"].is_done
+    assert told.stdout.count("needs a fit that is not done") == 1
 
 
 @pytest.mark.slow

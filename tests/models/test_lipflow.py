@@ -226,7 +226,8 @@ def test_a_missing_driving_signal_is_told_in_one_sentence(make, name, key):
 @pytest.mark.parametrize("start", ["on_test_start", "on_predict_start"])
 def test_a_test_and_a_prediction_choose_the_weight_first(make, start):
     model, batch = make("kl").eval(), toy.batch(2, 3, target="headset")
-    model.trainer = SimpleNamespace(datamodule=SimpleNamespace(tuning_batch=batch))
+    alone = SimpleNamespace(broadcast=lambda value: value)
+    model.trainer = SimpleNamespace(datamodule=SimpleNamespace(tuning_batch=batch), strategy=alone)
     model.transfer_batch_to_device = lambda given, *_: given
     assert model.likelihood_weight is None
     getattr(model, start)()
