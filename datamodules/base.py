@@ -70,6 +70,20 @@ class EpochSampler(DistributedSampler[Any]):
         return (self.epoch * size + item % size for item in share)
 
 
+class Share(DistributedSampler[Any]):
+    """Each process's own batches of a test, none of them twice; a process may have none."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def _numbers(self) -> range:
+        return range(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
+
+
 class PortraitDataModule(LightningDataModule):
     """Loaders over the data sets that a layout provides (`train_set`, `val_set`, `test_set`).
 
@@ -100,6 +114,7 @@ class PortraitDataModule(LightningDataModule):
         self.seed = seed
         self.test = test
         self.position = {"epoch": 0, "batches": 0}
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # a test may have fewer batches than processes
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
@@ -133,12 +148,7 @@ class PortraitDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless variety: batches of samples that differ from epoch to epoch."""
-        trainer = self.trainer
-        sampler = EpochSampler(
-            self.train_set,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-        )
+        sampler = EpochSampler(self.train_set, *self._place())
         sampler.set_epoch(self.position["epoch"])  # loader processes draw ahead before Lightning tells the epoch
         sampler.done = self.position["batches"] * self.batch_size
         return self._loader(
@@ -151,11 +161,16 @@ class PortraitDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Whole batches in a fixed order, as the task's protocol has them."""
-        return self._loader(self.test_set, batch_size=None)
+        share = Share(self.test_set, *self._place())
+        return self._loader(self.test_set, batch_size=None, sampler=share)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """What is tested is also what is predicted."""
         return self.test_dataloader()
+
+    def _place(self) -> tuple[int, int]:
+        """How many processes there are, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own
         return DataLoader(
