@@ -1,14 +1,16 @@
 """The base of every system: an image size, one test path, and whether a fit is needed."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from models.reading import reading
 from models.tasks import Batch, UserError, perform
 
-__all__ = ["PortraitModule", "UserError", "check_finite", "class_path"]
+__all__ = ["PortraitModule", "UserError", "check_finite", "class_path", "read_checkpoint"]
 
 
 class PortraitModule(LightningModule):
@@ -48,18 +50,37 @@ class PortraitModule(LightningModule):
         """Refuses the checkpoint of another model.
 
         Raises:
-            UserError: If the class or the size of any tensor differs.
+            UserError: If the class or the size of any tensor differs, or one is missing.
         """
         theirs, ours = checkpoint.get("model_class", "an unknown model"), class_path(type(self))
+        path = getattr(self._trainer, "ckpt_path", None)
+        which = f"The checkpoint '{path}'" if path else "The checkpoint"
         if theirs != ours:
-            raise UserError(f"The checkpoint holds {theirs}, not {ours}; name the configuration it was fitted with.")
-        state = self.state_dict()
-        for name, tensor in checkpoint["state_dict"].items():
+            raise UserError(f"{which} holds {theirs}, not {ours}; name the configuration it was fitted with.")
+        state, given = self.state_dict(), checkpoint["state_dict"]
+        for name, tensor in given.items():
             if name not in state or state[name].shape != tensor.shape:
                 raise UserError(
-                    f"The checkpoint's '{name}' of shape {tuple(tensor.shape)} does not fit this {ours}; "
+                    f"{which} holds '{name}' of shape {tuple(tensor.shape)}, which does not fit this {ours}; "
                     "name the configuration and scale it was fitted with."
                 )
+        if missing := sorted(state.keys() - given.keys()):
+            raise UserError(
+                f"{which} lacks '{missing[0]}' of this {ours}; name the configuration and scale it was fitted with."
+            )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that a fit left, onto the CPU.
+
+    Raises:
+        UserError: If the file is missing or damaged, or is no checkpoint of Lightning.
+    """
+    with reading(path, "checkpoint", "name another one, or delete it and run its fit again."):
+        held = torch.load(path, weights_only=True, map_location="cpu")
+        if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
+            raise ValueError("its state_dict holds something else than tensors")
+    return held
 
 
 def class_path(cls: type) -> str:
