@@ -1,4 +1,4 @@
-"""Reading a file that may be broken: whatever a library makes of bad bytes becomes one sentence with the file's name."""
+"""Files that may be broken: whatever a library makes of bad bytes becomes one sentence with the file's name."""
 
 import json
 from collections.abc import Iterator

@@ -31,12 +31,8 @@ from datamodules.avatars import AvatarData
 from datamodules.clips import Clip, Framing
 from datamodules.pairs import ClipFinder, read_pairs
 from datamodules.truth import read_depth
-from datamodules.world.avatar import SEGMENTS, AvatarSpec
 from datamodules.world.edit_pairs import EditSpec
-from datamodules.world.export import write_clips
-from datamodules.world.files import claimed
 from datamodules.world.layouts import write_layout
-from datamodules.world.multiface import write_multiface
 from datamodules.world.portraits import PortraitSpec, clip_name, clips, record_of
 from datamodules.world.sets import Cached, PortraitFrames
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
@@ -47,7 +43,7 @@ from models.weight_files import WeightsFile
 
 ROOT = Path(__file__).parents[1]
 SIDE = 16
-HELD = "EXP_free_face"
+HELD, SHOTS = "EXP_free_face", ("left", "middle", "right")
 TABLE = {
     "title": "Made up",
     "base": "dagan",
@@ -199,12 +195,12 @@ def go_on(home: Path) -> None:
 
 
 def make_capture(home: Path) -> None:
-    """A square of four vertices before two cameras, in a segment to learn from and one that is held out."""
+    """A square of four vertices before three cameras, in a segment to learn from and one that is held out."""
     corners = 100.0 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
     mesh = [f"v {x} {y} {z}" for x, y, z in corners] + ["vt 0 0", "vt 1 0", "vt 1 1", "vt 0 1", "g skin"]
     obj = "\n".join([*mesh, "f 1/1 2/2 3/3", "f 1/1 3/3 4/4"]) + "\n"
     camera = f"{SIDE} 0 {SIDE / 2 - 0.5}\n0 {SIDE} {SIDE / 2 - 0.5}\n0 0 1\n0 0 0 0 0\n1 0 0 0\n0 1 0 0\n0 0 1 400\n"
-    cameras = "".join(f"{name}\n{camera}\n" for name in ("left", "right"))
+    cameras = "".join(f"{name}\n{camera}\n" for name in SHOTS)
     write(home / "KRT", cameras)
     write(home / "frame_list.txt", "".join(f"{segment} 00000{i}\n" for segment in ("E1", HELD) for i in range(2)))
     for segment in ("E1", HELD):
@@ -213,16 +209,16 @@ def make_capture(home: Path) -> None:
             write(tracked / f"{name}.obj", obj)
             write(tracked / f"{name}.bin", (corners + i).astype("<f4").tobytes())
             write(tracked / f"{name}_transform.txt", "1 0 0 5\n0 1 0 5\n0 0 1 5\n")
-            for shot in ("left", "right"):
+            for shot in SHOTS:
                 picture(home / "images" / segment / shot / f"{name}.png", i)
             picture(home / "unwrapped_uv_1024" / segment / "average" / f"{name}.png", i)
             for view in ("mouth", "right_eye", "left_eye"):
                 picture(home / "headset" / segment / view / f"{name}.png", i, SIDE, SIDE)
             views = "".join(f"{view}\n{camera}\n" for view in ("mouth", "right_eye", "left_eye"))
             write(home / "headset" / segment / "cameras" / f"{name}.txt", views)
-            write(home / "keypoints" / segment / f"{name}.txt", "3.5 4.5\nnan nan\n")
+            write(home / "keypoints" / segment / f"{name}.txt", "3.5 4.5\nnan nan\n6 7\n")
     write(home / "keypoints" / "KRT", f"frontal\n{camera}\n")
-    write(home / "keypoints" / "vertices.txt", "0\n2\n")
+    write(home / "keypoints" / "vertices.txt", "0\n2\n3\n")
     write(home / "vert_mean.bin", corners.astype("<f4").tobytes())
     write(home / "vert_var.txt", "1.25\n")
     picture(home / "tex_mean.png", 5)
@@ -300,7 +296,7 @@ def print_tables(home: Path) -> None:
 
 
 PORTRAITS = PortraitSpec(SIDE, 1, 2, 1, 2, cross_pairs=1)
-(TARGET,) = clips(PORTRAITS, "targets")
+(TARGET,) = (clip_name(PORTRAITS, clip).removesuffix(".mp4") for clip in clips(PORTRAITS, "targets"))
 EDITS, FACES = EditSpec(SIDE, 1, 1, 1), FaceSet(1, 2)
 
 
@@ -350,12 +346,15 @@ def make_weights(home: Path) -> None:
     torch.jit.script(nn.Linear(2, 2)).save(str(home / "made.pt"))
     with ZipFile(home / "made.zip", "w", ZIP_DEFLATED) as archive:
         archive.write(home / "made.safetensors", "inside/made.onnx")
-    write(home / "procface.safetensors", WEIGHTS.read_bytes())
     digest = sha256((home / "made.pth").read_bytes()).hexdigest()
     write(home / "digest", digest)
     write(home / "checked.pth", (home / "made.pth").read_bytes())
     write(home / "checked.pth.sha256", f"{digest}  checked.pth\n")
     recall(home)
+
+
+def make_face_network(home: Path) -> None:
+    write(home / "procface.safetensors", WEIGHTS.read_bytes())
 
 
 def published(read: Callable[[str], Any], name: str, by_publisher: bool = False) -> Callable[[Path], Any]:
@@ -438,57 +437,74 @@ def score_maps(home: Path) -> None:
 
 
 ABSENT = ("missing", "folder")  # of files that a capture may lack
-CUTS = ("cut to 1/4", "cut to 1/2", "cut to 3/4", "cut by a byte")
 LAST = "cut by a byte"  # often a line's end
-TRACKED, FIRST = "tracked_mesh/E1/000000", "000000.png"
+CUTS = ("cut to 1/4", "cut to 1/2", "cut to 3/4", LAST)
+SLOW = ("cut to 1/4", "cut to 3/4", LAST, *(f"byte {i} flipped" for i in (1, 2, 3)))  # not tried where a call takes long
+TRACKED, FRAME = "tracked_mesh/E1/000000", f"{HELD}/000000"
+
+
+def of_clips(file: str, read: Callable[[Path], Any], *untold: str) -> Kind:
+    return Kind(make_clips_of_all_kinds, file, read, untold)
+
+
+def of_capture(file: str, *untold: str, names: tuple[str, ...] = ()) -> Kind:
+    return Kind(make_capture, file, read_capture, untold, names=names)
+
+
+def of_tables(file: str, read: Callable[[Path], Any], *untold: str) -> Kind:
+    return Kind(make_tables, file, read, untold)
+
+
+def of_outputs(file: str, predictions: str, truth: str, *untold: str, **protocol: Any) -> Kind:
+    return Kind(make_outputs, file, match(predictions, truth, **protocol), untold)
+
+
 KINDS = {
     # What a fit, a test or a prediction reads of the user's clips
-    "frame, PNG": Kind(make_clips_of_all_kinds, "png/test/a#0/0000000.png", examine("png"), (LAST, "missing")),
-    "frame, JPEG": Kind(make_clips_of_all_kinds, "jpg/test/a#0/0000000.jpg", examine("jpg"), (LAST, "missing")),
-    "frame, WebP": Kind(make_clips_of_all_kinds, "webp/test/a#0/0000000.webp", examine("webp"), (LAST, "missing")),
-    "video, mp4": Kind(make_clips_of_all_kinds, "mp4/test/a#0.mp4", examine("mp4"), ("missing",)),
-    "video, avi": Kind(make_clips_of_all_kinds, "avi/test/a#0.avi", examine("avi"), (LAST, "missing")),
-    "video, webm": Kind(make_clips_of_all_kinds, "webm/test/a#0.webm", examine("webm"), (LAST, "missing")),
-    "video, gif": Kind(make_clips_of_all_kinds, "gif/test/a#0.gif", examine("gif"), (LAST, "missing")),
-    "truth of a clip": Kind(make_clips_of_all_kinds, "truth/a.npz", read_truth),
-    "pair list": Kind(make_clips_of_all_kinds, "png/cross_pairs.csv", read_list, (LAST,)),
+    "frame, PNG": of_clips("png/test/a#0/0000000.png", examine("png"), LAST, "missing"),
+    "frame, JPEG": of_clips("jpg/test/a#0/0000000.jpg", examine("jpg"), LAST, "missing"),
+    "frame, WebP": of_clips("webp/test/a#0/0000000.webp", examine("webp"), LAST, "missing"),
+    "video, mp4": of_clips("mp4/test/a#0.mp4", examine("mp4"), "missing"),
+    "video, avi": of_clips("avi/test/a#0.avi", examine("avi"), LAST, "missing"),
+    "video, webm": of_clips("webm/test/a#0.webm", examine("webm"), LAST, "missing"),
+    "video, gif": of_clips("gif/test/a#0.gif", examine("gif"), LAST, "missing"),
+    "truth of a clip": of_clips("truth/a.npz", read_truth),
+    "pair list": of_clips("png/cross_pairs.csv", read_list, LAST),
     # Of the command line
     "configuration": Kind(make_fit, "config.yaml", parse_config, (LAST,)),
-    "checkpoint to start from": Kind(make_fit, "fit.ckpt", start_from),
-    "checkpoint to go on from": Kind(make_fit, "runs/stopped/last.ckpt", go_on, ("missing",)),
+    "checkpoint to start from": Kind(make_fit, "fit.ckpt", start_from, (), SLOW),
+    "checkpoint to go on from": Kind(make_fit, "runs/stopped/last.ckpt", go_on, ("missing",), SLOW),
     "checkpoint of a need": Kind(make_fit, "fit.ckpt", lambda home: read_checkpoint(home / "fit.ckpt")),
-    # Of a capture
-    "cameras": Kind(make_capture, "KRT", read_capture, (LAST,), names=("KRT",)),
-    "frame list": Kind(make_capture, "frame_list.txt", read_capture, (LAST, "missing", "folder")),
-    "mesh, vertices": Kind(make_capture, f"{TRACKED}.bin", read_capture, ABSENT),
-    "mesh, faces": Kind(make_capture, f"{TRACKED}.obj", read_capture, (LAST, *ABSENT)),
-    "head pose": Kind(make_capture, f"{TRACKED}_transform.txt", read_capture, (LAST, *ABSENT)),
-    "dome's picture": Kind(make_capture, f"images/{HELD}/left/{FIRST}", read_capture, (LAST,)),
-    "texture": Kind(make_capture, f"unwrapped_uv_1024/E1/average/{FIRST}", read_capture, (LAST, *ABSENT)),
-    "headset's picture": Kind(make_capture, f"headset/{HELD}/mouth/{FIRST}", read_capture, (LAST, *ABSENT)),
-    "headset's cameras": Kind(make_capture, f"headset/{HELD}/cameras/000000.txt", read_capture, (LAST, *ABSENT)),
-    "keypoints": Kind(make_capture, f"keypoints/{HELD}/000000.txt", read_capture, (LAST, *ABSENT)),
-    "keypoints' camera": Kind(make_capture, "keypoints/KRT", read_capture, (LAST,)),
-    "keypoints' vertices": Kind(make_capture, "keypoints/vertices.txt", read_capture, (LAST, *ABSENT)),
-    "mean vertices": Kind(make_capture, "vert_mean.bin", read_capture, ABSENT),
-    "variance of vertices": Kind(make_capture, "vert_var.txt", read_capture, (*CUTS, *ABSENT)),
-    "mean texture": Kind(make_capture, "tex_mean.png", read_capture, (LAST, *ABSENT)),
-    "variance of textures": Kind(make_capture, "tex_var.txt", read_capture, (*CUTS, *ABSENT)),
+    # Of a capture; what single frames lack is counted and passed by
+    "cameras": of_capture("KRT", LAST),
+    "frame list": of_capture("frame_list.txt", LAST, *ABSENT, names=("home", HELD)),
+    "mesh, vertices": of_capture(f"{TRACKED}.bin", *ABSENT),
+    "mesh, faces": of_capture(f"{TRACKED}.obj", LAST, *ABSENT),
+    "head pose": of_capture(f"{TRACKED}_transform.txt", LAST, *ABSENT),
+    "dome's picture": of_capture(f"images/{HELD}/left/000000.png", LAST),
+    "texture": of_capture(f"unwrapped_uv_1024/{HELD}/average/000000.png", LAST, names=(FRAME,)),
+    "headset's picture": of_capture(f"headset/{HELD}/mouth/000000.png", LAST, names=(FRAME,)),
+    "headset's cameras": of_capture(f"headset/{HELD}/cameras/000000.txt", LAST, names=(FRAME,)),
+    "keypoints": of_capture(f"keypoints/{HELD}/000000.txt", LAST, names=(FRAME,)),
+    "keypoints' camera": of_capture("keypoints/KRT", LAST),
+    "keypoints' vertices": of_capture("keypoints/vertices.txt", LAST, *ABSENT),
+    "mean vertices": of_capture("vert_mean.bin", *ABSENT),
+    "variance of vertices": of_capture("vert_var.txt", *CUTS, *ABSENT),
+    "mean texture": of_capture("tex_mean.png", LAST, *ABSENT),
+    "variance of textures": of_capture("tex_var.txt", *CUTS, *ABSENT),
     "packed frames": Kind(make_capture, "packed-16-16.pt", pack, ("missing",)),
     # Of tables
-    "table": Kind(make_tables, "table.yaml", lambda home: layout.load(home / "table.yaml"), (LAST,)),
-    "scores of a run": Kind(make_tables, "ours/samples.parquet", collect),
-    "record of a run": Kind(make_tables, "ours/metrics.json", collect, (LAST, *ABSENT)),
-    "record of scored outputs": Kind(make_tables, "runs/scored/one/metrics.json", join, (LAST, "missing")),
-    "scores of a table": Kind(make_tables, "runs/tables/tiny/made.samples.csv", rebuild),
-    "record of a table": Kind(make_tables, "runs/tables/tiny/made.record.json", rebuild, (LAST,)),
-    "page of a table": Kind(make_tables, "runs/tables/tiny/made.md", print_tables, ("empty", *CUTS, "text")),
-    "README": Kind(make_tables, "README.md", lambda home: tables.renew(home / "README.md", home / "runs/tables")),
+    "table": of_tables("table.yaml", lambda home: layout.load(home / "table.yaml"), LAST),
+    "scores of a run": of_tables("ours/samples.parquet", collect),
+    "record of a run": of_tables("ours/metrics.json", collect, LAST, *ABSENT),
+    "record of scored outputs": of_tables("runs/scored/one/metrics.json", join, LAST, "missing"),
+    "scores of a table": of_tables("runs/tables/tiny/made.samples.csv", rebuild),
+    "record of a table": of_tables("runs/tables/tiny/made.record.json", rebuild, LAST),
+    "page of a table": of_tables("runs/tables/tiny/made.md", print_tables, "empty", *CUTS, "text"),
+    "README": of_tables("README.md", lambda home: tables.renew(home / "README.md", home / "runs/tables"), LAST),
     # Of the portrait world
-    "record of a set": Kind(make_world, "clips/.world.json", write_set(PORTRAITS, "voxceleb"), (LAST,)),
-    "truth of a target": Kind(
-        make_world, f"clips/truth/targets/{clip_name(PORTRAITS, TARGET)[:-4]}.npz", write_set(PORTRAITS, "voxceleb")
-    ),
+    "record of a set": Kind(make_world, "clips/.world.json", write_set(PORTRAITS, "voxceleb"), (LAST,), (), ("clips",)),
+    "truth of a target": Kind(make_world, f"clips/truth/targets/{TARGET}.npz", write_set(PORTRAITS, "voxceleb")),
     "truth of stills": Kind(make_world, "ffhq/truth/00000.npz", write_set(PORTRAITS, "ffhq"), (), ("missing",)),
     "words of an edit": Kind(
         make_world, "pairs/val/prompts/000000.json", write_set(EDITS, "pairs"), (LAST,), ("missing",)
@@ -503,21 +519,19 @@ KINDS = {
     "weights, TorchScript": Kind(make_weights, "made.pt", published(weights.load_script, "made.pt")),
     "weights of known digest": Kind(make_weights, "made.pth", published(verify, "made.pth", by_publisher=True)),
     "recorded digest": Kind(
-        make_weights, "checked.pth.sha256", published(verify, "checked.pth"), (LAST,), names=("checked.pth",)
+        make_weights, "checked.pth.sha256", published(verify, "checked.pth"), (LAST,), ("missing",), ("checked.pth",)
     ),
     "archive of weights": Kind(make_weights, "made.zip", fetch_archive),
     "face network": Kind(
-        make_weights, "procface.safetensors", lambda home: ProcFace.load(home / "procface.safetensors")
+        make_face_network, "procface.safetensors", lambda home: ProcFace.load(home / "procface.safetensors")
     ),
     "faces that were seen": Kind(make_weights, "seen.safetensors", recall, ("missing",)),
     # Of outputs that somebody saved
-    "map, npy": Kind(make_outputs, "npy/a/0000000.npy", match("npy", "truth")),
-    "map, PNG": Kind(make_outputs, "png/a/0000000.png", match("png", "truth"), (LAST,)),
-    "truth of saved maps": Kind(make_outputs, "truth/a.npz", match("npy", "truth")),
-    "mask": Kind(make_outputs, "masks/a/0000000.png", match("npy", "png", masks="masks"), (LAST,)),
-    "saved frame": Kind(
-        make_outputs, "frames/a/0000001.png", match("frames", "true frames", task="self_reenactment"), (LAST,)
-    ),
-    "saved video": Kind(make_outputs, "video/a.mp4", match("video", "true video", task="self_reenactment")),
+    "map, npy": of_outputs("npy/a/0000000.npy", "npy", "truth"),
+    "map, PNG": of_outputs("png/a/0000000.png", "png", "truth", LAST),
+    "truth of saved maps": of_outputs("truth/a.npz", "npy", "truth"),
+    "mask": of_outputs("masks/a/0000000.png", "npy", "png", LAST, masks="masks"),
+    "saved frame": of_outputs("frames/a/0000001.png", "frames", "true frames", LAST, task="self_reenactment"),
+    "saved video": of_outputs("video/a.mp4", "video", "true video", task="self_reenactment"),
     "kind of maps": Kind(make_outputs, "npy/kind.txt", score_maps, (LAST,)),
 }
