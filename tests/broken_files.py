@@ -469,7 +469,7 @@ KINDS = {
     "frame, PNG": of_clips("png/test/a#0/0000000.png", examine("png"), LAST, "missing"),
     "frame, JPEG": of_clips("jpg/test/a#0/0000000.jpg", examine("jpg"), LAST, "missing"),
     "frame, WebP": of_clips("webp/test/a#0/0000000.webp", examine("webp"), LAST, "missing"),
-    "video, mp4": of_clips("mp4/test/a#0.mp4", examine("mp4"), "missing"),
+    "video, mp4": of_clips("mp4/test/a#0.mp4", examine("mp4"), LAST, "missing"),
     "video, avi": of_clips("avi/test/a#0.avi", examine("avi"), LAST, "missing"),
     "video, webm": of_clips("webm/test/a#0.webm", examine("webm"), LAST, "missing"),
     "video, gif": of_clips("gif/test/a#0.gif", examine("gif"), LAST, "missing"),
@@ -537,6 +537,6 @@ KINDS = {
     "truth of saved maps": of_outputs("truth/a.npz", "npy", "truth"),
     "mask": of_outputs("masks/a/0000000.png", "npy", "png", LAST, masks="masks"),
     "saved frame": of_outputs("frames/a/0000001.png", "frames", "true frames", LAST, task="self_reenactment"),
-    "saved video": of_outputs("video/a.mp4", "video", "true video", task="self_reenactment"),
-    "kind of maps": Kind(make_outputs, "npy/kind.txt", score_maps, (LAST,)),
+    "saved video": of_outputs("video/a.mp4", "video", "true video", LAST, task="self_reenactment"),
+    "kind of maps": Kind(make_outputs, "npy/kind.txt", score_maps, (LAST,), ("missing",)),
 }
