@@ -71,7 +71,7 @@ class EpochSampler(DistributedSampler[Any]):
 
 
 class Share(DistributedSampler[Any]):
-    """Each process's own batches of a test, none of them twice; a process may have none."""
+    """Each process's own batches of a test; one that would have none repeats the first, for Lightning skips its end."""
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._numbers)
@@ -81,7 +81,8 @@ class Share(DistributedSampler[Any]):
 
     @property
     def _numbers(self) -> range:
-        return range(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
+        count = len(self.dataset)  # type: ignore[arg-type]
+        return range(self.rank, count, self.num_replicas) or range(min(1, count))
 
 
 class PortraitDataModule(LightningDataModule):
@@ -114,7 +115,6 @@ class PortraitDataModule(LightningDataModule):
         self.seed = seed
         self.test = test
         self.position = {"epoch": 0, "batches": 0}
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # a test may have fewer batches than processes
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
