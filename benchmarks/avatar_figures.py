@@ -21,7 +21,7 @@ from datamodules.avatars import AvatarData
 from datamodules.world.files import to_pixels, write_video
 from datamodules.world.rigs import orbit
 from models.avatars import Cameras, observation
-from models.base import UserError
+from models.base import UserError, read_checkpoint
 from models.lipflow import LiPFlow
 from models.rendering import camera as pinhole
 from models.tasks import Batch
@@ -43,7 +43,9 @@ def opened(arguments: list[str]) -> tuple[LiPFlow, Batch]:
     if checkpoint is None or config.model.class_path != "models.lipflow.LiPFlow":
         raise UserError("These figures are of models.lipflow.LiPFlow; name the files of one of its fits.")
     model, data = _built(LiPFlow, config.model.init_args), _built(AvatarData, config.data.init_args)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"])
+    saved = read_checkpoint(Path(checkpoint))
+    model.on_load_checkpoint(saved)
+    model.load_state_dict(saved["state_dict"])
     data.prepare_data()
     data.setup("test")
     return model.eval(), data.test_set[0]

@@ -17,9 +17,9 @@ from torch import Tensor
 from benchmarks import keys, runs
 from benchmarks.evaluation import Evaluator, PredictionWriter
 from benchmarks.processes import holding, is_first, spread
-from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, read_checkpoint, settings
+from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
-from models.base import PortraitModule, UserError
+from models.base import PortraitModule, UserError, read_checkpoint
 
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
 

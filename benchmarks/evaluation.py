@@ -127,6 +127,8 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Writes one batch, and of each video's first a strip of inputs, result and truth beside it."""
+        if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
+            return  # a repetition (`datamodules.base.Share`)
         video = batch["video_id"][0]
         (self.folder / video).mkdir(parents=True, exist_ok=True)
         if batch["task"] == DEPTH:

@@ -121,8 +121,11 @@ def load(path: Path) -> Table:
     if not path.is_file():
         raise UserError(f"No table file {path}; the tables are the files in {FOLDER}.")
     try:
-        return parse(yaml.safe_load(path.read_text()) | {"name": path.stem})
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no names with values; write title, base, tests, columns and rows")
+        return parse(content | {"name": path.stem})
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
@@ -160,6 +163,9 @@ def _check_names(table: Table) -> None:
     used: list[tuple[str, str]] = [(column.test, column.metric) for column in table.columns]
     used += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
     used += [(test, "") for row in table.rows for test in row.tests or []]
+    for test, asked in table.tests.items():
+        if asked.get("task") not in TASK_METRICS:
+            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
     for test, metric in used:
         if test not in table.tests:
             raise ValueError(f"'{test}' is no test of the table; name one of: {', '.join(table.tests)}")

@@ -95,7 +95,7 @@ def _lines(file: Path) -> list[str]:
 def spread(config: dict[str, Any], device: str, model: PortraitModule, batch_size: int) -> dict[str, Any]:
     """The trainer's arguments on several processes, told once; as they are on one.
 
-    Batch norms are synchronised where the accelerator can do it, which the CPU cannot.
+    Batch norms are synchronised where the accelerator can do it, which the CPU cannot, whatever is asked.
 
     Args:
         config: The trainer's arguments.
@@ -104,7 +104,7 @@ def spread(config: dict[str, Any], device: str, model: PortraitModule, batch_siz
         batch_size: Of each process.
     """
     accelerator, count = device.split(" x ")
-    synchronised = bool(config.get("sync_batchnorm")) and accelerator != "cpu" and int(count) > 1
+    synchronised = accelerator == "cuda" and int(count) > 1
     if int(count) > 1:
         norms = "synchronised" if synchronised else "each process's own"
         told = f"{count} processes on {accelerator}, {batch_size} samples a batch in each, batch norms {norms}."

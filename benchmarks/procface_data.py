@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.world.expression import NAMES, SIGNED
-from datamodules.world.files import claimed, to_pixels, write_arrays
+from datamodules.world.files import claimed, read_arrays, to_pixels, write_arrays
 from datamodules.world.geometry import Array
 from datamodules.world.motion import Moment, Motion
 from datamodules.world.person import Person, make_person
@@ -23,6 +23,7 @@ from datamodules.world.scene import Camera, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.setting import Setting, make_setting
 from datamodules.world.template import Detail, template
+from models.reading import reading
 
 # People of their own, beside those of the sets (0, 1), the avatars (2) and the contact sheets (6).
 FAMILIES = {"train": 7, "test": 8}
@@ -32,6 +33,7 @@ SPAN = 4.0  # seconds of motion that a moment is taken from: smiles and blinks h
 ACTIVE, STRENGTH = 6, (0.2, 1.0)  # of the posed half: expressions at once, at most, and how strong
 ZOOM = (0.8, 1.15)  # of every third setting: tighter and wider than the suite's own framing
 CHUNK = 50  # people a file
+KEYS = {"image", "landmarks", "visible", "rotation", "expression", "person"}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -81,7 +83,15 @@ def open_set(spec: FaceSet, root: Path) -> Arrays:
         for start, path in zip(tqdm(starts, desc=f"Drawing {spec.people} people", disable=None), paths, strict=True):
             if not path.exists():
                 write_arrays(path, _chunk(spec, range(start, min(start + CHUNK, spec.people))))
-    return _stacked([dict(np.load(path)) for path in paths])
+    return _stacked([_read(path) for path in paths])
+
+
+def _read(path: Path) -> Arrays:
+    with reading(path, "part of a set of faces", "delete it, and it is drawn again."):
+        arrays = read_arrays(path)
+        if set(arrays) != KEYS or len({len(array) for array in arrays.values()}) != 1:
+            raise ValueError(f"it does not hold as many {', '.join(sorted(KEYS))}")
+        return arrays
 
 
 def draw(spec: FaceSet, people: range | None = None) -> Arrays:

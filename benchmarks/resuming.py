@@ -1,10 +1,8 @@
 """A fit that is killed at any moment goes on as if it had not been: draws by step, checkpoints written aside."""
 
 import random
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -106,32 +104,3 @@ class WrittenAside(TorchCheckpointIO):
         """Writes the file, whole or not at all."""
         with aside(Path(path)) as partial:
             super().save_checkpoint(checkpoint, partial, storage_options)
-
-
-def read_checkpoint(path: str | Path, remedy: str) -> dict[str, Any]:
-    """Reads a checkpoint, tensors mapped from the file, after a look at its checksums.
-
-    Args:
-        path: The file.
-        remedy: What the message advises if it is damaged.
-
-    Raises:
-        UserError: If it is absent, truncated, damaged, or no checkpoint of Lightning's.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"There is no checkpoint '{path}'; name a file that a fit left.")
-    try:
-        with zipfile.ZipFile(path) as whole:
-            damaged = whole.testzip()
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except (zipfile.BadZipFile, RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"The checkpoint '{path}' is damaged ({_first_line(error)}): {remedy}") from error
-    if damaged:
-        raise UserError(f"The checkpoint '{path}' is damaged (in {damaged}): {remedy}")
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"'{path}' is no checkpoint of a fit: name one that `lightning fit` left.")
-    return content
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -19,8 +19,10 @@ from benchmarks.scoring import Scorer
 from datamodules.frame_numbers import same_form
 from metrics.alignment import KINDS
 from models.base import UserError
+from models.reading import read_json, reading
 from models.tasks import DEPTH, REENACTMENT
 
+FACTS = ("label", "predictions", "scale", "task", "motion")  # what such a record is known by
 SCORED = "scored"  # the folder of these records, among the runs
 
 
@@ -135,8 +137,16 @@ def _chosen(names: Sequence[str], facts: dict[str, Any]) -> list[Table]:
 
 
 def _records(results: Path) -> list[dict[str, Any]]:
-    files = sorted((results / SCORED).glob("*/metrics.json"))
-    return [json.loads(file.read_text()) | {"folder": str(file.parent)} for file in files]
+    return [_record(file) for file in sorted((results / SCORED).glob("*/metrics.json"))]
+
+
+def _record(file: Path) -> dict[str, Any]:
+    remedy = f"delete the folder '{file.parent}', and score the outputs again."
+    record = read_json(file, "record of scored outputs", remedy)
+    with reading(file, "record of scored outputs", remedy):
+        if missing := sorted(set(FACTS) - set(record)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    return record | {"folder": str(file.parent)}
 
 
 def _place(record: dict[str, Any]) -> tuple[str, str, str]:
@@ -179,7 +189,9 @@ def _protocol(options: argparse.Namespace) -> saved.Protocol:
     told = options.predictions / "kind.txt"  # as `lightning predict` leaves it
     kind = options.kind or (told.read_text(errors="replace").strip() if told.is_file() else None)
     if options.task == DEPTH and kind not in KINDS:
-        raise UserError(f"Say what the maps are with --kind: {', '.join(KINDS)}.")
+        wrong = told.exists() and not options.kind
+        start = f"'{told}' does not say what the maps are; say it" if wrong else "Say what the maps are"
+        raise UserError(f"{start} with --kind: {', '.join(KINDS)}.")
     _check_numbers(options)
     return saved.Protocol(
         options.task,

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,21 @@ import pandas as pd
 from benchmarks.layout import METRICS, WHOLE, Claim, Column, Published, Row, Table, load, load_all, parse
 from benchmarks.page import html
 from benchmarks.printing import beside_published, claims_frame, latex, long_frame, markdown, summary, wide_frame
+from benchmarks.scoring import SetScore
 from benchmarks.sheets import Sheet, assemble
 from models.base import UserError
+from models.reading import read_json, reading
 
 __all__ = ["Claim", "Column", "Published", "Row", "Table", "collect", "load", "load_all", "publish", "rebuild", "write"]
 
 Place = tuple[Any, ...]  # row, test, seed, and of avatars the subject
 SCORES = ["row", "test", "seed", "video_id", "metric", "value", "n_frames", "n_excluded", "n_flagged"]
+SCORES_OF_RUN = ["sample_id", "video_id", "frame", "metric", "value", "status"]
+TYPES: dict[str, Any] = dict.fromkeys(SCORES, int) | dict.fromkeys(["row", "test", "video_id", "metric"], str)
+TYPES["value"] = float
 SAMPLES, RECORD = ".samples.csv", ".record.json"
+AGAIN = "delete the folder '{}', and run the test again."
+MADE = "make it anew with python -m benchmarks.run_all."
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -40,13 +48,14 @@ def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, dic
 
     Returns:
         One line per row, test, seed, video and metric (`SCORES`), and what the numbers have to be read with.
+
+    Raises:
+        UserError: If a file of a run that is done is damaged.
     """
     done = {place: folder for place, folder in runs.items() if (folder / "metrics.json").is_file()}
-    records = {place: json.loads((folder / "metrics.json").read_text()) for place, folder in done.items()}
+    records = {place: _record(folder / "metrics.json") for place, folder in done.items()}
     parts = [
-        _lines(pd.read_parquet(folder / "samples.parquet"), records[place]).assign(
-            row=place[0], test=place[1], seed=place[2]
-        )
+        _lines(_samples(folder / "samples.parquet"), records[place]).assign(row=place[0], test=place[1], seed=place[2])
         for place, folder in done.items()
     ]
     scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
@@ -127,14 +136,29 @@ def left(name: str, folder: Path) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
     """A table, its scores and provenance as they were left in a folder.
 
     Raises:
-        UserError: If the samples or the record are missing.
+        UserError: If the samples or the record are missing or damaged.
     """
-    for needed in (folder / (name + SAMPLES), folder / (name + RECORD)):
+    samples, record = folder / (name + SAMPLES), folder / (name + RECORD)
+    for needed in (samples, record):
         if not needed.is_file():
             raise UserError(f"{needed} is missing; tables are left there by: python -m benchmarks.run_all")
-    scores = pd.read_csv(folder / (name + SAMPLES), dtype={"video_id": str})
-    record = json.loads((folder / (name + RECORD)).read_text())
-    return parse(record["table"]), scores, record["provenance"]
+    told, remedy = read_json(record, "record of a table", MADE), f"{MADE[:-1]} (both files)."
+    with reading(record, "record of a table", remedy):
+        table, provenance = parse(told["table"]), dict(told["provenance"])
+    with reading(samples, "list of scores", remedy):
+        scores = _scores(samples.read_bytes(), table)
+    return table, scores, provenance
+
+
+def _scores(content: bytes, table: Table) -> pd.DataFrame:
+    """The lines that `write` left, of the rows and tests of their table."""
+    if not content.endswith(b"\n"):
+        raise ValueError("its last line breaks off")
+    scores = pd.read_csv(BytesIO(content), dtype=TYPES)
+    known = {"row": [row.name for row in table.rows], "test": list(table.tests)}
+    if list(scores) != SCORES or not all(scores[name].isin(names).all() for name, names in known.items()):
+        raise ValueError("its columns, rows or tests are not those of the table")
+    return scores
 
 
 def ours(table: Table, scores: pd.DataFrame, provenance: dict[str, Any]) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
@@ -155,7 +179,8 @@ def verify(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
         for path in (path for name in table_names(folder) for path in rebuild(name, Path(aside))):
-            if path.read_bytes() != (folder / path.name).read_bytes():
+            there = folder / path.name
+            if not there.is_file() or path.read_bytes() != there.read_bytes():
                 sentence = f"{folder / path.name} is not what its samples give with this version of the suite"
                 raise UserError(f"{sentence}; rebuild it: python -m benchmarks.tables --rebuild {folder}")
 
@@ -166,7 +191,8 @@ def renew(readme: Path, tables: Path) -> None:
     Raises:
         UserError: If a marker is missing.
     """
-    text = readme.read_text()
+    with reading(readme, "text", "name another file with --readme."):
+        text = readme.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise UserError(f"{readme} lacks the lines {BEGIN} and {END}; put them where the results belong.")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
@@ -199,7 +225,7 @@ def main() -> None:
             written = publish(options.scale, options.results, options.readme)
         else:
             folder = options.results / "runs/tables" / options.scale
-            print("\n".join((folder / f"{name}.md").read_text() for name in table_names(folder)))
+            print("\n".join(_page(folder / f"{name}.md") for name in table_names(folder)))
             return
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -221,6 +247,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder that holds runs/ and tables/")
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     return parser.parse_args()
+
+
+def _page(path: Path) -> str:
+    with reading(path, "page of a table", f"print it anew: python -m benchmarks.tables --rebuild {path.parent}"):
+        return path.read_text(encoding="utf-8")
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a test run says of itself; its set metrics must be whole."""
+    record = read_json(path, "record of a test run", AGAIN.format(path.parent))
+    with reading(path, "record of a test run", AGAIN.format(path.parent)):
+        for found in record.get("sets", {}).values():
+            SetScore(**found)
+    return record
+
+
+def _samples(path: Path) -> pd.DataFrame:
+    with reading(path, "list of scores", AGAIN.format(path.parent)):
+        return pd.read_parquet(path, columns=SCORES_OF_RUN)
 
 
 def _lines(samples: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from datamodules.base import DataError
 from datamodules.multiface import Capture, FrameName, PinholeCamera, behind
 from datamodules.world.files import aside
 from models.avatars import Cameras, Keypoints, Pictures
+from models.reading import reading
 from models.rendering import mesh
 
 Batch = dict[str, Any]
@@ -51,7 +52,7 @@ class FrameStore:
 
     def losses(self) -> str:
         """What was missing so far, in words; empty if nothing was."""
-        told = [f"{count} {what}" for what, count in self.capture.missing.items() if count]
+        told = self.capture.losses()
         if count := int(self.passed_by.sum()):
             told.append(f"{count} frames passed by, for lack of a picture, a texture or a signal")
         return ", ".join(told)
@@ -165,7 +166,7 @@ class FrameStore:
         has = {"headset": self.headset_size != (0, 0), "keypoints": self.capture.has_keypoints}
         lacking = [signal for signal in found if has[signal] and not found[signal]]
         for signal in lacking:
-            self.capture.lost[f"frames without {signal}"].add(name)
+            self.capture.lost[f"frames without {signal}"][name] = None
         return None if lacking else found["headset"] | found["keypoints"]
 
     def _headset(self, name: FrameName) -> Record:
@@ -230,10 +231,11 @@ class Packed:
             self.record = self._read(frames, view_texture)
         else:
             with FileLock(file.with_suffix(".lock")):  # of runs that start together one reads, the others wait for it
-                if not file.is_file():
+                if not file.exists():
                     with aside(file) as partial:
                         torch.save(self._read(frames, view_texture), partial)
-            self.record = torch.load(file, weights_only=True, mmap=True)
+            with reading(file, "pack of frames", "delete it, and it is made again.", DataError):
+                self.record = _unpacked(file, len(frames))
         self.row = {frames[i]: row for row, i in enumerate(self.record.pop("kept").tolist())}
         for name in frames:
             if name not in self.row:
@@ -254,6 +256,14 @@ class Packed:
             key: value[rows[:, None], numbers] if key in by_camera else value[rows]
             for key, value in self.record.items()
         }
+
+
+def _unpacked(file: Path, frames: int) -> Record:
+    record = torch.load(file, weights_only=True, mmap=True)
+    kept = record["kept"]
+    if any(len(value) != len(kept) for value in record.values()) or not all(0 <= i < frames for i in kept.tolist()):
+        raise ValueError("its frames are not those of the capture")
+    return record
 
 
 def joined(records: Sequence[Record]) -> Record:

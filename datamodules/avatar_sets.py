@@ -51,7 +51,9 @@ class Split:
     test: list[FrameName]
 
 
-def split_frames(frames: Sequence[FrameName], held_out: Sequence[str], val_frames: int) -> Split:
+def split_frames(
+    frames: Sequence[FrameName], held_out: Sequence[str], val_frames: int, name: str = "The capture"
+) -> Split:
     """Divides frames by the beginnings of their segments' names.
 
     Without a validation segment, evenly spaced training frames are taken aside for it.
@@ -68,7 +70,7 @@ def split_frames(frames: Sequence[FrameName], held_out: Sequence[str], val_frame
     if not train or not test:
         kind = "training" if not train else "held-out"
         raise DataError(
-            f"The capture has no {kind} frames: its segments are {', '.join(sorted({f.segment for f in frames})[:6])}, "
+            f"{name} has no {kind} frames: its segments are {', '.join(sorted({f.segment for f in frames})[:6])}, "
             f"of which data.init_args.held_out takes those that begin with {', '.join(held_out)}."
         )
     return Split(train, spread(val, val_frames), test)

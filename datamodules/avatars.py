@@ -141,7 +141,7 @@ class AvatarData(PortraitDataModule):
     @cached_property
     def split(self) -> Split:
         """Which frames are learnt from, chosen on, and tested on."""
-        return split_frames(self.store.capture.frames, self.held_out, self.val_frames)
+        return split_frames(self.store.capture.frames, self.held_out, self.val_frames, f"'{self.store.capture.root}'")
 
     @cached_property
     def scored(self) -> list[str]:

@@ -71,25 +71,18 @@ class EpochSampler(DistributedSampler[Any]):
 
 
 class Share(DistributedSampler[Any]):
-    """Every so many-th item, each in one process alone.
-
-    Args:
-        dataset: The items.
-        num_replicas: How many processes share them.
-        rank: Which of them this is.
-        least: Items of a process that would have fewer; it takes them from the start, a second time.
-    """
-
-    def __init__(self, dataset: Dataset[Any], num_replicas: int, rank: int, least: int) -> None:
-        super().__init__(dataset, num_replicas, rank)
-        own = range(rank, len(dataset), num_replicas)  # type: ignore[arg-type]
-        self.share = own or range(min(least, len(dataset)))  # type: ignore[arg-type]
+    """Each process's own batches of a test; one that would have none repeats the first, for Lightning skips its end."""
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.share)
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        return len(self.share)
+        return len(self._numbers)
+
+    @property
+    def _numbers(self) -> range:
+        count = len(self.dataset)  # type: ignore[arg-type]
+        return range(self.rank, count, self.num_replicas) or range(min(1, count))
 
 
 class PortraitDataModule(LightningDataModule):
@@ -122,7 +115,6 @@ class PortraitDataModule(LightningDataModule):
         self.seed = seed
         self.test = test
         self.position = {"epoch": 0, "batches": 0}
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # of a process that predicts nothing
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
@@ -156,7 +148,7 @@ class PortraitDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless variety: batches of samples that differ from epoch to epoch."""
-        sampler = EpochSampler(self.train_set, *self._processes())
+        sampler = EpochSampler(self.train_set, *self._place())
         sampler.set_epoch(self.position["epoch"])  # loader processes draw ahead before Lightning tells the epoch
         sampler.done = self.position["batches"] * self.batch_size
         return self._loader(
@@ -168,18 +160,16 @@ class PortraitDataModule(LightningDataModule):
         return self._loader(self.val_set, batch_size=self.batch_size) if self.val_set else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Whole batches in a fixed order, as the task's protocol has them; every process has one, to gather with."""
-        return self._shared(least=1)
+        """Whole batches in a fixed order, as the task's protocol has them."""
+        share = Share(self.test_set, *self._place())
+        return self._loader(self.test_set, batch_size=None, sampler=share)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """What is tested is also what is predicted, nothing of it twice."""
-        return self._shared(least=0)
+        """What is tested is also what is predicted."""
+        return self.test_dataloader()
 
-    def _shared(self, least: int) -> DataLoader[Any]:
-        return self._loader(self.test_set, batch_size=None, sampler=Share(self.test_set, *self._processes(), least))
-
-    def _processes(self) -> tuple[int, int]:
-        """How many processes share the data, and which this one is."""
+    def _place(self) -> tuple[int, int]:
+        """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:  # noqa: ANN401 - DataLoader's own

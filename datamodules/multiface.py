@@ -1,7 +1,7 @@
 """Captures in the layout of Multiface (Wuu et al. 2022), and our headset and keypoints beside them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from datamodules.base import DataError
+from models.reading import reading
 
 METRES = 1e-3  # lengths on disk are millimetres
+LARGEST = float(np.finfo(np.float32).max)
 TEXTURES = "unwrapped_uv_1024"
 HEADSET_VIEWS = ("mouth", "right_eye", "left_eye")
+AGAIN = "download it again (of the built-in avatars: delete the set's folder, and it is drawn again)."
 
 
 class FrameName(NamedTuple):
@@ -62,7 +65,7 @@ class Capture:
 
     root: Path
     leave_out: tuple[str, ...] = ()
-    lost: dict[str, set[Hashable]] = field(default_factory=lambda: defaultdict(set))
+    lost: dict[str, dict[Hashable, None]] = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def name(self) -> str:
@@ -73,6 +76,10 @@ class Capture:
     def missing(self) -> Counter[str]:
         """How many things of each kind were asked for and are not there, each counted once."""
         return Counter({what: len(things) for what, things in self.lost.items()})
+
+    def losses(self) -> list[str]:
+        """The same in words, with the first of each kind."""
+        return [f"{len(things)} {what} (first: {_told(things)})" for what, things in self.lost.items() if things]
 
     @cached_property
     def cameras(self) -> dict[str, PinholeCamera]:
@@ -92,7 +99,7 @@ class Capture:
         else:
             names = [FrameName(path.parent.name, path.stem) for path in sorted(folder.glob("*/*.bin"))]
         there = [name for name in names if self._mesh(name, ".bin").is_file() and self._pose(name).is_file()]
-        self.lost["frames without mesh or head pose"].update(set(names) - set(there))
+        self.lost["frames without mesh or head pose"] |= dict.fromkeys(sorted(set(names) - set(there)))
         if not there:
             raise DataError(
                 f"'{self.root}' lists {len(names)} frames and has none of their meshes: download tracked_mesh (of any "
@@ -131,9 +138,9 @@ class Capture:
             DataError: If the file does not hold twelve numbers.
         """
         path = self._pose(name)
-        numbers = _numbers(path.read_text(), path)
+        numbers = _finite(_text(path), path)
         if numbers.size != 12:
-            raise DataError(f"'{path}' holds {numbers.size} numbers, not a 3 x 4 pose: download it again.")
+            raise DataError(f"'{path}' holds {numbers.size} numbers, not a 3 x 4 pose: {AGAIN}")
         matrix = torch.from_numpy(numbers.reshape(3, 4)).float()
         return matrix[:, :3], matrix[:, 3] * METRES
 
@@ -170,9 +177,9 @@ class Capture:
         read = {self._texture_path(name, camera): self.view_texture(name, camera) for camera in there}
         seen = _of_one_size({path: view for path, view in read.items() if view is not None})
         if not seen:
-            self.lost["frames without any texture"].add(name)
+            self.lost["frames without any texture"][name] = None
             return None
-        self.lost["average textures made from cameras"].add(name)
+        self.lost["average textures made from cameras"][name] = None
         stack = torch.stack(seen).float()
         count = (stack > 0).any(1, keepdim=True).sum(0)
         return (stack.sum(0) / count.clamp(min=1)).round().byte()
@@ -198,11 +205,11 @@ class Capture:
         path = self._points(name)
         if not path.is_file():
             return None
-        numbers = _numbers(path.read_text(), path)
-        if numbers.size != 2 * len(self.keypoint_vertices):
+        numbers, wanted = _numbers(_text(path), path), len(self.keypoint_vertices)
+        if numbers.size != 2 * wanted:
             raise DataError(
-                f"'{path}' holds {numbers.size} numbers, not two for each of {len(self.keypoint_vertices)} keypoints: "
-                "write nan for those that are absent."
+                f"'{path}' holds {numbers.size} numbers, not two for each of {wanted} keypoints (those of "
+                f"'{self._wanted}'): write nan for those that are absent."
             )
         return torch.from_numpy(numbers.reshape(-1, 2)).float()
 
@@ -221,12 +228,15 @@ class Capture:
         """Which of the kept vertices the keypoints are, ``K``; empty of a capture without keypoints.
 
         Raises:
-            DataError: If one of them is left out of the mesh.
+            DataError: If one of them is no vertex of the mesh, or is left out of it.
         """
-        path = self.root / "keypoints" / "vertices.txt"
+        path = self._wanted
         if not path.is_file():
             return torch.zeros(0, dtype=torch.long)
-        wanted = torch.from_numpy(_numbers(path.read_text(), path)).long()
+        given, count = _numbers(_text(path), path), self.topology.vertex_count
+        if not given.size or not np.isin(given, np.arange(count)).all():
+            raise DataError(f"'{path}' does not hold numbers of vertices, 0 to {count - 1}: {AGAIN}")
+        wanted = torch.from_numpy(given).long()
         place = torch.full((self.topology.vertex_count,), -1)
         place[self.topology.kept] = torch.arange(len(self.topology.kept))
         if (place[wanted] < 0).any():
@@ -249,9 +259,9 @@ class Capture:
             with Image.open(path) as image:
                 return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         except FileNotFoundError:
-            self.lost["missing pictures"].add(path)
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
-            self.lost["broken pictures"].add(path)
+            self.lost["missing pictures"][path] = None
+        except Exception:  # the library has many kinds for a picture that is broken
+            self.lost["broken pictures"][path] = None
         return None
 
     def _mesh(self, name: FrameName, suffix: str) -> Path:
@@ -259,6 +269,10 @@ class Capture:
 
     def _texture_path(self, name: FrameName, camera: str) -> Path:
         return self.root / TEXTURES / name.segment / camera / f"{name.number}.png"
+
+    @property
+    def _wanted(self) -> Path:
+        return self.root / "keypoints" / "vertices.txt"
 
     def _points(self, name: FrameName) -> Path:
         return self.root / "keypoints" / name.segment / f"{name.number}.txt"
@@ -286,10 +300,10 @@ def read_frame_list(path: Path) -> list[FrameName]:
     Raises:
         DataError: If a line is something else.
     """
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    if broken := next((line for line in lines if len(line.split()) != 2), None):
-        raise DataError(f"'{path}' has the line '{broken}', not a segment and a number: download it again.")
-    return [FrameName(*line.split()) for line in lines]
+    lines = [line.split() for line in _text(path).splitlines() if line.strip()] or [["(none)"]]
+    if broken := next((line for line in lines if len(line) != 2 or not line[1].isdecimal()), None):
+        raise DataError(f"'{path}' has the line '{' '.join(broken)}', not a segment and a number: {AGAIN}")
+    return [FrameName(*line) for line in lines]
 
 
 def read_variance(path: Path) -> float:
@@ -298,8 +312,8 @@ def read_variance(path: Path) -> float:
     Raises:
         DataError: If the file holds something else.
     """
-    numbers = _numbers(path.read_text(), path)
-    if numbers.size != 1 or not 0 < numbers[0] < np.inf:
+    numbers = _numbers(_text(path), path)
+    if numbers.size != 1 or not 0 < numbers[0] < LARGEST:
         raise DataError(
             f"'{path}' does not hold one positive number: download it again, or delete it to have it computed."
         )
@@ -314,16 +328,19 @@ def read_cameras(path: Path) -> dict[str, PinholeCamera]:
     """
     if not path.is_file():
         raise DataError(f"There is no '{path}': download the capture's metadata.")
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    if len(lines) % 8:
-        raise DataError(f"'{path}' has {len(lines)} lines, not eight for each camera: download it again.")
-    return {lines[start].strip(): _camera(lines[start + 1 : start + 8], path) for start in range(0, len(lines), 8)}
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    if not lines or len(lines) % 8:
+        raise DataError(f"'{path}' has {len(lines)} lines, not eight for each camera: {AGAIN}")
+    found = {lines[start].strip(): _camera(lines[start + 1 : start + 8], path) for start in range(0, len(lines), 8)}
+    if 8 * len(found) != len(lines):
+        raise DataError(f"'{path}' has two cameras of one name: {AGAIN}")
+    return found
 
 
 def _camera(lines: list[str], path: Path) -> PinholeCamera:
-    matrix, pose = _numbers(" ".join(lines[:3]), path), _numbers(" ".join(lines[4:]), path)
-    if matrix.size != 9 or pose.size != 12:
-        raise DataError(f"'{path}' is no list of 3 x 3 and 3 x 4 matrices: download it again.")
+    matrix, pose = _finite(" ".join(lines[:3]), path), _finite(" ".join(lines[4:]), path)
+    if matrix.size != 9 or pose.size != 12 or np.linalg.matrix_rank(matrix.reshape(3, 3)) < 3:
+        raise DataError(f"'{path}' is no list of invertible 3 x 3 and of 3 x 4 matrices: {AGAIN}")
     extrinsic = torch.from_numpy(pose.reshape(3, 4)).float()
     return PinholeCamera(torch.from_numpy(matrix.reshape(3, 3)).float(), extrinsic[:, :3], extrinsic[:, 3] * METRES)
 
@@ -337,17 +354,17 @@ def read_vertices(path: Path, count: int) -> Tensor:
     """Reads ``count`` vertices ``V 3`` of float32 millimetres as metres.
 
     Raises:
-        DataError: If the file holds another number.
+        DataError: If the file holds another number, or some that are not finite.
     """
-    try:
-        values = np.fromfile(path, "<f4")
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read ({error}): download it again.") from error
+    with reading(path, "list of vertices", AGAIN, DataError):
+        values = np.frombuffer(path.read_bytes(), "<f4")
     if len(values) % 3 or len(values) // 3 != count:
         raise DataError(
             f"'{path}' holds {len(values)} numbers, not three for each of the mesh's {count} vertices: mesh and "
             "topology disagree; download both of one release."
         )
+    if not np.isfinite(values).all():
+        raise DataError(f"'{path}' holds vertices that are not finite: {AGAIN}")
     return torch.from_numpy(values.reshape(-1, 3).copy()) * METRES
 
 
@@ -357,8 +374,23 @@ def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
     Raises:
         DataError: If it has no textured triangles, or a face names a vertex that is not there.
     """
+    with reading(path, "mesh", AGAIN, DataError):
+        count, uv, faces, corners = _parts(path.read_text(), path, leave_out)
+    if not faces:
+        raise DataError(f"'{path}' has no faces left: look at data.init_args.leave_out.")
+    triangles, corner = torch.tensor(faces), torch.tensor(corners)
+    if min(triangles.min(), corner.min()) < 0 or triangles.max() >= count or corner.max() >= len(uv):
+        raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates: {AGAIN}")
+    kept, compact = triangles.unique(return_inverse=True)
+    return Topology(kept, compact, torch.tensor(uv)[corner], count)
+
+
+def _parts(
+    text: str, path: Path, leave_out: tuple[str, ...]
+) -> tuple[int, list[tuple[float, float]], list[list[int]], list[list[int]]]:
+    """The number of vertices, the texture coordinates, and of each kept face its vertices and its coordinates."""
     count, uv, faces, corners, group = 0, [], [], [], ""
-    for line in path.read_text().splitlines():
+    for line in text.splitlines():
         kind, *values = line.split() or [""]
         if kind == "v":
             count += 1
@@ -372,13 +404,7 @@ def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
                 raise DataError(f"'{path}' has a face that is no textured triangle: '{line}'.")
             faces.append([int(part[0]) - 1 for part in parts])
             corners.append([int(part[1]) - 1 for part in parts])
-    if not faces:
-        raise DataError(f"'{path}' has no faces left: look at data.init_args.leave_out.")
-    triangles = torch.tensor(faces)
-    if triangles.max() >= count or max(map(max, corners)) >= len(uv):
-        raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates.")
-    kept, compact = triangles.unique(return_inverse=True)
-    return Topology(kept, compact, torch.tensor(uv)[torch.tensor(corners)], count)
+    return count, uv, faces, corners
 
 
 def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
@@ -395,8 +421,25 @@ def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
     return list(pictures.values())
 
 
+def _told(things: Iterable[Hashable]) -> str:
+    first = next(iter(things))
+    return "/".join(first) if isinstance(first, tuple) else f"'{first}'"
+
+
+def _text(path: Path) -> str:
+    with reading(path, "text", AGAIN, DataError):
+        return path.read_text(encoding="utf-8")
+
+
 def _numbers(text: str, path: Path) -> NDArray[np.float64]:
     try:
         return np.array(text.split(), dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"'{path}' holds something that is no number ({error}): download it again.") from error
+        raise DataError(f"'{path}' holds something that is no number ({error}): {AGAIN}") from error
+
+
+def _finite(text: str, path: Path) -> NDArray[np.float64]:
+    numbers = _numbers(text, path)
+    if not (np.abs(numbers) < LARGEST).all():
+        raise DataError(f"'{path}' holds a number that is not finite: {AGAIN}")
+    return numbers

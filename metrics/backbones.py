@@ -1,6 +1,7 @@
 """Every network that a metric needs: its weights and what is done to a picture before it, and how it is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -15,6 +16,7 @@ from metrics.frozen import Frozen
 from metrics.inception import InceptionTF2015
 from models import weights
 from models.base import UserError
+from models.reading import reading
 
 Picture = NDArray[np.uint8]
 ALIGNED = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
@@ -137,6 +139,17 @@ def load_backbone(key: str, device: str = "cpu") -> Frozen:
     return Frozen(_LOADERS[key]())
 
 
+@contextmanager
+def _from_files(*names: str) -> Iterator[list[str]]:
+    """The paths of verified files that a network is made of in the block; told in one sentence if it cannot be.
+
+    For those whose publisher names no checksum: what came first may have been broken already.
+    """
+    paths = [weights.verified(name) for name in names]
+    with reading(paths[0], "network", weights.again(*names)):
+        yield [str(path) for path in paths]
+
+
 def _inception() -> nn.Module:
     network = InceptionTF2015()
     network.load_state_dict(weights.load("inception_tf2015"))
@@ -188,8 +201,9 @@ def _landmarks(device: str) -> Callable[..., Any]:
 
 def _sface() -> Callable[[Picture], list[tuple[Any, Any]]]:
     cv2 = _optional("cv2", "yunet-sface")
-    detector = cv2.FaceDetectorYN.create(str(weights.verified("yunet")), "", (0, 0))
-    recogniser = cv2.FaceRecognizerSF.create(str(weights.verified("sface")), "")
+    detector = _yunet(cv2)
+    with _from_files("sface") as (path,):
+        recogniser = cv2.FaceRecognizerSF.create(path, "")
 
     def embed(picture: Picture, row: NDArray[np.float32]) -> Any:  # noqa: ANN401 - OpenCV has no types
         return recogniser.feature(recogniser.alignCrop(picture, row))
@@ -197,10 +211,16 @@ def _sface() -> Callable[[Picture], list[tuple[Any, Any]]]:
     return partial(_recognised, detector, embed)
 
 
+def _yunet(cv2: Any) -> Any:  # noqa: ANN401 - OpenCV has no types
+    with _from_files("yunet") as (path,):
+        return cv2.FaceDetectorYN.create(path, "", (0, 0))
+
+
 def _w600k() -> Callable[[Picture], list[tuple[Any, Any]]]:
     cv2 = _optional("cv2", "w600k-r50")
-    detector = cv2.FaceDetectorYN.create(str(weights.verified("yunet")), "", (0, 0))
-    network = cv2.dnn.readNetFromONNX(str(weights.verified("w600k_r50")))
+    detector = _yunet(cv2)
+    with _from_files("w600k_r50") as (path,):
+        network = cv2.dnn.readNetFromONNX(path)
 
     def embed(picture: Picture, row: NDArray[np.float32]) -> Any:  # noqa: ANN401 - OpenCV has no types
         crop = cv2.warpAffine(picture, similarity(row[4:14].reshape(5, 2), ALIGNED), (112, 112))
@@ -249,7 +269,9 @@ def _lpips(net: Any) -> nn.Module:  # noqa: ANN401 - one of `perceptual.Net`
 def _arniqa() -> nn.Module:
     from metrics.quality import Arniqa
 
-    return Arniqa(weights.load("arniqa_encoder"), weights.load_script("arniqa_koniq10k").state_dict())
+    encoder, regressor = weights.load("arniqa_encoder"), weights.load_script("arniqa_koniq10k").state_dict()
+    with _from_files("arniqa_encoder", "arniqa_koniq10k"):
+        return Arniqa(encoder, regressor)
 
 
 def _hyperiqa() -> Callable[[Tensor], Tensor]:

@@ -114,7 +114,13 @@ def crossed(arms: Sequence[ArrayLike], wholes: Sequence[ArrayLike] = (), confide
 
 
 def smallest_separable(error: float, df: float, level: float) -> float:
-    """The smallest difference whose two-sided p would have been at most ``level``, at this error and these df."""
+    """The smallest difference whose two-sided p would have been at most ``level``, at this error and these df.
+
+    Raises:
+        ValueError: If the error is negative or not finite, or the level is not in (0, 1).
+    """
+    if not 0 <= error < np.inf or not 0 < level < 1:
+        raise ValueError(f"An error of {error} at a level of {level} separates nothing; give a finite one, and (0, 1).")
     return float(stats.t.ppf(1 - level / 2, df) * error)
 
 
@@ -128,9 +134,14 @@ def pseudo_values(wholes: ArrayLike, replicates: ArrayLike) -> np.ndarray:
     Returns:
         ``... S V``.
 
+    Raises:
+        ValueError: If a value is not finite, or the replicates are not of these fits.
+
     Reference: Tukey 1958, Bias and confidence in not-quite large samples; Wolter 2007, section 4.2.
     """
     whole, rest = np.asarray(wholes, dtype=np.float64)[..., None], np.asarray(replicates, dtype=np.float64)
+    if not np.isfinite(whole).all() or not np.isfinite(rest).all() or rest.shape[:-1] != whole.shape[:-1]:
+        raise ValueError("Pseudo-values need a finite value of each fit's whole set, and its finite replicates.")
     return whole + (rest.shape[-1] - 1) * (whole - rest)
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from metrics.base import Status
 from metrics.pictures import check_rgb
 from models.base import UserError
+from models.reading import reading
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,10 @@ class FaceAnalysisCache:
             ValueError: As `analyse`.
             UserError: As `analyse`, or if the file is damaged.
         """
-        if file.is_file():
-            self._keep(dict(zip(self._keys(analyser, pictures), _read(file), strict=True)))
+        if file.exists():
+            keys = self._keys(analyser, pictures)
+            with reading(file, "record of the faces that were seen", "delete it, and it is made again."):
+                self._keep(dict(zip(keys, _read(file), strict=True)))
         else:
             _write(self.analyse(analyser, pictures), file)
 
@@ -165,17 +167,13 @@ def _write(seen: list[list[Face] | None], file: Path) -> None:
 
 
 def _read(file: Path) -> list[list[Face] | None]:
-    try:
-        stacked = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"'{file}' is damaged ({error}); delete it, and it is made again.") from None
+    stacked = load_file(file)
     counts = stacked.pop("count").tolist()
-    faces = (
-        Face(
-            **{name: value.item() if name == "confidence" else value for name, value in zip(stacked, row, strict=True)}
-        )
-        for row in zip(*stacked.values(), strict=True)
-    )
+    rows = (dict(zip(stacked, row, strict=True)) for row in zip(*stacked.values(), strict=True))
+    found = [Face(**row | {"confidence": row["confidence"].item()}) for row in rows]
+    if sum(count for count in counts if count > 0) != len(found):
+        raise ValueError("its counts are not those of its faces")
+    faces = iter(found)
     return [None if count < 0 else [next(faces) for _ in range(count)] for count in counts]
 
 

@@ -1,6 +1,8 @@
 """The base of every system: an image size, one test path, and whether a fit is needed."""
 
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -8,9 +10,10 @@ import torch.distributed as dist
 from lightning import LightningModule
 from torch import Tensor
 
+from models.reading import reading
 from models.tasks import Batch, UserError, perform
 
-__all__ = ["PortraitModule", "UserError", "check_finite", "class_path", "summed"]
+__all__ = ["PortraitModule", "UserError", "check_finite", "class_path", "read_checkpoint", "summed"]
 
 
 class PortraitModule(LightningModule):
@@ -56,18 +59,46 @@ class PortraitModule(LightningModule):
         """Refuses the checkpoint of another model.
 
         Raises:
-            UserError: If the class or the size of any tensor differs.
+            UserError: If the class or the size of any tensor differs, or one is missing.
         """
         theirs, ours = checkpoint.get("model_class", "an unknown model"), class_path(type(self))
+        path = getattr(self._trainer, "ckpt_path", None)
+        which = f"The checkpoint '{path}'" if path else "The checkpoint"
         if theirs != ours:
-            raise UserError(f"The checkpoint holds {theirs}, not {ours}; name the configuration it was fitted with.")
-        state = self.state_dict()
-        for name, tensor in checkpoint["state_dict"].items():
+            raise UserError(f"{which} holds {theirs}, not {ours}; name the configuration it was fitted with.")
+        state, given = self.state_dict(), checkpoint["state_dict"]
+        for name, tensor in given.items():
             if name not in state or state[name].shape != tensor.shape:
                 raise UserError(
-                    f"The checkpoint's '{name}' of shape {tuple(tensor.shape)} does not fit this {ours}; "
+                    f"{which} holds '{name}' of shape {tuple(tensor.shape)}, which does not fit this {ours}; "
                     "name the configuration and scale it was fitted with."
                 )
+        if missing := sorted(state.keys() - given.keys()):
+            raise UserError(
+                f"{which} lacks '{missing[0]}' of this {ours}; name the configuration and scale it was fitted with."
+            )
+
+
+def read_checkpoint(
+    path: str | Path, remedy: str = "name another one, or delete it and run its fit again."
+) -> dict[str, Any]:
+    """Reads a checkpoint that a fit left, tensors mapped from the file, after a look at its checksums.
+
+    Args:
+        path: The file.
+        remedy: What the message advises if it is damaged.
+
+    Raises:
+        UserError: If the file is missing or damaged, or is no checkpoint of Lightning.
+    """
+    with reading(Path(path), "checkpoint", remedy):
+        with zipfile.ZipFile(path) as parts:
+            if damaged := parts.testzip():
+                raise ValueError(f"its part {damaged} is damaged")
+        held = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
+            raise ValueError("its state_dict holds something else than tensors")
+    return held
 
 
 def class_path(cls: type) -> str:

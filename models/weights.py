@@ -15,12 +15,13 @@ from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 
 from models.base import UserError
+from models.reading import reading, reason
 from models.weight_files import FILES, WeightsFile
 
 __all__ = ["FILES", "WeightsFile", "fetch", "find", "load", "load_script", "main", "place", "verified", "verify"]
@@ -67,26 +68,33 @@ def load(name: str) -> dict[str, Tensor]:
     """Reads the state dict of a verified file: weights only, or safetensors.
 
     Raises:
-        UserError: If the file is absent, is not the one that was published, or holds more than weights.
+        UserError: If the file is absent, is not the one that was published, is damaged, or holds more than weights.
     """
     path = verified(name)
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    with reading(path, "file of plain weights", again(name)):
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    try:
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of unpickling: many kinds
-        raise UserError(f"{path} does not hold plain weights ({str(error).splitlines()[0]}); it is not read.") from None
 
 
 def load_script(name: str) -> Any:  # noqa: ANN401 - torch.jit has no types
     """Reads a verified TorchScript file.
 
     Raises:
-        UserError: If the file is absent, or is not the one that was published.
+        UserError: If the file is absent, is not the one that was published, or is damaged.
     """
-    return torch.jit.load(str(verified(name)), map_location="cpu")
+    path = verified(name)
+    with reading(path, "TorchScript file", again(name)):
+        return torch.jit.load(str(path), map_location="cpu")
+
+
+def again(*names: str) -> str:
+    """The remedy for files that agree with their recorded checksums and cannot be read: the records are to go, too."""
+    paths = [path for name in names for path in (_present(name), _beside(_present(name))) if path.exists()]
+    told = ", ".join(f"'{path}'" for path in paths)
+    return f"delete {told}, then: python -m models.weights fetch {' '.join(names)}"
 
 
 def place(name: str) -> Path:
@@ -98,7 +106,7 @@ def place(name: str) -> Path:
     path, place = verified(name), FILES[name].path
     if path == place:
         return place
-    if place.exists() and _digest(place) != _digest(path):
+    if place.exists() and (place.is_dir() or _digest(place) != _digest(path)):
         raise UserError(f"{place} is another file than {path}; delete the former.")
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
@@ -118,10 +126,17 @@ def fetch(name: str) -> Path:
         if not file.url:
             raise UserError(f"The weights '{name}' have no address; {file.by_hand}, and put the file at {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_folder(path)
         _download(file)
     if file.sha256 is None and _recorded(path) is None:
+        _refuse_folder(_beside(path))
         _beside(path).write_text(f"{_digest(path)}  {path.name}\n")
     return verified(name)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder in the place of a file; delete it.")
 
 
 def _present(name: str) -> Path:
@@ -134,7 +149,7 @@ def _present(name: str) -> Path:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path, "file", "let it be read, or delete it."), path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
@@ -147,7 +162,8 @@ def _recorded(path: Path) -> str | None:
     beside = _beside(path)
     if not beside.is_file():
         return None
-    digest = beside.read_text().split(" ")[0].strip()
+    with reading(beside, "checksum", "write it anew with sha256sum."):
+        digest = beside.read_text().split(" ")[0].strip()
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise UserError(f"{beside} does not begin with a SHA-256; write it anew with sha256sum.")
     return digest
@@ -164,9 +180,9 @@ def _download(file: WeightsFile) -> None:
             with got.open("rb") as head:
                 if head.read(32).startswith(_NOT_WEIGHTS):
                     raise ValueError("a page was given instead")
-        except (OSError, RuntimeError, ValueError, BadZipFile) as error:  # RuntimeError: another checksum
+        except Exception as error:  # of the network, of another checksum, and those of a zip that is broken
             raise UserError(
-                f"{file.url} could not be fetched ({error}); get the file by hand and put it at {file.path}"
+                f"{file.url} could not be fetched ({reason(error)}); get the file by hand and put it at {file.path}"
             ) from None
         got.replace(file.path)
 

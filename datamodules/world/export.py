@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from datamodules.world.codes import person_codes, setting_codes, write_codes
-from datamodules.world.files import claimed, to_pixels, write_arrays, write_csv, write_folder, write_video
+from datamodules.world.files import claimed, read_arrays, to_pixels, write_arrays, write_csv, write_folder, write_video
 from datamodules.world.geometry import Array
 from datamodules.world.portraits import (
     WORLD_VERSION,
@@ -32,6 +32,7 @@ from datamodules.world.portraits import (
     setting_shown,
 )
 from datamodules.world.scene import Frames
+from models.reading import reading
 from models.tasks import UserError
 
 __all__ = ["WORLD_VERSION", "Clip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]
@@ -202,8 +203,9 @@ def _aligned_frames(spec: PortraitSpec, folder: Path, target: Clip) -> tuple[int
 
 
 def _landmarks(folder: Path, split: str, name: str) -> Array:
-    with np.load(folder / "truth" / split / f"{name.removesuffix('.mp4')}.npz") as truth:
-        return np.asarray(truth["landmarks"], float)
+    path = folder / "truth" / split / f"{name.removesuffix('.mp4')}.npz"
+    with reading(path, "truth of a clip", f"delete the folder '{folder}' and run the command again."):
+        return np.asarray(read_arrays(path)["landmarks"], float).reshape(-1, 68, 2)
 
 
 def closest(ours: Array, theirs: Array) -> tuple[int, int]:

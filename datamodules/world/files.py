@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from models.reading import read_json
 from models.tasks import UserError
 
 Pixels = NDArray[np.uint8]
@@ -43,6 +44,8 @@ def aside(path: Path) -> Iterator[Path]:
             raise UserError(
                 f"The disk of '{path.parent}' is full: free some and run the command again; what is finished stays."
             ) from error
+        if isinstance(error, IsADirectoryError | NotADirectoryError):
+            raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
         raise
 
 
@@ -114,6 +117,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads what `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a binary file."""
     with aside(path) as partial:
@@ -175,10 +184,7 @@ def claimed(folder: Path, record: Mapping[str, Any]) -> Iterator[bool]:
 
 
 def _compare(folder: Path, known: Path, record: Mapping[str, Any]) -> None:
-    try:
-        held = json.loads(known.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{known}' cannot be read: delete '{folder}' or name another folder.") from error
+    held = read_json(known, "record of a set", f"delete '{folder}' or name another folder.")
     wanted = json.loads(json.dumps(record))
     if held != wanted:
         raise UserError(

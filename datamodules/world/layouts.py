@@ -1,6 +1,5 @@
 """Sets on disk in the layouts that users of real data have; every writer resumes where an earlier call stopped."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from datamodules.world.export import in_parallel, quit_if_reimported, truth_of, 
 from datamodules.world.files import (
     check_video,
     claimed,
+    read_arrays,
     to_pixels,
     write_arrays,
     write_csv,
@@ -38,6 +38,7 @@ from datamodules.world.portraits import (
     setting_shown,
 )
 from datamodules.world.sets import EditPairs, PortraitFrames, Spec
+from models.reading import read_json, reading
 from models.tasks import UserError
 
 _FFHQ_FOLDER = 1000
@@ -181,8 +182,9 @@ def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
 
 
 def _ffhq_entries(spec: PortraitSpec, folder: Path, start: int) -> list[tuple[int, dict[str, object]]]:
-    with np.load(folder / "truth" / f"{start:05d}.npz") as truth:
-        landmarks = truth["landmarks"].astype(float).round(2).tolist()
+    path, pictures = folder / "truth" / f"{start:05d}.npz", _ffhq_range(spec, start)
+    with reading(path, "truth of pictures", "delete it and run the command again."):
+        landmarks = read_arrays(path)["landmarks"].reshape(len(pictures), 68, 2).astype(float).round(2).tolist()
     images = _ffhq_images(spec, folder).name
     size = [spec.image_size, spec.image_size]
     return [
@@ -191,7 +193,7 @@ def _ffhq_entries(spec: PortraitSpec, folder: Path, start: int) -> list[tuple[in
             "person": f"id{_number(spec, clip):05d}",
             "image": {"file_path": f"{images}/{start:05d}/{i:05d}.png", "pixel_size": size, "face_landmarks": points},
         })
-        for (i, clip, _), points in zip(_ffhq_range(spec, start), landmarks, strict=True)
+        for (i, clip, _), points in zip(pictures, landmarks, strict=True)
     ]  # fmt: skip
 
 
@@ -212,8 +214,10 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
 
 
 def _told(path: Path) -> list[str]:
-    words = json.loads(path.read_text())
-    return [words[name] for name in _WORDS]
+    remedy = "delete it and run the command again."
+    words = read_json(path, "list of words", remedy)
+    with reading(path, "list of words", remedy):
+        return [words[name] for name in _WORDS]
 
 
 def _write_pair(spec: EditSpec, folder: Path, split: str, index: int) -> None:

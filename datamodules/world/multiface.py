@@ -17,9 +17,11 @@ from datamodules.world.geometry import Array
 from datamodules.world.portraits import images_of
 from datamodules.world.scene import Camera
 from datamodules.world.template import Template, template
+from models.reading import reading
 from models.rendering import camera as pinhole
 
 _MILLIMETRES = 1000.0
+_AGAIN = "delete the folder '{}' and run the command again."
 
 
 def write_multiface(spec: AvatarSpec, folder: Path, workers: int | None) -> None:
@@ -123,13 +125,23 @@ def _write_subject(spec: AvatarSpec, home: Path, number: int) -> None:
     write_text(home / "keypoints" / "vertices.txt", "".join(f"{number}\n" for number in numbers))
     learnt = [f"{frame:06d}" for frame in range(spec.train_frames)]
     mesh, texture = home / "tracked_mesh" / avatar.SEGMENTS["train"], home / "unwrapped_uv_1024"
-    mean, variance = moments(np.fromfile(mesh / f"{name}.bin", "<f4").astype(float) for name in learnt)
+    mean, variance = moments(_vertices(mesh / f"{name}.bin", home) for name in learnt)
     write_bytes(home / "vert_mean.bin", mean.astype("<f4").tobytes())
     write_text(home / "vert_var.txt", f"{variance:.6f}\n")
     folder = texture / avatar.SEGMENTS["train"] / "average"
-    mean, variance = moments(np.asarray(Image.open(folder / f"{name}.png"), float) for name in learnt)
+    mean, variance = moments(_picture(folder / f"{name}.png", home) for name in learnt)
     write_picture(home / "tex_mean.png", mean.round().astype(np.uint8))
     write_text(home / "tex_var.txt", f"{variance:.6f}\n")
+
+
+def _vertices(path: Path, home: Path) -> Array:
+    with reading(path, "list of vertices", _AGAIN.format(home)):
+        return np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 3).astype(float).ravel()
+
+
+def _picture(path: Path, home: Path) -> Array:
+    with reading(path, "picture", _AGAIN.format(home)), Image.open(path) as picture:
+        return np.asarray(picture, float)
 
 
 def moments(values: Iterable[Array]) -> tuple[Array, float]:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from datamodules.world import avatar
 from datamodules.world.avatar import AvatarSpec
 from datamodules.world.edit_pairs import EditSpec, draw_pair, edit_of
-from datamodules.world.files import claimed, write_arrays
+from datamodules.world.files import claimed, read_arrays, write_arrays
 from datamodules.world.portraits import (
     Clip,
     PortraitSpec,
@@ -27,6 +27,7 @@ from datamodules.world.portraits import (
     record_of,
     render_frames,
 )
+from models.reading import reading
 from models.tasks import UserError
 
 Spec = PortraitSpec | EditSpec | AvatarSpec
@@ -225,11 +226,8 @@ class Cached(SampleSet):
         path = self.folder / f"{self._place(index) // 1000:04d}" / f"{index:07d}.npz"
         if not path.exists():
             write_arrays(path, {name: np.asarray(value) for name, value in self.samples.sample(index).items()})
-        try:
-            with np.load(path) as arrays:
-                return {name: _value(arrays[name]) for name in arrays.files}
-        except Exception as error:
-            raise UserError(f"'{path}' cannot be read ({error}): delete it, and it is drawn again.") from error
+        with reading(path, "sample", "delete it, and it is drawn again."):
+            return {name: _value(array) for name, array in read_arrays(path).items()}
 
 
 def _value(array: np.ndarray) -> Any:  # noqa: ANN401 - a tensor, a text or a number

@@ -277,12 +277,14 @@ class LiPFlow(PortraitModule):
 
     def on_test_start(self) -> None:
         """Chooses the likelihood's weight on validation frames, where the test fits; all processes take the first's."""
-        self._know_weight()
-        self.likelihood_weight = self.trainer.strategy.broadcast(self.likelihood_weight)
+        batch = getattr(getattr(self.trainer, "datamodule", None), "tuning_batch", None)
+        if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
+            chosen = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
+            self.likelihood_weight = self.trainer.strategy.broadcast(chosen)
 
     def on_predict_start(self) -> None:
-        """Chooses the likelihood's weight, as for a test; Lightning does not call a process that predicts nothing."""
-        self._know_weight()
+        """Chooses the likelihood's weight, as for a test."""
+        self.on_test_start()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One Adam over all that learns; the colour correction keeps moments of its own in it, as every number does."""
@@ -295,11 +297,6 @@ class LiPFlow(PortraitModule):
     def notes(self) -> dict[str, str]:
         """The likelihood's weight that validation chose, if it did."""
         return {} if self.likelihood_weight is None else {"likelihood weight": f"{self.likelihood_weight:g}"}
-
-    def _know_weight(self) -> None:
-        batch = getattr(getattr(self.trainer, "datamodule", None), "tuning_batch", None)
-        if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
-            self.likelihood_weight = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
 
     def _decodes_directly(self, target: str) -> bool:
         return target == "dome" or (self.variant in ("enc", "reg") and target == self.drive)

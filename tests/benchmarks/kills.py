@@ -50,7 +50,14 @@ def in_two_processes(work, log=Path(os.devnull)):
         return run
 
     children = [forked(ranked(rank), log) for rank in range(2)]
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    statuses = {}
+    while len(statuses) < 2:
+        child, status = os.wait()
+        statuses[child] = os.waitstatus_to_exitcode(status)
+        for other in children if status else ():  # who would wait for ever
+            if other not in statuses:
+                os.kill(other, signal.SIGKILL)
+    return [statuses[child] for child in children]
 
 
 KILLED = int(signal.SIGKILL)

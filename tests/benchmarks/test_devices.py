@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
+from threading import Timer
 
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,11 +21,9 @@ from tests.benchmarks import kills
 from tests.benchmarks.test_resuming import ROOT, at_the_root, avatars_root, call, run_of  # noqa: F401 - fixtures
 
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2")
-TWO_STEPS = (
-    "--trainer.max_epochs=1",
-    "--data.init_args.samples_per_epoch=8",
-)  # parameters without gradient show in the second
-QUICK = {"lipflow": ["--model.init_args.fitting.headset.steps=2", "--model.init_args.fitting.keypoints.steps=2"]}
+# Parameters without gradient show in the second step.
+TWO_STEPS = ("--trainer.max_epochs=1", "--data.init_args.samples_per_epoch=8")
+QUICK = ["--model.init_args.fitting.headset.steps=2", "--model.init_args.fitting.keypoints.steps=2"]
 RANDN = torch.randn
 VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
 
@@ -122,7 +121,7 @@ def test_a_fit_of_two_processes_is_tested_and_predicted_by_two(system, call, tmp
     if system == "depth stage":
         args += ["--data.init_args.test.task=depth", "--data.init_args.test.max_frames=3"]
     if system == "LiP-Flow":
-        args += [*QUICK["lipflow"], "--data.init_args.test.avatar=fit", "--data.init_args.test_frames_at_once=1"]
+        args += [*QUICK, "--data.init_args.test.avatar=fit", "--data.init_args.test_frames_at_once=1"]
     fit = on_two("fit", args)
     record = json.loads(fit.record_file.read_text())
     assert (record["processes"], record["accelerator"], record["batches"]) == (2, "cpu", 2)
@@ -189,24 +188,27 @@ def test_a_process_that_fails_ends_those_that_it_started():
 
 
 def test_another_call_of_a_run_waits_in_all_of_its_processes(tmp_path):
-    held, let_go = tmp_path / "held", tmp_path / "let go"
+    first_call, let_go = FileLock(tmp_path / ".lock", thread_local=False), tmp_path / "let go"
+    first_call.acquire()
 
-    def first_call():
-        with processes.holding(tmp_path):
-            held.touch()
-            time.sleep(1.5)
-            let_go.touch()
+    def end():
+        let_go.touch()
+        first_call.release()
 
     def second_call():
         with processes.holding(tmp_path):
             (tmp_path / os.environ["LOCAL_RANK"]).write_text(str(let_go.exists()))
 
-    child = kills.forked(first_call, tmp_path / "log.txt")
-    while not held.exists():
-        time.sleep(0.05)
+    Timer(1.5, end).start()
     assert kills.in_two_processes(second_call) == [0, 0]
-    os.waitpid(child, 0)
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["True", "True"]
+
+
+@pytest.mark.parametrize("asked", [True, False, None])
+@pytest.mark.parametrize(("device", "synchronised"), [("cuda x 2", True), ("cuda x 1", False), ("cpu x 2", False)])
+def test_norms_follow_the_accelerator(device, synchronised, asked):
+    config = {"sync_batchnorm": asked, "strategy": "auto"}
+    assert processes.spread(config, device, TrainMean(8), 4)["sync_batchnorm"] is synchronised
 
 
 def test_a_run_inside_a_run_meets_elsewhere():
@@ -234,7 +236,7 @@ def test_torchrun_meets_a_need_first(call, tmp_path):  # noqa: F811
 def test_every_overlay_fits_tests_and_predicts_on_two_processes(variant, call, tmp_path):  # noqa: F811
     is_depth = variant.endswith("_depth")
     system = "LiP-Flow" if variant.startswith("lipflow") else "depth stage" if is_depth else "dagan"
-    quick = QUICK["lipflow"] if system == "LiP-Flow" else []  # before the overlay, whose class may not know them
+    quick = QUICK if system == "LiP-Flow" else []  # before the overlay, which may name another model
     args = call(system, tmp_path, *quick, "-c", str(ROOT / f"variants/{variant}.yaml"), *TWO_STEPS)
     if system == "LiP-Flow":
         args += ["--data.init_args.test.avatar=fit"]

@@ -211,6 +211,16 @@ def test_masks_go_with_the_map_of_their_number(depth, tmp_path):
         depth_score((*folders[:2], tmp_path / "others"))
 
 
+def test_of_the_frames_that_are_scored_each_has_its_own_mask(depth):
+    folders, _ = depth
+    whole, part = (Protocol("depth", kind="depth", masks=folders[2], max_frames=most) for most in (None, 2))
+    masks = {}
+    for protocol in (whole, part):
+        ((_, batch),) = saved.batches(saved.match(*folders[:2], protocol), protocol)
+        masks[protocol.max_frames] = batch["mask"]
+    assert torch.equal(masks[2], masks[None][[0, 2]])
+
+
 WHITE = np.full(ROUND.shape, 255, np.uint8)
 GREY = np.where(ROUND, 255, 0).astype(np.uint8)
 
