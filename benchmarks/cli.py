@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -20,6 +21,7 @@ from benchmarks.processes import holding, is_first, spread
 from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, UserError, read_checkpoint
+from models.reading import reading
 
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
 
@@ -27,13 +29,41 @@ DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml
 class OneSentenceParser(LightningArgumentParser):
     """Ends a mistake in the arguments with one sentence, where jsonargparse prints every option it knows."""
 
+    given: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 - argparse's own
+        """Parses, after a look at the files that are named."""
+        self.given = tuple(map(str, sys.argv[1:] if args is None else args))
+        self.files = _config_files(self.given)
+        for path in self.files:
+            with reading(path, "configuration", "write names and values in YAML, as the files in benchmarks/ do."):
+                if not isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict):
+                    raise ValueError("it holds no names with values")
+        return super().parse_args(args, *more, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2."""
         told = re.findall(r"(Option '[^']+' is not accepted|File does not exist: \S+|Expected [^\n]+)", message)
         sentence = told[0] if told else message.strip().splitlines()[0]
         key = re.search(r'[Pp]arser key "([^"]+)"', message)
         where = f" (in '{key[1]}')" if key else ""
-        self.exit(2, f"error: {sentence}{where}; the options are listed by: lightning fit --help\n")
+        name = re.search(r"'([^']+)'", sentence + where)
+        self.exit(2, f"error: {sentence}{where}{self._of(name)}; the options are listed by: lightning fit --help\n")
+
+    def _of(self, name: re.Match[str] | None) -> str:
+        """The files that hold the last part of a name; none if an argument does."""
+        word = name[1].rpartition(".")[2] if name else ""
+        if word and any(word in argument for argument in self.given):
+            return ""
+        holding = [str(path) for path in self.files if word in path.read_text(encoding="utf-8")]
+        return f", see {', '.join(holding)}" if holding else ""
+
+
+def _config_files(args: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files that arguments name after ``-c`` or ``--config``; one that is not there is told of by the parser."""
+    joined = re.findall(r"(?:^|\0)(?:-c|--config)[=\0]?([^\0]+)", "\0".join(args))
+    return tuple(path for path in map(Path, joined) if path.is_file())
 
 
 class BenchmarkCLI(LightningCLI):

@@ -202,6 +202,8 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(f"'{path}' needs the columns source and driving, and at least one row with both.")
     if torn := [line for line, row in rows if None in row]:
         raise DataError(f"'{path}', line {torn[0]} has more cells than the first line: quote the names with a comma.")
+    if short := [line for line, row in rows if None in row.values()]:
+        raise DataError(f"'{path}', line {short[0]} has fewer cells than the first line: write all, empty ones too.")
     cells = [(line, {name.strip(): (cell or "").strip() for name, cell in row.items()}) for line, row in rows]
     if empty := [line for line, row in cells if not row["source"] or not row["driving"]]:
         raise DataError(f"'{path}', line {empty[0]} needs both a source and a driving clip.")

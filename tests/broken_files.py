@@ -448,6 +448,9 @@ SLOW = (
 TRACKED, FRAME = "tracked_mesh/E1/000000", f"{HELD}/000000"
 
 
+CUT_SHORT = ("cut to 1/4", "cut to 1/2", "cut to 3/4")
+
+
 def of_clips(file: str, read: Callable[[Path], Any], *untold: str) -> Kind:
     return Kind(make_clips_of_all_kinds, file, read, untold)
 
@@ -470,9 +473,9 @@ KINDS = {
     "frame, JPEG": of_clips("jpg/test/a#0/0000000.jpg", examine("jpg"), LAST, "missing"),
     "frame, WebP": of_clips("webp/test/a#0/0000000.webp", examine("webp"), LAST, "missing"),
     "video, mp4": of_clips("mp4/test/a#0.mp4", examine("mp4"), LAST, "missing"),
-    "video, avi": of_clips("avi/test/a#0.avi", examine("avi"), LAST, "missing"),
-    "video, webm": of_clips("webm/test/a#0.webm", examine("webm"), LAST, "missing"),
-    "video, gif": of_clips("gif/test/a#0.gif", examine("gif"), LAST, "missing"),
+    "video, avi": of_clips("avi/test/a#0.avi", examine("avi"), LAST, "missing", "cut to 3/4"),  # what is left is shown
+    "video, webm": of_clips("webm/test/a#0.webm", examine("webm"), LAST, "missing", "cut to 3/4"),
+    "video, gif": of_clips("gif/test/a#0.gif", examine("gif"), LAST, "missing", *CUT_SHORT),
     "truth of a clip": of_clips("truth/a.npz", read_truth),
     "pair list": of_clips("png/cross_pairs.csv", read_list, LAST),
     # Of the command line

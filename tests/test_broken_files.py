@@ -16,29 +16,7 @@ FLIPS = 3
 CUTS = {"empty": 0.0, "cut to 1/4": 0.25, "cut to 1/2": 0.5, "cut to 3/4": 0.75, "cut by a byte": 1.0}
 OTHERS = ("text", "folder", "missing")
 DAMAGES = (*CUTS, *OTHERS, *(f"byte {i} flipped" for i in range(FLIPS)))
-# What is silent, or names no file, until it is mended; an entry that is mended fails here and is to be taken out.
-PENDING = {
-    "video, avi": ("cut to 3/4",),  # the frames that are left are read
-    "video, webm": ("cut to 3/4",),
-    "video, gif": ("cut to 1/4", "cut to 1/2", "cut to 3/4"),
-    "pair list": ("cut to 3/4",),  # a row of fewer fields than the header
-    "configuration": (
-        "empty",
-        "cut to 1/4",
-        "cut to 1/2",
-        "cut to 3/4",
-        "text",
-        *(f"byte {i} flipped" for i in range(FLIPS)),
-    ),
-}
-
-
-def case(name: str, damage: str):
-    marks = pytest.mark.xfail(strict=True, reason="not mended yet") if damage in PENDING.get(name, ()) else ()
-    return pytest.param(name, damage, marks=marks)
-
-
-CASES = [case(name, damage) for name, kind in KINDS.items() for damage in DAMAGES if damage not in kind.untried]
+CASES = [(name, damage) for name, kind in KINDS.items() for damage in DAMAGES if damage not in kind.untried]
 
 
 @pytest.fixture(scope="session")
