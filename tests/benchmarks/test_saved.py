@@ -71,8 +71,8 @@ def test_files_that_are_not_read_are_named_with_those_that_are(tmp_path):
     with pytest.raises(UserError, match=r"lacks 1 of 2 frames \(2\), and its files \.tiff are not read"):
         saved.match(mixed, truth, SELF)
     (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "a.mkv").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds 1 \.mkv; put a folder for each video there, or files .*\.mp4"):
+    (tmp_path / "videos" / "a.y4m").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds 1 \.y4m; put a folder for each video there, or files .*\.mp4"):
         saved.match(tmp_path / "videos", truth, SELF)
     with pytest.raises(UserError, match=r"bmp/a' holds 3 \.bmp, of which nothing is read"):
         saved.match(truth, tmp_path / "bmp", SELF)

@@ -236,7 +236,7 @@ def test_a_damaged_file_of_faces_is_named_in_a_sentence(proxied, tmp_path):
     file = next(folder.rglob("*.safetensors"))
     broken = tmp_path / file.name
     broken.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"is damaged .* delete it, and it is made again"):
+    with pytest.raises(UserError, match=r"is not a readable record .* delete it, and it is made again"):
         FaceAnalysisCache().recall(load_analyser("procface"), torch.zeros(16, 3, 64, 64), broken)
 
 
