@@ -74,5 +74,5 @@ def test_clips_have_one_name_in_whichever_form_it_is_written(tmp_path, write_cli
     assert [clip.name for clip in find_clips(tmp_path)] == [composed]
     assert on_disk(tmp_path / f"{composed}.mp4") == folder
     write_clip(tmp_path / composed, 2)
-    with pytest.raises(DataError, match="are one clip by their names: rename one of them"):
+    with pytest.raises(DataError, match="are one clip by their names: rename or remove one"):
         find_clips(tmp_path)

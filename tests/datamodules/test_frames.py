@@ -93,7 +93,7 @@ def test_the_set_s_own_list_is_used_first(faces):
 
 def test_drawn_pairs_are_written_beside_the_run(faces, tmp_path):
     data = VideoFrames(str(faces), 16, test=TestProtocol("cross_reenactment", max_frames=2), num_workers=0)
-    data.trainer = SimpleNamespace(is_global_zero=True, log_dir=str(tmp_path / "run"))
+    data.trainer = SimpleNamespace(is_global_zero=True, log_dir=str(tmp_path / "run"), world_size=1, global_rank=0)
     data.setup("test")
     drawn = [batch["video_id"] for batch in data.test_dataloader()]
     again = VideoFrames(
