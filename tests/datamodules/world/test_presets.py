@@ -205,7 +205,7 @@ def test_a_damaged_or_foreign_cache_is_named(tmp_path):
     cache[0]
     path = next(tmp_path.rglob("0000000.npz"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"0000000.npz' cannot be read .*delete it, and it is drawn again"):
+    with pytest.raises(UserError, match=r"0000000.npz' is not a readable sample .*delete it, and it is drawn again"):
         cache[0]
     record = next(tmp_path.rglob("world.json"))
     record.write_text(record.read_text().replace('"seed": 0', '"seed": 5'))
