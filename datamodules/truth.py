@@ -83,8 +83,10 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     except KeyError as error:
         raise DataError(f"'{path}' lacks {error}: export this split with its depth (depth_splits).") from error
     except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise DataError(f"'{path}' cannot be read ({error}): delete it and export the set again.") from error
+        raise DataError(f"'{path}' cannot be read ({error}): delete the set's folder and export it again.") from error
     if depth.ndim != 3 or skin.shape != depth.shape or camera.shape not in ((3, 3), (len(depth), 3, 3)):
         shapes = f"depth {depth.shape}, skin {skin.shape} and K {camera.shape}"
-        raise DataError(f"'{path}' holds {shapes}: export the set again (N H W, N H W, and 3 3 or N 3 3).")
+        raise DataError(
+            f"'{path}' holds {shapes}: delete the set's folder and export it again (N H W, N H W, and 3 3 or N 3 3)."
+        )
     return depth, skin, camera

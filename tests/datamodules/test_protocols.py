@@ -196,7 +196,7 @@ def test_broken_truth_is_named(faces):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"hello", b""):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"npz.*export the set again"):
+        with pytest.raises(DataError, match=r"npz.*delete the set's folder and export it again"):
             DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
     np.savez(path, landmarks=np.zeros(3))
     with pytest.raises(DataError, match="lacks"):
