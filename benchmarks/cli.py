@@ -141,7 +141,7 @@ class BenchmarkCLI(LightningCLI):
             return
         for name, need in self.run_.needs.items():
             getattr(self.model, name).load_state_dict(_part_of(need, name))
-        if path := self._starts_from(kwargs.get("ckpt_path")):
+        if (path := self._starts_from(kwargs.get("ckpt_path"))) and is_first():
             print(f"This fit goes on from {path}.")
         self.trainer.fit(**kwargs | {"ckpt_path": path, "weights_only": True})
         if path and not self.run_.checkpoint.is_file() and not self.resumptions.trained:
