@@ -12,11 +12,12 @@ out is the one expected; else an earlier packet is tried, and in the end the sta
 """
 
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -47,7 +48,7 @@ class Video:
         pixel_aspect: Width over height of a pixel; None where the file does not say.
         packets: The packets of its stream, an array of `PACKET`.
         sources: The packet that each shown frame comes from; -1 where the decoder does not tell.
-        checks: CRC-32 of each shown frame; None if the packets settled the index.
+        checks: CRC-32 of each shown frame; None if packets and frames agree on the index.
     """
 
     path: Path
@@ -100,7 +101,7 @@ class Video:
             first = next(frame for frame in frames if not self._leads(frame, number))
             if first.pts != number or not first.key_frame:
                 return None
-            return self._followed(file, chain([first], frames), int(self._ranks[number]), run)
+            return self._followed(file, chain([first], frames), self._ranks[number], run)
         except (av.FFmpegError, OutOfStepError, StopIteration, IndexError):  # IndexError: more packets than indexed
             return None
 
@@ -111,10 +112,10 @@ class Video:
         file.seek(int(self.packets["time"][start]))
         packets = file.packets()
         key = next(packet for packet in packets if packet.is_keyframe and packet.size)
-        same = np.flatnonzero((self.packets["place"] == key.pos) & (self.packets["bytes"] == key.size))
-        if len(same) != 1 or self._ranks[same[0]] < 0:
+        number = self._places.get((-1 if key.pos is None else key.pos, key.size), -1)
+        if number < 0 or self._ranks[number] < 0:
             raise OutOfStepError
-        return int(same[0]), chain([key], packets)
+        return number, chain([key], packets)
 
     def _leads(self, frame: VideoFrame, number: int) -> bool:
         """Whether the frame is shown before the key frame that it follows in the file."""
@@ -142,23 +143,33 @@ class Video:
         return torch.from_numpy(picture).permute(2, 0, 1)
 
     @cached_property
-    def _ranks(self) -> np.ndarray:
+    def _places(self) -> dict[tuple[int, int], int]:
+        """The number of the packet of each place and size; -1 where two have both alike."""
+        places: dict[tuple[int, int], int] = {}
+        table = zip(self.packets["place"].tolist(), self.packets["bytes"].tolist(), strict=True)
+        for number, packet in enumerate(table):
+            places[packet] = -1 if packet in places else number
+        return places
+
+    @cached_property
+    def _ranks(self) -> list[int]:
         """The index of the frame that each packet shows; -1 of one that shows none."""
         ranks = np.full(len(self.packets), -1)
         ranks[self.sources] = np.arange(len(self))
-        return ranks
+        return [int(rank) for rank in ranks]
 
     @cached_property
-    def _keys(self) -> np.ndarray:
+    def _keys(self) -> list[int]:
         """The packets that a decode may begin with; none if frames do not tell their packets apart."""
         if self.sources.min() < 0 or len(np.unique(self.sources)) < len(self):
-            return np.empty(0, int)
-        return np.flatnonzero(self.packets["key"] & (self._ranks >= 0) & (self.packets["time"] != UNTIMED))
+            return []
+        keys = self.packets["key"] & (np.array(self._ranks) >= 0) & (self.packets["time"] != UNTIMED)
+        return [int(key) for key in np.flatnonzero(keys)]
 
     def _starts(self, index: int, most: int = 2) -> list[int]:
         """The last key packets that neither follow the frame in the file nor are shown after it, nearest first."""
-        keys = self._keys[self._keys <= self.sources[index]]
-        return [int(key) for key in keys[self._ranks[keys] <= index][: -most - 1 : -1]]
+        before = reversed(self._keys[: bisect_right(self._keys, self.sources[index])])
+        return list(islice((key for key in before if self._ranks[key] <= index), most))
 
 
 def video(path: Path) -> Video:
@@ -185,11 +196,19 @@ def read_video(path: Path, indices: Sequence[int]) -> list[Tensor]:
     try:
         found = index.read(indices)
     except OutOfStepError:
-        found = _corrected(index).read(indices)
+        found = _read_again(index, indices)
     return [found[i] for i in indices]
 
 
 _misleading: set[tuple[Path, Stamp]] = set()  # files whose packets are not in the order of their frames
+
+
+def _read_again(index: Video, indices: Sequence[int]) -> dict[int, Tensor]:
+    """The frames by a decode of the file, where its packets promise others than it shows."""
+    try:
+        return _corrected(index).read(indices)
+    except OutOfStepError as error:
+        raise DataError(f"'{index.path}' is not decoded alike twice: {REENCODE}.") from error
 
 
 def _corrected(index: Video) -> Video:
@@ -197,8 +216,6 @@ def _corrected(index: Video) -> Video:
     stat = index.path.stat()
     stamp = stat.st_mtime_ns, stat.st_size
     decoded = _by_decoding(index.path, stamp)
-    if index.checks is not None:
-        raise DataError(f"'{index.path}' is not decoded alike twice: {REENCODE}.")
     if len(decoded) != len(index):
         raise DataError(f"'{index.path}' shows {len(decoded)} of its {len(index)} frames: {REENCODE}.")
     _misleading.add((index.path, stamp))
@@ -237,7 +254,9 @@ def _by_decoding(path: Path, stamp: Stamp) -> Video:
         if changed := [index for index, size in enumerate(sizes) if size != sizes[0]]:
             raise DataError(_resized(path, changed[0]))
         table = np.array(rows, PACKET)
-        return Video(path, sizes[0], file.rate, file.pixel_aspect, table, np.array(sources), np.array(checks, "u4"))
+        agreed = _is_regular(file, table) and sources == np.argsort(table["time"]).tolist()
+        sums = None if agreed else np.array(checks, "u4")
+        return Video(path, sizes[0], file.rate, file.pixel_aspect, table, np.array(sources), sums)
 
 
 def _noted(packets: Packets, rows: list[Row]) -> Packets:
@@ -251,21 +270,27 @@ def _noted(packets: Packets, rows: list[Row]) -> Packets:
 def _settled(file: VideoFile, packets: np.ndarray) -> bool:
     """Whether the packets in the order of their times are the frames that are shown; the first one is known to be.
 
-    Of H.264, H.265 and AV1 in MP4 and Matroska one packet is one frame, if it is progressive. The times are those of
-    the frames unless a copy from a container without them has lost these; then none go back although the stream says
-    that some do. Of Motion JPEG a packet is a frame anywhere.
+    The times are those of the frames unless a copy from a container without them has lost these; then none go back
+    although the stream says that some do.
+    """
+    reordered = bool((np.diff(packets["time"]) < 0).any())
+    return _is_regular(file, packets) and reordered == bool(file.stream.codec_context.has_b_frames)
+
+
+def _is_regular(file: VideoFile, packets: np.ndarray) -> bool:
+    """Whether one packet is one frame, whole and timed: progressive H.264, H.265 and AV1 in MP4 and Matroska.
+
+    Of Motion JPEG a packet is a frame anywhere.
     """
     times, context = packets["time"], file.stream.codec_context
     is_timed = len(np.unique(times)) == len(times) and UNTIMED < times[0] == times.min()
     if not is_timed or not packets["sound"].all():
         return False
-    reordered = bool((np.diff(times) < 0).any())
     if context.name == "mjpeg":
-        return not reordered and bool(packets["key"].all())
+        return bool((np.diff(times) > 0).all() and packets["key"].all())
     is_indexed = bool({"mov", "matroska"} & set(file.container.format.name.split(",")))
     is_progressive = getattr(context, "field_order", 0) in (0, 1)
-    known = context.name in ("h264", "hevc", "av1", "libdav1d")
-    return is_indexed and is_progressive and known and bool(packets["key"][0]) and reordered == context.has_b_frames
+    return is_indexed and is_progressive and context.name in ("h264", "hevc", "av1", "libdav1d") and packets["key"][0]
 
 
 def _source(frame: VideoFrame) -> int:

@@ -14,7 +14,7 @@ from benchmarks.runs import Run, write_json
 from tests.conftest import SPEC
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 12  # of a fit that lasts long enough to be killed in the middle
+EPOCHS = 6  # of a fit that lasts long enough to be killed in the middle
 
 
 @pytest.fixture(autouse=True)
@@ -150,17 +150,14 @@ def kill_when(command, folder, pattern):
     process.wait()
 
 
-def test_killed_in_a_fit_and_after_a_test_it_goes_on_and_completes(micro, tmp_path):
+def test_killed_in_a_fit_it_goes_on_and_completes(micro, tmp_path):
     folder = tmp_path / "runs"
     kill_when(micro, folder, "*/last.ckpt")
     (checkpoint,) = folder.glob("*/last.ckpt")
     assert torch.load(checkpoint, weights_only=True)["epoch"] < EPOCHS - 1
     assert not list(folder.glob("*/*.json"))
-    kill_when(micro, folder, "*/metrics.json")
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*.json")}
     done = subprocess.run(micro, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(folder.glob("*/metrics.json"))) == 2
     assert "n/a" not in (folder / "tables/tiny/micro.md").read_text()
     assert any("This fit goes on from" in path.read_text() for path in folder.glob("*/log.txt"))
