@@ -15,12 +15,14 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from benchmarks import keys, runs
-from benchmarks.evaluation import Evaluator, PredictionWriter
-from benchmarks.processes import holding, is_first, spread
-from benchmarks.resuming import Resumptions, StepSeeds, WrittenAside, settings
+from benchmarks import runs
+from benchmarks.evaluation.callbacks import Evaluator, PredictionWriter
+from benchmarks.running import keys
+from benchmarks.running.processes import holding, is_first, spread
+from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
-from models.base import PortraitModule, UserError, read_checkpoint
+from models.base import PortraitModule, read_checkpoint
+from models.errors import UserError
 from models.reading import reading
 
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
@@ -223,7 +225,7 @@ def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
 
 @cache
 def _parser() -> LightningArgumentParser:
-    example = ["--model=models.reference.CopySource", "--data=datamodules.frames.VideoFrames"]
+    example = ["--model=models.reference.CopySource", "--data=datamodules.video.frames.VideoFrames"]
     return _cli(_ConfigOnly, ["fit", *example, "--data.init_args.root=.", "--data.init_args.image_size=64"]).parser
 
 

@@ -17,10 +17,10 @@ from jsonargparse import Namespace
 from benchmarks import score, tables
 from benchmarks.cli import parse
 from benchmarks.runs import Run
-from datamodules.avatars import make_avatars
-from datamodules.world.avatar import AvatarSpec
-from datamodules.world.export import PortraitSpec, make_clips
-from models.base import UserError
+from datamodules.capture.avatars import make_avatars
+from datamodules.world.export.clips import PortraitSpec, make_clips
+from datamodules.world.sets.avatar import AvatarSpec
+from models.errors import UserError
 
 HERE = Path("benchmarks")
 PUBLISHED = Path("results/tables")

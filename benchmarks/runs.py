@@ -18,9 +18,9 @@ import torch
 import torchmetrics
 from jsonargparse import Namespace
 
-from benchmarks import keys
-from benchmarks.processes import inside, is_first
-from models.base import UserError
+from benchmarks.running import keys
+from benchmarks.running.processes import inside, is_first
+from models.errors import UserError
 
 Parse = Callable[[list[str]], Namespace]
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import saved, tables
-from benchmarks.evaluation import FACES, write_scores
-from benchmarks.layout import FOLDER, Row, Table, load, load_all
-from benchmarks.scoring import Scorer
-from datamodules.frame_numbers import same_form
+from benchmarks import tables
+from benchmarks.evaluation import saved
+from benchmarks.evaluation.callbacks import FACES, write_scores
+from benchmarks.evaluation.scorer import Scorer
+from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
+from datamodules.video.frame_numbers import same_form
 from metrics.alignment import KINDS
-from models.base import UserError
+from models.errors import UserError
 from models.reading import read_json, reading
 from models.tasks import DEPTH, REENACTMENT
 

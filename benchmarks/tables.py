@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.layout import METRICS, WHOLE, Claim, Column, Published, Row, Table, load, load_all, parse
-from benchmarks.page import html
-from benchmarks.printing import beside_published, claims_frame, latex, long_frame, markdown, summary, wide_frame
-from benchmarks.scoring import SetScore
-from benchmarks.sheets import Sheet, assemble
-from models.base import UserError
+from benchmarks.evaluation.scorer import SetScore
+from benchmarks.report.page import html
+from benchmarks.report.sheets import Sheet, assemble
+from benchmarks.report.spec import METRICS, WHOLE, Claim, Column, Published, Row, Table, load, load_all, parse
+from benchmarks.report.text import beside_published, claims_frame, latex, long_frame, markdown, summary, wide_frame
+from models.errors import UserError
 from models.reading import read_json, reading
 
 __all__ = ["Claim", "Column", "Published", "Row", "Table", "collect", "load", "load_all", "publish", "rebuild", "write"]
@@ -98,7 +98,7 @@ def read(name: str, folder: Path) -> Sheet:
 
 
 def beside(name: str, folder: Path, published: Path) -> str:
-    """What fits too few for a verdict say, beside the published verdicts (`benchmarks.printing.beside_published`)."""
+    """What fits too few for a verdict say, beside the published verdicts (`report.text.beside_published`)."""
     files = [place / f"{name}.claims.csv" for place in (folder, published)]
     frames = [pd.read_csv(file) for file in files if file.is_file() and file.stat().st_size > 1]
     return beside_published(*frames) if len(frames) == 2 and not any(frame.empty for frame in frames) else ""

@@ -10,7 +10,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from models.base import UserError
+from models.errors import UserError
 
 Task = Literal["self_reenactment", "cross_reenactment", "depth", "avatar"]
 

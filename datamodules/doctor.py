@@ -9,12 +9,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datamodules.base import DataError
-from datamodules.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, find_clips, media_suffix
-from datamodules.frames import people
-from datamodules.pairs import ClipFinder, read_pairs
-from datamodules.protocols import CHUNK, chunks
-from datamodules.truth import truth_file
-from datamodules.videos import video
+from datamodules.video.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, find_clips, media_suffix
+from datamodules.video.frames import people
+from datamodules.video.pairs import ClipFinder, read_pairs
+from datamodules.video.protocols import CHUNK, chunks
+from datamodules.video.truth import truth_file
+from datamodules.video.videos import video
 
 HOW_TO_GET = """'{root}' is not there. It should hold
   {root}/train/<person>#<video>#<start>#<end>.mp4   each a folder of frames (0000000.jpg ...) or a video file
@@ -95,7 +95,7 @@ def _said(fault: str) -> str:
 
 
 def _splits(root: Path) -> dict[str, Path]:
-    """The folders that hold clips, as `datamodules.frames.split_clips` takes them."""
+    """The folders that hold clips, as `datamodules.video.frames.split_clips` takes them."""
     known = {name: root / name for name in ("train", "test") if (root / name).exists()}
     return known or {"all (no train or test: a fifth of the people will be the test)": root}
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metrics.frozen import Frozen
 from metrics.inception import InceptionTF2015
 from models import weights
-from models.base import UserError
+from models.errors import UserError
 from models.reading import reading
 
 Picture = NDArray[np.uint8]

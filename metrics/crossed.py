@@ -60,7 +60,7 @@ def crossed(arms: Sequence[ArrayLike], wholes: Sequence[ArrayLike] = (), confide
 
         1 / df = (1 - u^2) / min(df_1, df_2) + u^2 / max(df_1, df_2),    u the share of the source that has more.
 
-    ``python -m benchmarks.coverage`` shows what the intervals cover, for both and for other sources of noise.
+    ``python -m benchmarks.report.coverage`` shows what the intervals cover, for both and for other sources of noise.
 
     Paired by seed or not. Two methods whose fits have the same seeds are given as one arm, their difference A - B by
     seed and video; fits of other seeds as two arms, A and -B, of which each has its own seeds' part. Both were

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metrics.base import Status
 from metrics.pictures import check_rgb
-from models.base import UserError
+from models.errors import UserError
 from models.reading import reading
 
 

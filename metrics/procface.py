@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from metrics.pictures import check_rgb
-from models.base import UserError
+from models.errors import UserError
 
 WEIGHTS = Path(__file__).with_name("procface.safetensors")
 SHA256 = "8194e0a1cd6a1609f63f3ddb1ff476c398bf83b06d5aefb7fb412b79e25f7908"

@@ -10,10 +10,9 @@ import torch.distributed as dist
 from lightning import LightningModule
 from torch import Tensor
 
+from models.errors import UserError
 from models.reading import reading
-from models.tasks import Batch, UserError, perform
-
-__all__ = ["PortraitModule", "UserError", "check_finite", "class_path", "read_checkpoint", "summed"]
+from models.tasks import Batch, perform
 
 
 class PortraitModule(LightningModule):

@@ -8,7 +8,7 @@ from pickle import UnpicklingError
 from textwrap import shorten
 from typing import Any
 
-from models.tasks import UserError
+from models.errors import UserError
 
 REASON = 160  # letters of what a library says
 

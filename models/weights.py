@@ -20,7 +20,7 @@ from zipfile import ZipFile
 import torch
 from torch import Tensor
 
-from models.base import UserError
+from models.errors import UserError
 from models.reading import reading, reason
 from models.weight_files import FILES, WeightsFile
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.avatars import Cameras, Keypoints, Pictures, Subject
+from models.tasks.avatar import Cameras, Keypoints, Pictures, Subject
 
 SIZE, TEXTURE, GRID = 24, 64, 4
 SMALLEST = {

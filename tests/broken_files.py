@@ -21,20 +21,22 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks import cli, layout, runs, saved, score, tables
-from benchmarks.evaluation import write_scores
-from benchmarks.procface_data import FaceSet, open_set
-from benchmarks.scoring import Scores, SetScore
+from benchmarks import cli, runs, score, tables
+from benchmarks.evaluation import saved
+from benchmarks.evaluation.callbacks import write_scores
+from benchmarks.evaluation.scorer import Scores, SetScore
+from benchmarks.procface.data import FaceSet, open_set
+from benchmarks.report import spec
 from datamodules import doctor
-from datamodules.avatar_frames import Packed
-from datamodules.avatars import AvatarData
-from datamodules.clips import Clip, Framing
-from datamodules.pairs import ClipFinder, read_pairs
-from datamodules.truth import read_depth
-from datamodules.world.edit_pairs import EditSpec
-from datamodules.world.layouts import write_layout
-from datamodules.world.portraits import PortraitSpec, clip_name, clips, record_of
-from datamodules.world.sets import Cached, PortraitFrames
+from datamodules.capture.avatars import AvatarData
+from datamodules.capture.frames import Packed
+from datamodules.video.clips import Clip, Framing
+from datamodules.video.pairs import ClipFinder, read_pairs
+from datamodules.video.truth import read_depth
+from datamodules.world.export.layouts import write_layout
+from datamodules.world.sets.edit_pairs import EditSpec
+from datamodules.world.sets.portraits import PortraitSpec, clip_name, clips, record_of
+from datamodules.world.sets.samples import Cached, PortraitFrames
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
 from metrics.procface import WEIGHTS, ProcFace
 from models import weights
@@ -152,7 +154,7 @@ def read_list(home: Path) -> None:
 
 def arguments(config: str = "config.yaml") -> list[str]:
     """A fit of a second; run in the setting's folder, for its key names relative folders."""
-    names = ["benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml", "benchmarks/variants/train_mean.yaml"]
+    names = ["benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml", "benchmarks/variants/references/train_mean.yaml"]
     configs = [part for name in names for part in ("-c", str(ROOT / name))]
     return [
         *configs, "-c", config, "--results=runs", "--data.init_args.root=set", "--data.init_args.portraits=null",
@@ -251,7 +253,7 @@ def pack(home: Path) -> None:
 
 def make_tables(home: Path) -> None:
     """Two runs, the table that they stand in, and a page with the place of the results."""
-    table = layout.parse(TABLE)
+    table = spec.parse(TABLE)
     for seed, row in enumerate(("ours", "theirs")):
         (home / row).mkdir()
         lines = [(f"v{v}/{f}", f"v{v}", f, "L1", 0.1 + v / 99 + seed / 50, 0) for v in range(3) for f in range(2)]
@@ -269,7 +271,7 @@ def make_tables(home: Path) -> None:
 
 
 def collect(home: Path) -> None:
-    tables.collect(layout.parse(TABLE), {("ours", "self", 0): home / "ours"})
+    tables.collect(spec.parse(TABLE), {("ours", "self", 0): home / "ours"})
 
 
 def join(home: Path) -> None:
@@ -502,7 +504,7 @@ KINDS = {
     "variance of textures": of_capture("tex_var.txt", *CUTS, *ABSENT),
     "packed frames": Kind(make_capture, "packed-16-16.pt", pack, ("missing",)),
     # Of tables
-    "table": of_tables("table.yaml", lambda home: layout.load(home / "table.yaml"), LAST),
+    "table": of_tables("table.yaml", lambda home: spec.load(home / "table.yaml"), LAST),
     "scores of a run": of_tables("ours/samples.parquet", collect),
     "record of a run": of_tables("ours/metrics.json", collect, LAST, *ABSENT),
     "record of scored outputs": of_tables("runs/scored/one/metrics.json", join, LAST, "missing"),

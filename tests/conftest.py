@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from datamodules.world.export import PortraitSpec, make_clips
+from datamodules.world.export.clips import PortraitSpec, make_clips
 
 SPEC = {
     "image_size": 32,

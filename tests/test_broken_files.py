@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.base import UserError
+from models.errors import UserError
 from tests.broken_files import KINDS, ROOT
 
 FLIPS = 3

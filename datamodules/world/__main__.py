@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datamodules.world.card import write_card
-from datamodules.world.layouts import LAYOUTS, write_layout
-from datamodules.world.portraits import PortraitSpec
-from datamodules.world.presets import PRESETS, preset
-from datamodules.world.sheet import KINDS, write_sheet
-from models.tasks import UserError
+from datamodules.world.export.layouts import LAYOUTS, write_layout
+from datamodules.world.sets.portraits import PortraitSpec
+from datamodules.world.sets.presets import PRESETS, preset
+from datamodules.world.show.card import write_card
+from datamodules.world.show.sheet import KINDS, write_sheet
+from models.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from models.base import PortraitModule, UserError, check_finite
+from models.base import PortraitModule, check_finite
 from models.dagan import losses
 from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
@@ -18,6 +18,7 @@ from models.dagan.motion import MotionConfig
 from models.dagan.optimisation import OptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
+from models.errors import UserError
 from models.tasks import Batch, Context, DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it

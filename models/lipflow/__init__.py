@@ -6,17 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from models.avatars import (
-    AvatarEstimate,
-    Cameras,
-    FitReport,
-    Keypoints,
-    Observation,
-    Pictures,
-    Subject,
-    observation,
-)
-from models.base import PortraitModule, UserError, check_finite
+from models.base import PortraitModule, check_finite
+from models.errors import UserError
 from models.lipflow import fitting, losses
 from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, InferenceEncoder, KeypointConfig, KeypointEncoder
 from models.lipflow.fitting import FittingConfig, Schedule
@@ -28,6 +19,16 @@ from models.lipflow.optimisation import OptimiserConfig
 from models.lipflow.standardise import StandardSubject
 from models.rendering.visibility import Backend
 from models.tasks import Batch
+from models.tasks.avatar import (
+    AvatarEstimate,
+    Cameras,
+    FitReport,
+    Keypoints,
+    Observation,
+    Pictures,
+    Subject,
+    observation,
+)
 
 Variant = Literal["dam", "enc", "reg", "lip_kl", "lip_flow"]
 

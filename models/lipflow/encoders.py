@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softmax
 
-from models.avatars import Keypoints, Observation, Pictures, Subject
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow.latent import Gaussian
 from models.lipflow.layers import SLOPE
+from models.tasks.avatar import Keypoints, Observation, Pictures, Subject
 
 VIEWS = 3
 NO_KEYPOINTS = "This model is driven by keypoints, but the data has none; add keypoints/ to the capture."

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.avatars import Keypoints, Pictures
 from models.rendering import camera
+from models.tasks.avatar import Keypoints, Pictures
 
 Objective = Callable[[Tensor], Tensor]  # codes B D -> B
 

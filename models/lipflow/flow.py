@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.base import UserError
+from models.errors import UserError
 
 
 @dataclass

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow.latent import Gaussian
 from models.lipflow.layers import SLOPE, UntiedDeconvolution, convolution, linear
 

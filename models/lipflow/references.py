@@ -5,10 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.avatars import AvatarEstimate, Observation, Subject
 from models.base import PortraitModule
 from models.lipflow.networks import AppearanceConfig
 from models.lipflow.standardise import StandardSubject
+from models.tasks.avatar import AvatarEstimate, Observation, Subject
 
 
 class ReferenceAvatar(PortraitModule):

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from models.avatars import Cameras, Subject
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow.networks import AppearanceConfig
 from models.rendering import mesh
 from models.rendering.visibility import Backend
+from models.tasks.avatar import Cameras, Subject
 
 
 class StandardSubject(nn.Module):

@@ -9,13 +9,16 @@ import torch
 from jsonargparse import ArgumentParser
 
 from benchmarks import cli
-from datamodules.world.avatar import AvatarSpec
-from models.base import PortraitModule, UserError
+from datamodules.world.sets.avatar import AvatarSpec
+from models.base import PortraitModule
+from models.errors import UserError
 
 ROOT = Path(__file__).parents[2] / "benchmarks"
 SYSTEMS = sorted(path.stem for path in ROOT.glob("*.yaml") if path.stem != "defaults")
 SCALES = ("tiny", "small")
-VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
+VARIANTS = sorted(
+    path.relative_to(ROOT / "variants").with_suffix("").as_posix() for path in (ROOT / "variants").glob("*/*.yaml")
+)
 
 
 def config(*names):
@@ -35,7 +38,7 @@ def at_the_root(monkeypatch):
 def micro(on_portraits, tmp_path):
     """A whole fit in a second."""
     return [
-        *config("dagan.yaml", "tiny/dagan.yaml", "variants/train_mean.yaml"),
+        *config("dagan.yaml", "tiny/dagan.yaml", "variants/references/train_mean.yaml"),
         *on_portraits,
         "--data.init_args.image_size=32",
         "--data.init_args.samples_per_epoch=8",
@@ -62,7 +65,8 @@ def test_avatars_of_every_scale_have_segments_to_score_by_and_frames_to_choose_w
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_parses_over_its_system(variant):
-    system = "lipflow" if variant.startswith("lipflow") else "dagan_depth" if variant.endswith("_depth") else "dagan"
+    system, _, name = variant.partition("/")
+    system = {"references": "dagan_depth" if name.endswith("_depth") else "dagan"}.get(system, system)
     parsed = cli.parse(["fit", *config(f"{system}.yaml", f"tiny/{system}.yaml", f"variants/{variant}.yaml")])
     assert parsed.model.class_path.startswith("models.")
 
@@ -81,8 +85,8 @@ def test_the_paper_scale_builds_on_the_meta_device(system):
     "names",
     [
         ("dagan_depth.yaml", "tiny/dagan_depth.yaml"),
-        ("dagan.yaml", "tiny/dagan.yaml", "variants/fomm.yaml"),
-        ("dagan.yaml", "tiny/dagan.yaml", "variants/cam.yaml"),
+        ("dagan.yaml", "tiny/dagan.yaml", "variants/dagan/fomm.yaml"),
+        ("dagan.yaml", "tiny/dagan.yaml", "variants/dagan/cam.yaml"),
     ],
 )
 def test_the_tiny_scale_fast_runs_through_the_real_command_line(names, on_portraits, tmp_path):
@@ -110,7 +114,7 @@ def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):
 
 def test_the_checkpoint_of_another_model_is_refused(micro):
     fit = cli.build(["fit", *micro])
-    blurred = [*micro, *config("variants/blurred_copy.yaml"), f"--ckpt_path={fit.run_.checkpoint}"]
+    blurred = [*micro, *config("variants/references/blurred_copy.yaml"), f"--ckpt_path={fit.run_.checkpoint}"]
     with pytest.raises(UserError, match=r"holds models\.reference\.TrainMean, not models\.reference\.BlurredCopy"):
         cli.build(["test", *blurred])
 

@@ -129,8 +129,12 @@ def micro(tmp_path, portraits_root):
     }
     (tmp_path / "overlay.yaml").write_text(json.dumps(overlay))
     rows = [
-        {"name": "FOMM", "configs": ["variants/fomm.yaml", str(tmp_path / "overlay.yaml")], "kind": "method"},
-        {"name": "copy", "configs": ["variants/copy_source.yaml", str(tmp_path / "overlay.yaml")], "kind": "reference"},
+        {"name": "FOMM", "configs": ["variants/dagan/fomm.yaml", str(tmp_path / "overlay.yaml")], "kind": "method"},
+        {
+            "name": "copy",
+            "configs": ["variants/references/copy_source.yaml", str(tmp_path / "overlay.yaml")],
+            "kind": "reference",
+        },
     ]
     table = {"title": "Micro", "base": "dagan", "tests": {"self": {"task": "self_reenactment"}}, "rows": rows}
     table["columns"] = [{"test": "self", "metric": name} for name in ("L1", "PSNR", "SSIM")]

@@ -58,7 +58,7 @@ def test_a_test_needs_its_fit_whatever_the_protocol():
 
 
 def test_a_reference_row_needs_no_fit():
-    assert run("test", "-c", "benchmarks/variants/copy_source.yaml").needs == {}
+    assert run("test", "-c", "benchmarks/variants/references/copy_source.yaml").needs == {}
 
 
 def test_the_line_can_be_pasted():
@@ -86,7 +86,7 @@ def test_provenance_names_what_a_number_must_be_read_with():
 
 def test_a_need_by_overlays_is_the_same_fit_from_whichever_run_asks_for_it():
     base = ["-c", "benchmarks/lipflow.yaml", "-c", "benchmarks/tiny/lipflow.yaml"]
-    overlay = {name: ["-c", f"benchmarks/variants/lipflow_{name}.yaml"] for name in ("dam", "reg", "keypoints")}
+    overlay = {name: ["-c", f"benchmarks/variants/lipflow/{name}.yaml"] for name in ("dam", "reg", "keypoints")}
     dam = runs.Run.of("fit", parse(["fit", *base, *overlay["dam"]]), parse, (*base, *overlay["dam"]))
     for drive in ([], overlay["keypoints"]):
         args = [*base, *overlay["reg"], *drive, "--seed_everything=0"]

@@ -10,13 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cli, saved, score, tables
-from datamodules.clips import find_clips, read_frame
-from models.base import UserError
+from benchmarks import cli, score, tables
+from benchmarks.evaluation import saved
+from datamodules.video.clips import find_clips, read_frame
+from models.errors import UserError
 from tests.conftest import SPEC
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = {"self_reenactment": ("dagan", "copy_source"), "depth": ("dagan_depth", "luminance_depth")}
+CONFIGS = {
+    "self_reenactment": ("dagan", "references/copy_source"),
+    "depth": ("dagan_depth", "references/luminance_depth"),
+}
 
 
 @pytest.fixture(autouse=True)

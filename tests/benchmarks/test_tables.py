@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks import layout, tables
-from benchmarks.layout import Claim
-from benchmarks.printing import beside_published, claims_frame, summary
-from benchmarks.sheets import assemble, published_texts
-from benchmarks.verdicts import compare, judge, rank, summarise
+from benchmarks import tables
+from benchmarks.report import spec
+from benchmarks.report.sheets import assemble, published_texts
+from benchmarks.report.spec import Claim
+from benchmarks.report.text import beside_published, claims_frame, summary
+from benchmarks.report.verdicts import compare, judge, rank, summarise
 from metrics.crossed import crossed
 from metrics.statistics import holm
-from models.base import UserError
+from models.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 CONTENT = {
@@ -68,7 +69,7 @@ def leave_run(folder, row, seed, videos=12, frames=5):
 
 @pytest.fixture(scope="module")
 def table():
-    return layout.parse(CONTENT)
+    return spec.parse(CONTENT)
 
 
 @pytest.fixture(scope="module")
@@ -296,11 +297,11 @@ def test_what_draws_nothing_needs_no_fits_and_a_single_run_does_not_show_it(scor
 
 
 def test_what_is_changed_of_a_table_does_not_reach_the_next_reader():
-    table = layout.parse(CONTENT)
+    table = spec.parse(CONTENT)
     table.rows.clear()
     table.tests["self"]["motion"] = "relative"
-    assert layout.parse(CONTENT).rows
-    assert layout.parse(CONTENT).tests["self"]["motion"] == "absolute"
+    assert spec.parse(CONTENT).rows
+    assert spec.parse(CONTENT).tests["self"]["motion"] == "absolute"
 
 
 def test_a_collapsed_fit_is_noise_of_fits(scores):
@@ -464,7 +465,7 @@ def test_publishing_copies_the_tables_and_renews_the_readme(written, tmp_path):
 
 def test_scored_outputs_are_not_published(written, tmp_path):
     table, scores, provenance = tables.left("small", written)
-    guest = layout.Row("guest", [], "method", predictions="abc")
+    guest = spec.Row("guest", [], "method", predictions="abc")
     theirs = scores[scores["row"] == "far"].assign(row="guest")
     whole = replace(table, rows=[*table.rows, guest]), pd.concat([scores, theirs])
     before = (written / "small.md").read_text()
@@ -545,7 +546,7 @@ def test_checks_without_a_verdict_are_told_apart_from_those_that_fail(table, sco
 
 
 def test_published_figures_keep_their_decimals():
-    block = layout.Published("", ["a", "b", "c"], {"x": [0.45, 3.3, None], "y": [0.108, 3.62, None]})
+    block = spec.Published("", ["a", "b", "c"], {"x": [0.45, 3.3, None], "y": [0.108, 3.62, None]})
     assert published_texts(block) == {"x": ["0.450", "3.30", "–"], "y": ["0.108", "3.62", "–"]}
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.world.layouts import write_layout
-from tests.datamodules.captures import SPEC
+from datamodules.world.export.layouts import write_layout
+from tests.datamodules.capture.captures import SPEC
 
 WriteClip = Callable[..., Path]
 

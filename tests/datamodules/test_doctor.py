@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from datamodules.base import DataError
-from datamodules.clips import Clip, find_clips
 from datamodules.doctor import main
-from datamodules.frames import VideoFrames, split_clips
-from tests.datamodules.video_makers import set_matrix, write
+from datamodules.video.clips import Clip, find_clips
+from datamodules.video.frames import VideoFrames, split_clips
+from tests.datamodules.video.video_makers import set_matrix, write
 
 
 def test_a_sound_set_is_described(faces, capsys):

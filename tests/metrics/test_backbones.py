@@ -17,7 +17,7 @@ from metrics.frozen import Frozen
 from metrics.inception import InceptionTF2015
 from metrics.quality import IQA, Arniqa
 from models import weights
-from models.base import UserError
+from models.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.coverage import Design, draw, over_videos, paired, textbook, verdicts
-from benchmarks.coverage import independent as unpaired
+from benchmarks.report.coverage import Design, draw, over_videos, paired, textbook, verdicts
+from benchmarks.report.coverage import independent as unpaired
 from metrics.crossed import crossed, pseudo_values, smallest_separable
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.world.expression import NAMES
-from datamodules.world.motion import Moment
-from datamodules.world.person import make_person
-from datamodules.world.scene import render
-from datamodules.world.setting import make_setting
+from datamodules.world.body.expression import NAMES
+from datamodules.world.scene.motion import Moment
+from datamodules.world.scene.person import make_person
+from datamodules.world.scene.setting import make_setting
+from datamodules.world.scene.view import render
 from metrics.face import AKD, BSCON, CSIM, PRMSE, ExpressionError
 from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
 

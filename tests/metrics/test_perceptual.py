@@ -8,7 +8,7 @@ from metrics import perceptual
 from metrics.base import Status
 from metrics.image import as_saved, lpips
 from metrics.perceptual import LPIPS, make_network, network_lpips
-from models.base import UserError
+from models.errors import UserError
 
 NETS = ("alex", "vgg", "squeeze")
 NAMES = ["a/0", "a/1", "a/2", "a/3"]

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from metrics.procface import EMBEDDING, SIDE, WEIGHTS, ProcFace, resized
-from models.base import UserError
+from models.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from models.base import UserError
 from models.dagan.optimisation import OptimiserConfig
+from models.errors import UserError
 from models.tasks import Context, perform
 
 TINY = "tiny/dagan.yaml"
@@ -29,9 +29,9 @@ def smallest(dagan):
     return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
 
 
-@pytest.mark.parametrize("variant", ["dagan_released", "fomm", "baseline", "fdn", "cam", "sa"])
+@pytest.mark.parametrize("variant", ["released", "fomm", "baseline", "fdn", "cam", "sa"])
 def test_every_variant_trains_and_reenacts(smallest, fit, variant):
-    model = smallest(f"variants/{variant}.yaml")
+    model = smallest(f"variants/dagan/{variant}.yaml")
     fit(model, pairs(), 1)
     video = model.eval().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64), Context())
     assert video.shape == (1, 3, 3, 64, 64)
@@ -50,7 +50,7 @@ def test_the_other_queries_train(smallest, fit, query):
     [("fomm", False, False), ("baseline", False, False), ("fdn", True, False), ("cam", True, True), ("sa", True, True)],
 )
 def test_variants_are_the_rows_of_table_4(smallest, variant, depth, attends):
-    model = smallest(f"variants/{variant}.yaml")
+    model = smallest(f"variants/dagan/{variant}.yaml")
     assert (model.depth_network is not None) == depth
     assert hasattr(model.generator, "AttnModule") == attends
     assert model.detector_sees_depth == (variant in ("fdn", "sa"))
@@ -67,7 +67,7 @@ def silent(name, model):
 
 @pytest.mark.parametrize("variant", [None, "fomm", "sa"])
 def test_every_trainable_parameter_gets_a_gradient(dagan, fit, variant):
-    model = dagan(TINY, *([f"variants/{variant}.yaml"] if variant else []))
+    model = dagan(TINY, *([f"variants/dagan/{variant}.yaml"] if variant else []))
     fit(model, pairs(), 2)  # two steps, because the attention's gate starts at zero
     without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert {n for n in without if not silent(n, model)} == set()
@@ -138,7 +138,7 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
 
 def test_a_variant_without_depth_says_so(smallest):
     with pytest.raises(UserError, match="no depth network"):
-        smallest("variants/fomm.yaml").estimate_depth(torch.rand(1, 3, 64, 64), Context())
+        smallest("variants/dagan/fomm.yaml").estimate_depth(torch.rand(1, 3, 64, 64), Context())
 
 
 def test_weights_survive_saving_and_loading(smallest, fit, tmp_path):

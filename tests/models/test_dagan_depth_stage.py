@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from models.base import UserError
 from models.dagan.depth import RigidMotion
 from models.dagan.depth_stage import NEXT, PREVIOUS, TARGET
+from models.errors import UserError
 
 TINY = "tiny/dagan_depth.yaml"
 SMALLEST = {"depth": {"layers": 10, "width": 4, "decoder_width": 2}, "pose_features": 8}

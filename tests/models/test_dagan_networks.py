@@ -6,11 +6,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torchvision.models import resnet18, resnet50
 
-from models.base import UserError
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
 from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
 from models.dagan.generator import AttentionConfig, CrossModalAttention
 from models.dagan.keypoints import Keypoints, transfer_motion
+from models.errors import UserError
 
 RELEASED = Path(__file__).with_name("dagan_released_keys.txt")
 
@@ -77,7 +77,7 @@ def test_the_paper_size_has_the_published_parameter_counts(paper, paper_depth):
 
 def test_fomm_has_its_published_parameter_count(dagan):
     with torch.device("meta"):
-        model = dagan("variants/fomm.yaml", image_size=256)
+        model = dagan("variants/dagan/fomm.yaml", image_size=256)
     assert millions(model.keypoint_detector) == pytest.approx(14.22, abs=0.01)
     assert model.depth_network is None
     assert not any(name.startswith(("src_", "AttnModule")) for name in model.generator.state_dict())

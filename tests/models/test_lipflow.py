@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models.avatars import observation
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow.latent import divergence
 from models.lipflow.references import MeanAvatar, NextFrame, TrueMesh
 from models.rendering import mesh
 from models.tasks import perform
+from models.tasks.avatar import observation
 from tests import avatar_toy as toy
 
 MODELS = {
@@ -28,7 +28,7 @@ def make(lipflow):
     """Builds one of the models at its smallest, with the toy subject."""
 
     def built(name="flow", **changes):
-        overlays = [f"variants/lipflow_{part}.yaml" for part in MODELS[name]]
+        overlays = [f"variants/lipflow/{part}.yaml" for part in MODELS[name]]
         model = lipflow("tiny/lipflow.yaml", *overlays, image_size=toy.SIZE, **toy.SMALLEST | changes)
         torch.manual_seed(3)
         model.know(toy.subject())

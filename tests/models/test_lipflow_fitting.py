@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.avatars import Keypoints, Pictures
 from models.lipflow import fitting
 from models.lipflow.fitting import FittingConfig, Schedule
+from models.tasks.avatar import Keypoints, Pictures
 from tests.avatar_toy import cameras
 
 CONFIG = FittingConfig(

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import torch
 
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow import losses
 from models.lipflow.flow import ConditionalFlow, FlowConfig
 from models.lipflow.latent import Gaussian, divergence, standard_like

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from models.avatars import Cameras, Keypoints, Pictures
-from models.base import UserError
+from models.errors import UserError
 from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, KeypointConfig, KeypointEncoder
 from models.lipflow.layers import UntiedDeconvolution, convolution, linear
 from models.lipflow.networks import AppearanceConfig, AppearanceModel, ColourCorrection, Decoder, Encoder
 from models.rendering import mesh
+from models.tasks.avatar import Cameras, Keypoints, Pictures
 
 
 def sizes(texture=64, vertices=5, **changes):

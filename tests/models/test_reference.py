@@ -2,8 +2,9 @@ import pytest
 import torch
 from kornia.filters import gaussian_blur2d
 
+from models.errors import UserError
 from models.reference import BlurredCopy, ConstantDepth, CopySource, LuminanceDepth, NextFrame, Oracle, TrainMean
-from models.tasks import Context, UserError, perform
+from models.tasks import Context, perform
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from torchvision.models import VGG19_Weights
 
 from models import weights
-from models.base import UserError
+from models.errors import UserError
 from models.weight_files import WeightsFile
 
 

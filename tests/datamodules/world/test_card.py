@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from datamodules.world import __main__ as command
-from datamodules.world import presets, sheet
-from datamodules.world.card import card
+from datamodules.world.sets import presets
+from datamodules.world.show import sheet
+from datamodules.world.show.card import card
 
 COMMITTED = Path(__file__).parents[3] / "results" / "world"
 LARGER = ["sheet_128.jpg", "sheet_256.jpg", "sheet_512.jpg"]

@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from datamodules.world.codes import moment_codes, person_codes, setting_codes
-from datamodules.world.expression import NAMES
-from datamodules.world.hair import HairStyle
-from datamodules.world.looks import ALBEDO, Looks
-from datamodules.world.motion import Moment
-from datamodules.world.person import build_person
-from datamodules.world.portraits import Clip, PortraitSpec, moment_of, person_of, setting_of, setting_shown
-from datamodules.world.scene import render
+from datamodules.world.body.expression import NAMES
+from datamodules.world.body.hair import HairStyle
+from datamodules.world.paint.looks import ALBEDO, Looks
+from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes
+from datamodules.world.scene.motion import Moment
+from datamodules.world.scene.person import build_person
+from datamodules.world.scene.setting import Setting
+from datamodules.world.scene.view import render
 from datamodules.world.seeds import stream
-from datamodules.world.setting import Setting
+from datamodules.world.sets.portraits import Clip, PortraitSpec, moment_of, person_of, setting_of, setting_shown
 
 STILLS = PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2, stills=True)
 

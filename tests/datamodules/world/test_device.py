@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from datamodules.world import painter
-from datamodules.world.correspondence import optical_flow, unwrap
-from datamodules.world.labels import face_classes, face_parts, painted_classes
-from datamodules.world.landmarks import _rows
-from datamodules.world.motion import Motion
-from datamodules.world.person import make_person
-from datamodules.world.scene import OUTPUTS, Frames, render
-from datamodules.world.setting import make_setting, with_moving_background
-from datamodules.world.template import tensor_of
+from datamodules.world.body.template import tensor_of
+from datamodules.world.scene import painter
+from datamodules.world.scene.correspondence import optical_flow, unwrap
+from datamodules.world.scene.labels import face_classes, face_parts, painted_classes
+from datamodules.world.scene.landmarks import _rows
+from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.person import make_person
+from datamodules.world.scene.setting import make_setting, with_moving_background
+from datamodules.world.scene.view import OUTPUTS, Frames, render
 
 SIZE = 40
 ELSEWHERE = torch.device("meta")  # only a name: the one that PyTorch takes without asking for a driver

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.world import edit_pairs, edits
-from datamodules.world.cartoon import enlarge_eyes, outlines
-from datamodules.world.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code
-from datamodules.world.expression import NAMES
-from datamodules.world.labels import CLASSES
-from datamodules.world.looks import COSTUMES
-from datamodules.world.portraits import PortraitSpec
+from datamodules.world.body.expression import NAMES
+from datamodules.world.paint.cartoon import enlarge_eyes, outlines
+from datamodules.world.paint.looks import COSTUMES
+from datamodules.world.scene.labels import CLASSES
+from datamodules.world.sets import edit_pairs, edits
+from datamodules.world.sets.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code
+from datamodules.world.sets.portraits import PortraitSpec
 
 SIZE = 32
 

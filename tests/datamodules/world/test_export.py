@@ -14,11 +14,20 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.world import export, portraits
-from datamodules.world.codes import person_codes, setting_codes
-from datamodules.world.export import Clip, PortraitSpec, clip_name, make_clips, person_of, render_frames, write_clips
-from datamodules.world.expression import NAMES
-from models.tasks import UserError
+from datamodules.world.body.expression import NAMES
+from datamodules.world.export import clips
+from datamodules.world.export.clips import (
+    Clip,
+    PortraitSpec,
+    clip_name,
+    make_clips,
+    person_of,
+    render_frames,
+    write_clips,
+)
+from datamodules.world.scene.codes import person_codes, setting_codes
+from datamodules.world.sets import portraits
+from models.errors import UserError
 
 SPEC = PortraitSpec(48, train_people=2, test_people=3, clips_per_person=1, frames_per_clip=4, cross_pairs=2)
 LISTS = PortraitSpec(48, 1, 4, 1, 20, cross_pairs=6, test_clips_per_person=3, frame_pairs=50)
@@ -171,7 +180,7 @@ def test_the_closest_frames_are_found_whatever_their_place():
     rng = np.random.default_rng(0)
     source, target = rng.normal(size=(4, 68, 2)), rng.normal(size=(5, 68, 2))
     target[3] = source[2] + 0.1
-    assert export.closest(source, target) == (2, 3)
+    assert clips.closest(source, target) == (2, 3)
 
 
 def test_the_truth_of_a_target_is_the_source_person_under_the_drivers_motion(written: Path):
@@ -222,7 +231,7 @@ def test_test_images_are_shared_out_evenly():
 def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Path
 ):
-    real, calls = export.write_clip, []
+    real, calls = clips.write_clip, []
 
     def failing(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
         if len(calls) == 3:
@@ -232,12 +241,12 @@ def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
         calls.append(clip)
         real(spec, folder, clip)
 
-    monkeypatch.setattr(export, "write_clip", failing)
+    monkeypatch.setattr(clips, "write_clip", failing)
     with pytest.raises(KeyboardInterrupt):
         make_clips(SPEC, tmp_path, workers=0)
     assert not (tmp_path / SPEC.hash / "world.json").exists()
     resumed = []
-    monkeypatch.setattr(export, "write_clip", lambda s, f, c: (resumed.append(c), real(s, f, c)))
+    monkeypatch.setattr(clips, "write_clip", lambda s, f, c: (resumed.append(c), real(s, f, c)))
     folder = make_clips(SPEC, tmp_path, workers=0)
     assert len(resumed) == 4
     assert not set(resumed) & set(calls)
@@ -264,7 +273,7 @@ def test_clips_as_video_files(tmp_path: Path):
 def test_a_script_without_a_main_guard_ends_in_one_sentence(tmp_path: Path):
     script = tmp_path / "mine.py"
     script.write_text(
-        "from datamodules.world.export import PortraitSpec, make_clips\n"
+        "from datamodules.world.export.clips import PortraitSpec, make_clips\n"
         f"make_clips(PortraitSpec(32, 1, 1, 1, 1), {str(tmp_path)!r}, workers=1)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.world import files
-from datamodules.world.files import aside, claimed, write_picture
-from models.tasks import UserError
+from datamodules.world.export import files
+from datamodules.world.export.files import aside, claimed, write_picture
+from models.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from datamodules.world.deformation import deform
-from datamodules.world.expression import strengths
-from datamodules.world.head import EYE
-from datamodules.world.person import make_person
-from datamodules.world.template import Template, template
+from datamodules.world.body.deformation import deform
+from datamodules.world.body.expression import strengths
+from datamodules.world.body.head import EYE
+from datamodules.world.body.template import Template, template
+from datamodules.world.scene.person import make_person
 
 MIRRORED = [
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from datamodules.world import features
-from datamodules.world.deformation import deform
-from datamodules.world.expression import NAMES, basis, linear, strengths
-from datamodules.world.head import EYE
-from datamodules.world.identity import CLIP, displacement, draw_code, shape_basis, spectrum
-from datamodules.world.person import make_person, shaped
-from datamodules.world.template import template
+from datamodules.world.body import features
+from datamodules.world.body.deformation import deform
+from datamodules.world.body.expression import NAMES, basis, linear, strengths
+from datamodules.world.body.head import EYE
+from datamodules.world.body.identity import CLIP, displacement, draw_code, shape_basis, spectrum
+from datamodules.world.body.template import template
+from datamodules.world.scene.person import make_person, shaped
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,22 @@ import torch
 from PIL import Image
 
 from datamodules.base import TestProtocol
-from datamodules.clips import find_clips
-from datamodules.frames import VideoFrames
+from datamodules.video.clips import find_clips
+from datamodules.video.frames import VideoFrames
 from datamodules.world import __main__ as command
-from datamodules.world import avatar, files, layouts, multiface, presets, sheet
-from datamodules.world.avatar import AvatarSpec
-from datamodules.world.codes import moment_codes, person_codes, setting_codes
-from datamodules.world.edit_pairs import EditSpec
-from datamodules.world.edits import EditPair
-from datamodules.world.files import to_pixels
-from datamodules.world.layouts import write_layout
-from datamodules.world.portraits import Clip, PortraitSpec, person_of, render_frames, setting_of
-from datamodules.world.sets import open_split
-from datamodules.world.template import template
-from models.tasks import UserError
+from datamodules.world.body.template import template
+from datamodules.world.export import files, layouts, multiface
+from datamodules.world.export.files import to_pixels
+from datamodules.world.export.layouts import write_layout
+from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes
+from datamodules.world.sets import avatar, presets
+from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.edit_pairs import EditSpec
+from datamodules.world.sets.edits import EditPair
+from datamodules.world.sets.portraits import Clip, PortraitSpec, person_of, render_frames, setting_of
+from datamodules.world.sets.samples import open_split
+from datamodules.world.show import sheet
+from models.errors import UserError
 
 CLIPS = PortraitSpec(32, 2, 2, 1, 4, cross_pairs=2, frame_pairs=5)
 STILLS = PortraitSpec(32, 2, 2, 1, 3, cross_pairs=2, frame_pairs=4, stills=True, test_images=5)
@@ -178,7 +180,7 @@ def quick_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
         images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(index))
         return EditPair(*images, (images[0, :1] > 0.5).float(), "a portrait", f"{split} {index}")
 
-    monkeypatch.setattr("datamodules.world.sets.draw_pair", draw)
+    monkeypatch.setattr("datamodules.world.sets.samples.draw_pair", draw)
 
 
 def test_edit_pairs_are_equally_named_pictures_and_a_list(tmp_path: Path, quick_pairs: None):

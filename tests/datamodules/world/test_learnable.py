@@ -11,11 +11,11 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from datamodules.world.motion import Motion
-from datamodules.world.person import make_person
-from datamodules.world.scene import render
-from datamodules.world.setting import make_setting
-from datamodules.world.template import template
+from datamodules.world.body.template import template
+from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.person import make_person
+from datamodules.world.scene.setting import make_setting
+from datamodules.world.scene.view import render
 
 SIZE, PEOPLE, STRANGERS, PICTURES, EPOCHS, BATCH = 64, 40, 15, 20, 20, 50
 SECONDS = 40.0

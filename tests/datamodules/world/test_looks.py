@@ -7,12 +7,13 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from datamodules.world.accessories import HIDDEN, glasses, hat, light_faces, worn
-from datamodules.world.appearance import paint, wrinkle_weights, wrinkles
-from datamodules.world.background import MARGIN, paint_background, panned, sensor_noise
-from datamodules.world.expression import NAMES
-from datamodules.world.hair import COLUMNS, STYLES, HairStyle, shell, under_hat
-from datamodules.world.looks import (
+from datamodules.world.body.accessories import HIDDEN, glasses, hat, light_faces, worn
+from datamodules.world.body.expression import NAMES
+from datamodules.world.body.hair import COLUMNS, STYLES, HairStyle, shell, under_hat
+from datamodules.world.body.template import ATLAS, REGIONS
+from datamodules.world.paint.appearance import paint, wrinkle_weights, wrinkles
+from datamodules.world.paint.background import MARGIN, paint_background, panned, sensor_noise
+from datamodules.world.paint.looks import (
     ALBEDO,
     COSTUMES,
     GLASSES,
@@ -23,9 +24,8 @@ from datamodules.world.looks import (
     dressed,
     skin_colour,
 )
-from datamodules.world.setting import FOCAL_MM, FRAMING, make_setting, with_moving_background
-from datamodules.world.skin import WRINKLES
-from datamodules.world.template import ATLAS, REGIONS
+from datamodules.world.paint.skin import WRINKLES
+from datamodules.world.scene.setting import FOCAL_MM, FRAMING, make_setting, with_moving_background
 from models.rendering.shading import harmonic_irradiance
 
 EVERY_HAT = (*HATS[1:], *(hat for _, hat in COSTUMES.values()))

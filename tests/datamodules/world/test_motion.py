@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datamodules.world.expression import NAMES, SIGNED
-from datamodules.world.motion import CONVERGENCE, LIMITS, SHIFT, Moment, Motion
+from datamodules.world.body.expression import NAMES, SIGNED
+from datamodules.world.scene.motion import CONVERGENCE, LIMITS, SHIFT, Moment, Motion
 
 
 def motion(number: int, span: float = 30.0) -> Motion:

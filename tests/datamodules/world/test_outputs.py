@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.world import scene
-from datamodules.world.appearance import wrinkle_weights, wrinkles
-from datamodules.world.correspondence import mean_texture, optical_flow, unwrap
-from datamodules.world.expression import NAMES
-from datamodules.world.footprint import filtered, octave, texel_sizes
-from datamodules.world.labels import CLASSES, chart
-from datamodules.world.motion import Moment, Motion
-from datamodules.world.person import Person, make_person
-from datamodules.world.scene import OUTPUTS, Camera, Frames, render
-from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import ATLAS, REGIONS, Detail, template
+from datamodules.world.body.expression import NAMES
+from datamodules.world.body.template import ATLAS, REGIONS, Detail, template
+from datamodules.world.paint.appearance import wrinkle_weights, wrinkles
+from datamodules.world.paint.footprint import filtered, octave, texel_sizes
+from datamodules.world.scene import view
+from datamodules.world.scene.correspondence import mean_texture, optical_flow, unwrap
+from datamodules.world.scene.labels import CLASSES, chart
+from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.setting import Setting, make_setting
+from datamodules.world.scene.view import OUTPUTS, Camera, Frames, render
 from models.rendering import camera as pinhole
 from models.rendering.shading import sample_image
 
@@ -162,7 +162,7 @@ def test_albedo_of_skin_that_deforms_is_warped_by_the_flow_too(
     number: int, detail: Detail, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ):
     """An open jaw, a smile and a frown: all but the wrinkles, which expressions paint on the skin by design."""
-    monkeypatch.setattr(scene, "wrinkle_weights", lambda expression: np.zeros_like(wrinkle_weights(expression)))
+    monkeypatch.setattr(view, "wrinkle_weights", lambda expression: np.zeros_like(wrinkle_weights(expression)))
     who = make_person(np.random.SeedSequence(number), detail)
     assert warped_albedo(who, setting, DEFORMED, AHEAD, 1) > 40
 

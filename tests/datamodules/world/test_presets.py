@@ -10,17 +10,17 @@ import torch
 from scipy.spatial.distance import pdist
 from torch.utils.data import DataLoader
 
-from datamodules.world import portraits
-from datamodules.world.avatar import AvatarSpec
-from datamodules.world.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
-from datamodules.world.edits import EDITS
-from datamodules.world.identity import draw_code, spectrum
-from datamodules.world.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
-from datamodules.world.presets import PRESETS, preset
+from datamodules.world.body.identity import draw_code, spectrum
+from datamodules.world.body.template import template
 from datamodules.world.seeds import generators, stream
-from datamodules.world.sets import Cached, open_split, splits
-from datamodules.world.template import template
-from models.tasks import UserError
+from datamodules.world.sets import portraits
+from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
+from datamodules.world.sets.edits import EDITS
+from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
+from datamodules.world.sets.presets import PRESETS, preset
+from datamodules.world.sets.samples import Cached, open_split, splits
+from models.errors import UserError
 
 SMALL = {
     "clips": PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2),
@@ -127,7 +127,7 @@ def test_no_two_people_of_the_edit_sets_are_near_duplicates():
 
 def test_the_shape_of_an_edited_person_is_the_drawn_one(monkeypatch):
     seen = []
-    monkeypatch.setattr("datamodules.world.edits.build_person", lambda seed, code, *a: seen.append(code) or 1 / 0)
+    monkeypatch.setattr("datamodules.world.sets.edits.build_person", lambda seed, code, *a: seen.append(code) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         draw_pair(EditSpec(32, 1, 1, 1), "val", 0)
     assert np.array_equal(seen[0], shape_code(person_seed(0, "val", 0)))

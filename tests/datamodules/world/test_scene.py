@@ -12,14 +12,14 @@ from scipy.spatial import cKDTree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from datamodules.world.expression import NAMES
-from datamodules.world.hair import HairStyle
-from datamodules.world.motion import Moment, Motion
-from datamodules.world.person import Person, build_person, make_person
-from datamodules.world.pose import pose_vertices
-from datamodules.world.scene import OUTPUTS, Camera, Frames, render
-from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import Detail
+from datamodules.world.body.expression import NAMES
+from datamodules.world.body.hair import HairStyle
+from datamodules.world.body.pose import pose_vertices
+from datamodules.world.body.template import Detail
+from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.person import Person, build_person, make_person
+from datamodules.world.scene.setting import Setting, make_setting
+from datamodules.world.scene.view import OUTPUTS, Camera, Frames, render
 from models.rendering import camera as pinhole
 
 SIZE = 64
@@ -69,7 +69,7 @@ def test_the_pieces_that_bound_memory_leave_no_trace(
     person: Person, setting: Setting, moments: list[Moment], monkeypatch: pytest.MonkeyPatch
 ):
     whole = render(person, setting, moments[:3], SIZE, OUTPUTS)
-    monkeypatch.setattr("datamodules.world.scene._SAMPLES", 1)
+    monkeypatch.setattr("datamodules.world.scene.view._SAMPLES", 1)
     assert_equal(render(person, setting, moments[:3], SIZE, OUTPUTS), whole, [0, 1, 2])
 
 
@@ -98,7 +98,7 @@ class LiveTensors(TorchDispatchMode):
 def test_memory_of_a_long_list_of_moments_is_that_of_its_pictures(
     person: Person, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("datamodules.world.scene._SAMPLES", 4 * 4 * SIZE**2)  # four pictures at once
+    monkeypatch.setattr("datamodules.world.scene.view._SAMPLES", 4 * 4 * SIZE**2)  # four pictures at once
     motion, peaks = Motion(np.random.SeedSequence(5), 3.0), {}
     for count in (4, 16):
         states = [motion(3 * number / count) for number in range(count)]

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.world.deformation import deform
-from datamodules.world.expression import NAMES, SIGNED
-from datamodules.world.geometry import MOUTH_LEVEL, turn_x, turn_y
-from datamodules.world.head import EYE, EYE_RADIUS, head_grid, row_of
-from datamodules.world.identity import CLIP, displacement, shape_basis, spectrum
-from datamodules.world.motion import LIMITS, SHIFT, Moment, Motion
-from datamodules.world.person import Person, make_person
-from datamodules.world.pose import head_pose, pose_vertices
-from datamodules.world.template import Detail, template
+from datamodules.world.body.deformation import deform
+from datamodules.world.body.expression import NAMES, SIGNED
+from datamodules.world.body.geometry import MOUTH_LEVEL, turn_x, turn_y
+from datamodules.world.body.head import EYE, EYE_RADIUS, head_grid, row_of
+from datamodules.world.body.identity import CLIP, displacement, shape_basis, spectrum
+from datamodules.world.body.pose import head_pose, pose_vertices
+from datamodules.world.body.template import Detail, template
+from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, Motion
+from datamodules.world.scene.person import Person, make_person
 from models.rendering.visibility import z_buffer
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])

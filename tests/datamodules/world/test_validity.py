@@ -12,12 +12,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.procface_scores import SCORES, analyse
-from datamodules.world.motion import Motion
-from datamodules.world.person import Person, make_person
-from datamodules.world.scene import Frames, render
-from datamodules.world.setting import Setting, make_setting
-from datamodules.world.template import template
+from benchmarks.procface.scores import SCORES, analyse
+from datamodules.world.body.template import template
+from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.setting import Setting, make_setting
+from datamodules.world.scene.view import Frames, render
 from metrics.actions import aucon, bscon
 from metrics.alignment import in_space
 from metrics.depth import abs_rel, affine_align, delta, normal_error, rmse

@@ -1,0 +1,173 @@
+"""What the ``lightning`` command does with outputs: the Evaluator scores them, the PredictionWriter saves them."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from PIL import PngImagePlugin
+from torch import Tensor
+
+from benchmarks import runs
+from benchmarks.evaluation import figures
+from benchmarks.evaluation.scorer import Scorer, Scores
+from benchmarks.running.processes import gathered
+from benchmarks.tasks import avatar as avatars
+from datamodules.base import PortraitDataModule
+from models.base import PortraitModule
+from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
+from models.tasks.avatar import AvatarEstimate
+
+SAMPLES = "samples.parquet"
+FACES = "faces"  # among the runs: what the face network saw in the truth
+
+
+class Evaluator(Callback):
+    """Scores a test run and writes ``samples.parquet``, ``metrics.json`` and a figure into the run's folder.
+
+    Args:
+        run: The run that is tested.
+        figure_rows: How many videos, or images, the figure shows.
+    """
+
+    def __init__(self, run: runs.Run, figure_rows: int = 4) -> None:
+        self.run = run
+        self.figure_rows = figure_rows
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts empty."""
+        self.scorer: Scorer | None = None
+        self.figure: list[tuple[int, Tensor]] = []
+        self.protocol: dict[str, str] = {}
+        self.started = time.time()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - what perform() returned
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Scores one batch."""
+        if self.scorer is None:
+            self.scorer = Scorer(batch["task"], pl_module.device, faces=self.run.results / FACES)
+            self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
+        self.scorer.add(outputs, batch)
+        if not batch.get("piece") and len(self.figure) < self.figure_rows:
+            self.figure.append((batch_idx, figures.picture_row(outputs, batch)))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gathers the scores of all processes and writes them once.
+
+        Raises:
+            UserError: If the test set was empty.
+        """
+        scores = (self.scorer or Scorer("", pl_module.device)).finish()
+        pl_module.log_dict({f"test/{name}": value for name, value in scores.values.items()})
+        rows = self._rows()
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write(trainer, pl_module, scores, rows)
+
+    def _rows(self) -> list[Tensor]:
+        """The figure's rows in the order of the test set, of which process after process has the next batch."""
+        placed = [(place, rank, row) for rank, rows in enumerate(gathered(self.figure)) for place, row in rows]
+        return [row for *_, row in sorted(placed, key=lambda found: found[:2])][: self.figure_rows]
+
+    def _write(self, trainer: Trainer, model: LightningModule, scores: Scores, rows: list[Tensor]) -> None:
+        assert isinstance(model, PortraitModule)
+        figures.stack(rows).save(self.run.folder / "figure.png")
+        data = getattr(trainer, "datamodule", None)
+        notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
+        seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}
+        write_scores(self.run.folder, scores, {"key": self.run.key} | self.protocol | seconds | {"notes": notes})
+
+
+def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
+    """Leaves ``samples.parquet`` and, last, ``metrics.json``, whose presence says that the test is done.
+
+    Args:
+        folder: The run's folder.
+        scores: What the test gave.
+        facts: What else belongs into the record.
+    """
+    aside = folder / f"{SAMPLES}.part"
+    scores.samples.to_parquet(aside, index=False)
+    aside.replace(folder / SAMPLES)
+    counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
+    record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
+    record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
+    record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
+    if len(scores.fits):
+        scores.fits.to_csv(folder / "fits.csv", index=False)
+    runs.write_json(folder / "metrics.json", facts | record | avatars.summary(scores.fits) | runs.provenance())
+
+
+class PredictionWriter(Callback):
+    """Writes predicted frames as PNG files that are marked as generated, and depth maps as ``.npy`` in float32.
+
+    `benchmarks.score` reads the folder, but for an avatar's, and gives the numbers of the test run.
+
+    Args:
+        folder: Where to write; one folder a video, and in an avatar's one a view.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - what perform() returned
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Writes one batch, and of each video's first a strip of inputs, result and truth beside it."""
+        if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
+            return  # a repetition (`datamodules.base.Share`)
+        video = batch["video_id"][0]
+        (self.folder / video).mkdir(parents=True, exist_ok=True)
+        if batch["task"] == DEPTH:
+            self._save_depth(outputs, batch)
+        elif batch["task"] == AVATAR:
+            self._save_avatars(outputs, batch)
+        else:
+            for frame, number in zip(outputs[0], batch["number" if "number" in batch else "frame"], strict=True):
+                self._save(frame, self.folder / video / f"{int(number):07d}.png")
+        if batch.get("piece"):  # the strip shows the first frames
+            return
+        strip = figures.stack([figures.picture_row(outputs, batch, columns=8)])
+        strip.save(self.folder / f"{video}.strip.png", pnginfo=_generated(pl_module))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says where the frames are."""
+        if trainer.is_global_zero:
+            print(f"Frames written to {self.folder}")
+
+    def _save_depth(self, estimate: DepthEstimate, batch: Batch) -> None:
+        (self.folder / "kind.txt").write_text(f"{estimate.kind}\n")
+        for depth, video, index in zip(estimate.map, batch["video_id"], batch["frame"], strict=True):
+            (self.folder / video).mkdir(exist_ok=True)
+            np.save(self.folder / video / f"{int(index):07d}.npy", depth[0].float().cpu().numpy())
+
+    def _save_avatars(self, estimate: AvatarEstimate, batch: Batch) -> None:
+        for renders, video, index in zip(estimate.renders, batch["video_id"], batch["frame"], strict=True):
+            for render, view in zip(renders, batch["view_names"], strict=True):
+                (self.folder / video / view).mkdir(parents=True, exist_ok=True)
+                self._save(render, self.folder / video / view / f"{int(index):07d}.png")
+
+    def _save(self, frame: Tensor, path: Path) -> None:
+        figures.to_image(frame).save(path, pnginfo=_generated(None))
+
+
+def _generated(model: LightningModule | None) -> PngImagePlugin.PngInfo:
+    mark = PngImagePlugin.PngInfo()
+    name = f" by {type(model).__name__}" if model else ""
+    mark.add_text("Comment", f"AI-generated{name} with Portrait Bench")
+    return mark

@@ -1,0 +1,188 @@
+"""What a run is: everything in its parsed configuration but a short list, and what that does not say by itself."""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch.accelerators import AcceleratorRegistry, MPSAccelerator
+
+from benchmarks.evaluation.task_metrics import specs
+from datamodules.world.sets.portraits import WORLD_VERSION
+from models.errors import UserError
+
+# What of a configuration cannot change a result, or is in the key in another form. All else is in it as it stands.
+IMMATERIAL = (
+    "config",  # the files' names: what they say is in the key
+    "__default_config__",
+    "results",
+    "verbose",
+    "return_predictions",
+    "checkpoint",  # when a fit is saved on its way; what it ends with is saved anyway
+    "data.init_args.num_workers",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.enable_autolog_hparams",
+    "trainer.model_registry",
+    "trainer.profiler",
+    "trainer.default_root_dir",
+    "needs",  # the keys of the fits that it names
+    "ckpt_path",  # the file's digest
+    "trainer.accelerator",  # what `device` makes of the three
+    "trainer.devices",
+    "trainer.num_nodes",
+)
+# What a fit does not look at.
+OF_TESTS = ("data.init_args.test", "trainer.limit_test_batches", "trainer.limit_predict_batches")
+OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
+LINKED = ("model.init_args.image_size",)  # taken from the data
+Tree = dict[str, Any]
+
+
+def content(kind: str, config: Namespace) -> Tree:
+    """All that decides what a run gives, beside the runs that it needs.
+
+    Of files only names and sizes are seen: a frame that is replaced by another of the same size is not.
+
+    Args:
+        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        config: The parsed configuration.
+
+    Raises:
+        UserError: If the run has no seed, or a checkpoint that it names is not there.
+    """
+    if config.seed_everything is False or config.seed_everything is None:
+        raise UserError("A run without a seed cannot be repeated: give --seed_everything=0, or any other number.")
+    options = _plain(config.data.init_args)
+    made_here = options.get("portraits") or options.get("world")
+    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *(["data.init_args.root"] if made_here else []))
+    found: Tree = {"kind": kind, "config": without(_plain(config), skipped), "device": device(config.trainer)}
+    found["files"] = digest(named_class(config.data.class_path).reads(options, kind))
+    found["resolved"] = named_class(config.model.class_path).resolved(_plain(config.model.init_args))
+    if made_here:
+        found["world"] = WORLD_VERSION
+    if config.get("ckpt_path"):
+        found["checkpoint"] = file_digest(Path(config.ckpt_path))
+    if kind == "test":  # what was scored by other metrics is scored anew, on the same fit
+        found["metrics"] = specs((options.get("test") or {}).get("task", ""))
+    return found
+
+
+def key(found: Tree, needs: Mapping[str, str]) -> str:
+    """12 hex digits of a run's content and of the keys of the fits that it needs."""
+    return sha256(json.dumps(found | {"needs": dict(needs)}, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def device(trainer: Namespace) -> str:
+    """Accelerator and number of processes that a trainer comes to on this machine, such as ``cpu x 2``."""
+    name = trainer.accelerator
+    if name in ("auto", "gpu"):
+        name = "cuda" if torch.cuda.is_available() else "mps" if MPSAccelerator.is_available() else "cpu"
+    accelerator = AcceleratorRegistry.get(name)
+    asked = accelerator.auto_device_count() if trainer.devices == "auto" else trainer.devices
+    parsed = accelerator.parse_devices(asked)
+    count = parsed if isinstance(parsed, int) else len(parsed or [])
+    return f"{name} x {count * trainer.num_nodes}"
+
+
+def digest(parts: Iterable[Path | str]) -> str:
+    """12 hex digits of the names and sizes of files, and of all files in folders; a text counts as it stands."""
+    whole = sha256()
+    for part in parts:
+        whole.update(f"{part}\n".encode())
+        for line in _listing(part) if isinstance(part, Path) else ():
+            whole.update(line.encode(errors="surrogateescape"))
+    return whole.hexdigest()[:12]
+
+
+def file_digest(path: Path) -> str:
+    """12 hex digits of a file's content.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint '{path}': name a file that a fit left.")
+    with path.open("rb") as file:
+        whole = sha256()
+        while block := file.read(2**20):
+            whole.update(block)
+    return whole.hexdigest()[:12]
+
+
+def fit_arguments(config: Namespace, parse: Callable[[list[str]], Namespace]) -> tuple[str, ...]:
+    """The call of ``lightning fit`` whose fit a configuration tests: its files, then what differs from those."""
+    files = tuple(part for path in config.config or () for part in ("-c", str(path)))
+    skipped = (*OF_TESTS, *LINKED, *OF_CALLS)
+    ours, theirs = without(_plain(config), skipped), without(_of_files(files, parse), skipped)
+    return (*files, *(f"--{name}={argument(value)}" for name, value in differing(ours, theirs)))
+
+
+def differing(ours: Tree, theirs: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names and values of the smallest parts of one tree that are not so in another."""
+    for name, value in ours.items():
+        other, whole = theirs.get(name), f"{prefix}{name}"
+        if value == other:
+            continue
+        if isinstance(value, dict) and isinstance(other, dict) and _same_kind(value, other):
+            yield from differing(value, other, f"{whole}.")
+        else:
+            yield whole, value
+
+
+def without(tree: Tree, names: Iterable[str], prefix: str = "") -> Tree:
+    """A tree less the branches of these dotted names."""
+    names = set(names)
+    kept = {name: value for name, value in tree.items() if f"{prefix}{name}" not in names}
+    return {
+        name: without(value, names, f"{prefix}{name}.") if isinstance(value, dict) else value
+        for name, value in kept.items()
+    }
+
+
+def named_class(path: str) -> Any:  # noqa: ANN401 - a class, by its dotted path
+    """The class of a dotted path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def argument(value: Any) -> str:  # noqa: ANN401 - whatever YAML holds
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(_plain(value), default=str)
+
+
+def _of_files(files: tuple[str, ...], parse: Callable[[list[str]], Namespace]) -> Tree:
+    """What the files alone say; nothing if they need arguments beside them."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return _plain(parse(["fit", *files]))
+    except SystemExit:
+        return {}
+
+
+def _same_kind(value: Tree, other: Tree) -> bool:
+    return value.keys() == other.keys() and value.get("class_path") == other.get("class_path")
+
+
+def _listing(path: Path) -> Iterator[str]:
+    """A line for each file of a folder, hidden ones left out, in the order of names; of a file its own."""
+    if path.is_file():
+        yield f"{path.stat().st_size}\n"
+    for folder, folders, files in os.walk(path, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in files if not name.startswith(".")):
+            file = os.path.join(folder, name)
+            yield f"{os.path.relpath(file, path)} {os.path.getsize(file) if os.path.exists(file) else -1}\n"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+    return value.as_dict() if isinstance(value, Namespace) else value

@@ -1,0 +1,92 @@
+"""What is exactly known of a clip: depth, skin and camera, beside the frames."""
+
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.base import DataError
+from datamodules.video.clips import Clip, Framing
+from datamodules.video.frame_numbers import on_disk
+
+
+def truth_file(root: Path, clip: Clip) -> Path:
+    """Where the truth of a clip of ``root/<split>`` lies."""
+    return on_disk(root / "truth" / clip.path.parent.name / f"{clip.name}.npz")
+
+
+def has_depth(depth: Tensor) -> Tensor:
+    """Where a true depth is known: 0, negative, nan and inf all mean that there is none."""
+    return depth.isfinite() & (depth > 0)
+
+
+def depth_frames(path: Path) -> int:
+    """How many frames a truth holds.
+
+    Raises:
+        DataError: If the file is absent, broken or holds no depth.
+    """
+    return len(_arrays(path)[0])
+
+
+def clip_depth(root: Path, clip: Clip, frames: list[int], framing: Framing) -> dict[str, Tensor]:
+    """`read_depth` of frames of a clip, whose truth holds as many.
+
+    Raises:
+        DataError: As `read_depth`, also if the clip has more or fewer frames than its truth.
+    """
+    path = truth_file(root, clip)
+    if (known := depth_frames(path)) != len(clip):
+        raise DataError(f"'{clip.path}' has {len(clip)} frames, but '{path}' holds {known}: restore what is missing.")
+    return read_depth(path, frames, framing)
+
+
+def read_depth(path: Path, frames: list[int], framing: Framing | None) -> dict[str, Tensor]:
+    """Reads ``depth`` (N 1 H W, camera z in metres, 0 = none), ``mask`` (skin, bool) and ``K`` (N 3 3, pixels).
+
+    Args:
+        path: The truth of a clip.
+        frames: Which of its frames.
+        framing: What the maps and the camera are brought to; None leaves them.
+
+    Raises:
+        DataError: If the file is absent, broken or holds no depth of these frames.
+    """
+    depth, skin, camera = _arrays(path)
+    if max(frames) >= len(depth):
+        raise DataError(f"'{path}' holds {len(depth)} frames of depth, but frame {max(frames)} is asked for.")
+    depths, matrix = torch.from_numpy(depth[frames]).float(), torch.from_numpy(camera)
+    masks, matrix = torch.from_numpy(skin[frames]), (matrix[frames] if camera.ndim == 3 else matrix).float()
+    if framing is not None:
+        matrix = framing.camera(matrix, *depth.shape[-2:])
+        depths, masks = framing.map(depths), framing.map(masks)
+    known = has_depth(depths)
+    return {
+        "depth": torch.where(known, depths, 0.0)[:, None],
+        "mask": (masks & known)[:, None],
+        "K": matrix.expand(len(frames), 3, 3).clone(),
+    }
+
+
+@lru_cache(maxsize=8)
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Depth, skin and camera of a clip; a few clips are kept, for frames are asked for clip by clip."""
+    if not path.is_file():
+        raise DataError(f"There is no truth '{path}': export this split with its depth (depth_splits).")
+    try:
+        with np.load(path) as truth:
+            depth, skin, camera = truth["depth"], truth["skin"].astype(bool), truth["K"]
+    except KeyError as error:
+        raise DataError(f"'{path}' lacks {error}: export this split with its depth (depth_splits).") from error
+    except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise DataError(f"'{path}' cannot be read ({error}): delete the set's folder and export it again.") from error
+    if depth.ndim != 3 or skin.shape != depth.shape or camera.shape not in ((3, 3), (len(depth), 3, 3)):
+        shapes = f"depth {depth.shape}, skin {skin.shape} and K {camera.shape}"
+        raise DataError(
+            f"'{path}' holds {shapes}: delete the set's folder and export it again (N H W, N H W, and 3 3 or N 3 3)."
+        )
+    return depth, skin, camera

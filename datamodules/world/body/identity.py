@@ -1,0 +1,86 @@
+"""Who a person is: coefficients of orthonormal modes, made from named fields by their singular vectors."""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+
+from datamodules.world.body.expression import basis, fields, linear
+from datamodules.world.body.features import FIELDS as FEATURES
+from datamodules.world.body.features import area_weights, raw_fields
+from datamodules.world.body.geometry import Array
+from datamodules.world.body.head import EYE
+from datamodules.world.body.template import Detail, template
+
+CLIP = 2.2  # standard deviations
+
+
+@dataclass(frozen=True)
+class _Decomposition:
+    """``modes`` 50 N 3 on the full mesh, ``spectrum`` 50 in metres, ``mixing`` 50 F: the fields of each mode."""
+
+    modes: Array
+    spectrum: Array
+    mixing: Array
+
+
+def _all_fields(points: Array) -> Array:
+    """Features, and after them the expressions' fields on a face without a slit, ``F N 3`` at points ``N 3``."""
+    return np.concatenate([raw_fields(points), fields(points)[linear()]])
+
+
+@cache
+def _decompose() -> _Decomposition:
+    mesh, root = template(), np.sqrt(area_weights())[:, None]
+    every = _all_fields(mesh.position)
+    for name, centre in zip(("eye_right", "eye_left"), (EYE * [-1, 1, 1], EYE), strict=True):
+        every[:, mesh.spans[name]] = _all_fields(centre[None])  # eyeballs move, and stay balls
+    expression = np.zeros((sum(linear()), *mesh.position.shape))
+    expression[:, mesh.spans["head"]] = basis()[linear()]
+    flat = (every * root).reshape(len(every), -1)
+    overlap = (expression * root).reshape(len(expression), -1) @ flat.T
+    free = np.eye(len(FEATURES), len(every))  # features, less what makes them orthogonal to expressions
+    free[:, len(FEATURES) :] = -np.linalg.solve(overlap[:, len(FEATURES) :], overlap[:, : len(FEATURES)]).T
+    left, spectrum, _ = np.linalg.svd(free @ flat, full_matrices=False)
+    left *= np.sign(left[np.abs(left).argmax(0), np.arange(len(left))])
+    mixing = (left.T / spectrum[:, None]) @ free
+    return _Decomposition(np.tensordot(mixing, every, 1), spectrum, mixing)
+
+
+def spectrum() -> Array:
+    """Standard deviation of each coefficient ``50``, metres, falling."""
+    return _decompose().spectrum
+
+
+@cache
+def shape_basis(detail: Detail = "full") -> Array:
+    """The identity modes ``50 N 3``: orthonormal under `area_weights`, and orthogonal to every linear expression.
+
+    Jaw, lids and rolling lips are no fields (`expression.linear`), and share with identities what anatomy does: by its
+    displacements a slightly open jaw is much like a longer face, and a swung one like a crooked one. Most of their norm
+    lies within the modes' span, and up to a third of that of lids and lips.
+
+    A coefficient is thus the root mean square displacement of its mode over the body, in metres. The modes are the
+    singular vectors of `features.FIELDS`, freed of what expressions do, so that independent normal coefficients of
+    standard deviation `spectrum` have the distribution of independent standard normal weights of those fields.
+
+    Reference: Blanz and Vetter, A Morphable Model for the Synthesis of 3D Faces, SIGGRAPH 1999, section 3.
+    """
+    return np.ascontiguousarray(_decompose().modes[:, template(detail).origin])
+
+
+def displacement(points: Array, code: Array) -> Array:
+    """Where a code ``50`` moves any neutral points ``N 3``, such as those of hair or of what is worn; metres."""
+    return np.tensordot(code @ _decompose().mixing, _fields_at(points.tobytes()), 1)
+
+
+@lru_cache(maxsize=16)
+def _fields_at(points: bytes) -> Array:
+    """`_all_fields`, kept: parts that are worn or hidden lie where they lay on the person before."""
+    return _all_fields(np.frombuffer(points).reshape(-1, 3))
+
+
+def draw_code(rng: np.random.Generator) -> Array:
+    """Identity coefficients ``50`` in metres: normal with deviations `spectrum`, within 2.2 of them."""
+    deviations = spectrum()
+    return deviations * np.clip(rng.standard_normal(len(deviations)), -CLIP, CLIP)

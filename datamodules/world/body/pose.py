@@ -1,0 +1,59 @@
+"""The head on its neck: pose of the skull in the world, and vertices posed by it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datamodules.world.body.deformation import deform
+from datamodules.world.body.geometry import Array, smoothstep, turn_x, turn_y, turn_z
+from datamodules.world.body.template import template
+from datamodules.world.scene.motion import Moment
+from datamodules.world.scene.person import Person
+
+_FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
+_PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
+_BASE = np.array([0.0, 0.20, 0.03])  # where the shoulders turn, head frame
+_FOLLOW = np.array([0.16, 0.06, 0.15])  # share of yaw, pitch, roll that the shoulders take
+
+
+def head_pose(moment: Moment) -> tuple[Array, Array]:
+    """Rotation ``3 3`` and translation ``3`` of the head frame in the world, metres."""
+    rotations, shifts = head_poses([moment])
+    return rotations[0], shifts[0]
+
+
+def head_poses(moments: Sequence[Moment]) -> tuple[Array, Array]:
+    """Rotations ``T 3 3`` and translations ``T 3`` of the head frame in the world, metres."""
+    rotation = _turns(np.stack([moment.angles for moment in moments]))
+    return rotation, _PIVOT - rotation @ _PIVOT + np.stack([moment.shift for moment in moments])
+
+
+def _turns(angles: Array) -> Array:
+    return turn_y(-angles[..., 0]) @ turn_x(-angles[..., 1]) @ turn_z(angles[..., 2])
+
+
+def pose_vertices(person: Person, moments: Sequence[Moment]) -> Array:
+    """World positions ``T N 3`` of a person's vertices, metres: the head turns, the shoulders follow a little."""
+    angles, shift, expression, gaze = (
+        np.stack([getattr(moment, name) for moment in moments]) for name in ("angles", "shift", "expression", "gaze")
+    )
+    local = deform(person.rest, person.eyes, person.looks.eye_open, expression, gaze, person.detail) * _FLIP
+    rotation, follow = _turns(angles), _turns(angles * _FOLLOW)
+    head = (local - _PIVOT) @ np.swapaxes(rotation, 1, 2) + (_PIVOT + shift)[:, None]
+    body = (local - _BASE) @ np.swapaxes(follow, 1, 2) + (_BASE + 0.4 * shift)[:, None]
+    return body + _neck_share(person)[:, None] * (head - body)
+
+
+def _neck_share(person: Person) -> Array:
+    """How much ``N`` each vertex follows the head: all above the chin, none on the shoulders."""
+    spans = template(person.detail).spans
+    _, down, back = (person.rest * _FLIP).T
+    share = smoothstep(0.165, 0.095, down + 0.25 * np.clip(back, 0, 1))
+    share[spans["hair"]] = np.maximum(share[spans["hair"]], 0.35)
+    for name in ("teeth_lower", "tongue", "cavity"):
+        share[spans[name]] = 1
+    share[spans["torso"]] = 0
+    skin = spans["head"]
+    front = smoothstep(-0.005, -0.030, back[skin]) * smoothstep(0.165, 0.135, down[skin])
+    share[skin] = np.maximum(share[skin], front)
+    return share

@@ -1,0 +1,221 @@
+"""All parts as one mesh of fixed topology, with its texture atlas and its landmarks."""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.world.body import parts
+from datamodules.world.body.accessories import glasses, hat, light_faces
+from datamodules.world.body.geometry import EYE_LEVEL, MOUTH_LEVEL, Array
+from datamodules.world.body.hair import HairStyle, bun, shell
+from datamodules.world.body.head import (
+    EYE,
+    EYE_HALF_WIDTH,
+    EYE_RADIUS,
+    MOUTH_HALF_WIDTH,
+    Index,
+    columns,
+    head_grid,
+    light_lines,
+    row_of,
+)
+
+Detail = Literal["light", "full"]
+ATLAS = 512
+# Texture regions x, y, width, height in texels of the atlas.
+REGIONS = {
+    "head": (0, 0, 320, 320),
+    "torso": (0, 320, 320, 192),
+    "hair": (320, 0, 192, 192),
+    "eyes": (320, 192, 96, 96),
+    "teeth": (416, 192, 96, 96),
+    "ears": (320, 288, 96, 96),
+    "mouth": (416, 288, 96, 96),
+    "hat": (320, 384, 192, 104),
+    "glasses": (320, 488, 192, 24),
+}
+_REGION_OF = {
+    "head": "head", "eye_right": "eyes", "eye_left": "eyes", "teeth_upper": "teeth", "teeth_lower": "teeth",
+    "tongue": "mouth", "cavity": "mouth", "ear_right": "ears", "ear_left": "ears", "torso": "torso",
+    "hair": "hair", "bun": "hair", "glasses": "glasses", "hat": "hat",
+}  # fmt: skip
+PARTS = tuple(_REGION_OF)
+
+
+# Rows and columns of the parts' grids that the light mesh keeps; a part that is not named keeps all.
+_EYE_LINES = ([0, 2, 4, 6, 7, 8], slice(None, None, 2))
+_EVERY_OTHER = (slice(None, None, 2), slice(None, None, 2))
+_LIGHT_LINES: dict[str, tuple[parts.Lines, parts.Lines]] = {
+    "eye_right": _EYE_LINES, "eye_left": _EYE_LINES, "teeth_upper": _EVERY_OTHER, "teeth_lower": _EVERY_OTHER,
+    "tongue": _EVERY_OTHER, "cavity": _EVERY_OTHER, "ear_right": _EVERY_OTHER, "ear_left": _EVERY_OTHER,
+    "torso": (slice(None, None, 2), slice(None, None, 3)), "hair": (slice(None, None, 3), slice(None, None, 2)),
+    "bun": _EVERY_OTHER,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)  # compared and hashed as the object that it is: arrays are neither
+class Template:
+    """The neutral mesh: ``position`` N 3, ``uv`` N 2 in the atlas, ``faces`` F 3, ``spans`` part -> vertex slice.
+
+    ``drawn`` holds the faces and after them those of hair and hat once more, turned over: they are seen from within.
+    ``landmarks`` are 68 vertices in iBUG order. ``origin`` N is each vertex's number in the full mesh.
+    """
+
+    position: Array
+    uv: Array
+    faces: Index
+    drawn: Index
+    spans: dict[str, slice]
+    landmarks: Index
+    origin: Index
+
+
+def atlas_uv(uv: Array, part: str) -> Array:
+    """Grid positions in [0, 1] to atlas coordinates, kept half a texel inside the part's region."""
+    x, y, width, height = REGIONS[_REGION_OF[part]]
+    inside = np.clip(uv, 0, 1) * (np.array([width, height]) - 2) + 1
+    return (inside + np.array([x, y])) / ATLAS
+
+
+@cache
+def template(detail: Detail = "full") -> Template:
+    """The neutral mesh, built once a process; the light one's vertices are some of the full one's.
+
+    Raises:
+        ValueError: A detail that is neither "light" nor "full".
+    """
+    if detail not in ("light", "full"):
+        raise ValueError(f"template: detail is 'light' or 'full', not {detail!r}.")
+    full, light_faces = _full()
+    return full if detail == "full" else _light(full, light_faces)
+
+
+@lru_cache(maxsize=32)
+def tensor_of(mesh: Template, name: str, device: torch.device) -> Tensor:
+    """An array of a mesh, by its name in `Template`, as a tensor that is moved to the device once."""
+    return torch.from_numpy(getattr(mesh, name)).to(device)
+
+
+def _grids() -> dict[str, parts.Grid]:
+    head = head_grid()
+    every = (np.arange(size) for size in head.grid.shape)
+    return {
+        "head": (head.position, head.uv, head.faces(*every)),
+        "eye_right": _moved(parts.eyeball(EYE_RADIUS), EYE * np.array([-1, 1, 1])),
+        "eye_left": _moved(parts.eyeball(EYE_RADIUS), EYE),
+        "teeth_upper": parts.teeth(True),
+        "teeth_lower": parts.teeth(False),
+        "tongue": parts.tongue(),
+        "cavity": parts.cavity(),
+        "ear_right": parts.ear(-1),
+        "ear_left": parts.ear(1),
+        "torso": parts.torso(),
+        "hair": shell(HairStyle(), np.random.default_rng(0)),
+        "bun": bun(0.0),
+        "glasses": glasses("none"),
+        "hat": hat("none", HairStyle()),
+    }
+
+
+@cache
+def _full() -> tuple[Template, dict[str, Index]]:
+    """The full mesh, and by part the faces of the light one in the full one's numbering."""
+    grids = _grids()
+    starts = np.cumsum([0, *(len(grid[0]) for grid in grids.values())]).tolist()
+    spans = {name: slice(a, b) for name, a, b in zip(grids, starts[:-1], starts[1:], strict=True)}
+    faces = {name: grid[2] + spans[name].start for name, grid in grids.items()}
+    light = {"head": head_grid().faces(*light_lines())}
+    for name, grid in grids.items():
+        if name in ("glasses", "hat"):
+            light[name] = spans[name].start + light_faces(name)
+        elif name != "head":
+            lines = _LIGHT_LINES.get(name)
+            light[name] = spans[name].start + (parts.thinned(grid, *lines) if lines else grid[2])
+    position = np.concatenate([grid[0] for grid in grids.values()])
+    uv = np.concatenate([atlas_uv(grid[1], name) for name, grid in grids.items()])
+    origin = np.arange(len(position))
+    return Template(position, uv, *_joined(faces), spans, _landmarks(), origin), light
+
+
+def _joined(faces: dict[str, Index]) -> tuple[Index, Index]:
+    every = np.concatenate(list(faces.values()))
+    return every, np.concatenate([every, faces["hair"][:, ::-1], faces["hat"][:, ::-1]])
+
+
+def _light(full: Template, faces: dict[str, Index]) -> Template:
+    origin = np.unique(_joined(faces)[0])
+    spans = {
+        name: slice(*np.searchsorted(origin, (span.start, span.stop)).tolist()) for name, span in full.spans.items()
+    }
+    renumbered = {name: np.searchsorted(origin, part) for name, part in faces.items()}
+    landmarks = _nearest_kept(full.landmarks, origin[spans["head"]])
+    return Template(full.position[origin], full.uv[origin], *_joined(renumbered), spans, landmarks, origin)
+
+
+def _nearest_kept(landmarks: Index, kept: Index) -> Index:
+    """For landmarks of the full head the nearest vertices of the light one, on the same side of the slits."""
+    head = head_grid()
+    place = np.column_stack([head.position, head.eye_side, head.mouth_side])
+    return np.array([int(((place[kept] - place[mark]) ** 2).sum(1).argmin()) for mark in landmarks])
+
+
+def _moved(grid: parts.Grid, offset: Array) -> parts.Grid:
+    return grid[0] + offset, grid[1], grid[2]
+
+
+def _landmarks() -> Index:
+    """The 68 landmarks as vertices of the head, in iBUG order (the jaw from the picture's left)."""
+    brows = [(0.0500, 0.0175), (0.0390, 0.0210), (0.0330, 0.0215), (0.0240, 0.0210), (0.0140, 0.0185)]
+    bridge = [(0.0, 0.0040), (0.0, -0.0100), (0.0, -0.0230), (0.0, -0.0365)]
+    base = [(-0.0125, -0.0450), (-0.0050, -0.0475), (0.0, -0.0485), (0.0050, -0.0475), (0.0125, -0.0450)]
+    points = [(-x, y) for x, y in brows] + brows[::-1] + bridge + base
+    return np.array([*_jaw(), *(_nearest(x, y) for x, y in points), *_eyes(), *_mouth()])
+
+
+def _nearest(x: float, y: float) -> int:
+    head = head_grid()
+    position = np.where(head.position[:, 2:] > 0.02, head.position, 1e3)[: head.grid.size]
+    return int(np.argmin(((position[:, :2] - [x, y]) ** 2).sum(1)))
+
+
+def _jaw() -> list[int]:
+    """From ear to ear along the jaw's edge."""
+    head = head_grid()
+    azimuth = np.linspace(-1.42, 1.42, 17)
+    rise = np.abs(azimuth) / 1.42
+    level = np.interp(rise, [0, 0.25, 0.5, 0.75, 1.0], [10.85, 10.6, 9.8, 8.2, 5.4])
+    return [int(head.grid[row_of(lv), np.abs(columns() - az).argmin()]) for lv, az in zip(level, azimuth, strict=True)]
+
+
+def _edge(row: int, x: float, upper: bool) -> int:
+    """The vertex of a slit's edge (its shared corner beyond the slit) nearest to x."""
+    head = head_grid()
+    front = np.where(head.position[head.grid[row], 2] > 0.02, head.position[head.grid[row], 0], 1e3)
+    column = int(np.abs(front - x).argmin())
+    return int((head.grid if upper else head.lower_grid)[row, column])
+
+
+def _eyes() -> list[int]:
+    row, half = row_of(EYE_LEVEL), EYE_HALF_WIDTH
+    indices = []
+    for sign in (-1, 1):
+        outline = [(-1.03, 1), (-0.4, 1), (0.4, 1), (1.03, 1), (0.4, 0), (-0.4, 0)]
+        indices += [_edge(row, sign * EYE[0] + share * half, bool(upper)) for share, upper in outline]
+    return indices
+
+
+def _mouth() -> list[int]:
+    row, half = row_of(MOUTH_LEVEL), MOUTH_HALF_WIDTH
+    shares = np.array([-1.03, -0.53, -0.35, 0, 0.35, 0.53, 1.03])
+    outer_y = np.array([0, 0.0055, 0.0085, 0.0075, 0.0085, 0.0055, 0])
+    y = -0.0685
+    upper = [_nearest(s * half, y + dy) for s, dy in zip(shares[1:-1], outer_y[1:-1], strict=True)]
+    lower = [_nearest(s * half, y - dy * 1.25) for s, dy in zip(shares[-2:0:-1], outer_y[-2:0:-1], strict=True)]
+    corners = [_edge(row, s * half, True) for s in (-1.03, 1.03)]
+    inner = [_edge(row, s * half, True) for s in (-0.85, -0.35, 0.0, 0.35, 0.85)]
+    inner_lower = [_edge(row, s * half, False) for s in (0.35, 0.0, -0.35)]
+    return [corners[0], *upper, corners[1], *lower, *inner, *inner_lower]

@@ -1,0 +1,191 @@
+"""What a person looks like beside his shape: pigments, hair, eyes, clothes and what he wears on the head."""
+
+from colorsys import hsv_to_rgb
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from datamodules.world.body.geometry import Array, smoothstep
+from datamodules.world.body.hair import STYLES, HairStyle
+
+ALBEDO = (
+    "melanin", "haemoglobin", "blush", "lip_tint", "iris_melanin", "iris_brightness", "brow_darkness",
+    "brow_thickness", "beard", "freckles", "freckle_seed", "moles", "mole_seed", "wrinkles", "eye_circles", "gloss",
+)  # fmt: skip
+GARMENTS = ("crew", "vneck", "shirt", "stripes", "hoodie", "suit")
+HATS = ("none", "beanie", "cap", "brim")
+GLASSES = ("none", "round", "square", "wide", "shades")
+# Garment and hat of each costume.
+COSTUMES = {
+    "flower": ("petals", "garland"),
+    "sheep": ("fleece", "hood"),
+    "santa": ("coat", "santa"),
+    "royal": ("robe", "crown"),
+}
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The appearance of a person; colours are linear RGB, shares are in [0, 1].
+
+    Args:
+        albedo: 16 shares in the order of `ALBEDO`: the code of everything that is painted on the bare head.
+        hair_style: One of `STYLES`.
+        cut: The measures of the hair.
+        hair_colour: ``3``.
+        eye_open: Natural opening of the lids as a multiple of the average.
+        garment: One of `GARMENTS`, or the garment of a costume.
+        garment_colours: ``2 3``, main and accent.
+        hat: One of `HATS`, or the hat of a costume.
+        glasses: One of `GLASSES`.
+        accessory_colours: ``2 3``, of the hat and of the glasses' frame.
+        shine: Strength of highlights as a multiple of the average.
+        texture_seed: Seed of the noise in every texture.
+        tears: How much he cries.
+    """
+
+    albedo: Array
+    hair_style: str
+    cut: HairStyle
+    hair_colour: Array
+    eye_open: float
+    garment: str
+    garment_colours: Array
+    hat: str
+    glasses: str
+    accessory_colours: Array
+    shine: float
+    texture_seed: int
+    tears: float = 0.0
+
+    def share(self, name: str) -> float:
+        """One number of the albedo code, by its name in `ALBEDO`."""
+        return float(self.albedo[ALBEDO.index(name)])
+
+    @property
+    def beard(self) -> float:
+        """Density of the beard, 0 for none."""
+        return self.share("beard")
+
+    @property
+    def skin(self) -> Array:
+        """Mean colour of the skin, ``3``."""
+        return skin_colour(np.array(self.share("melanin")), np.array(self.share("haemoglobin")))
+
+    @property
+    def lips(self) -> Array:
+        """Colour of the lips, ``3``: thin skin over much blood, and what is put on them."""
+        tint = np.array([0.12, 0.0, 0.016]) * self.share("lip_tint")
+        return skin_colour(np.array(self.share("melanin")), np.array(self.share("haemoglobin") + 1.65)) + tint
+
+    @property
+    def brows(self) -> Array:
+        """Colour of brows and beard, ``3``, never lighter than the skin's shade."""
+        return np.minimum(self.hair_colour * (1.0 - 0.6 * self.share("brow_darkness")), 0.5 * self.skin)
+
+    @property
+    def iris(self) -> Array:
+        """Mean colour of the iris, ``3``."""
+        at = (len(_IRIS) - 1) * self.share("iris_melanin")
+        low = min(int(at), len(_IRIS) - 2)
+        colour = _IRIS[low] + (at - low) * (_IRIS[low + 1] - _IRIS[low])
+        return colour * (0.75 + 0.6 * self.share("iris_brightness"))
+
+
+# Colour of skin without pigment, and log absorbance in RGB of the densest melanin and of the fullest blood.
+_BARE = np.array([0.82, 0.66, 0.50])
+_MELANIN = np.array([1.70, 1.98, 2.24])
+_HAEMOGLOBIN = np.array([0.08, 0.33, 0.27])
+_HAIR = np.array([(0.012, 0.010, 0.009), (0.035, 0.020, 0.012), (0.085, 0.045, 0.022), (0.21, 0.12, 0.05), (0.45, 0.31, 0.14), (0.22, 0.065, 0.02), (0.35, 0.34, 0.33), (0.62, 0.60, 0.57)])  # fmt: skip # noqa: E501
+_IRIS = np.array([(0.12, 0.20, 0.34), (0.19, 0.23, 0.26), (0.10, 0.17, 0.08), (0.12, 0.08, 0.028), (0.075, 0.034, 0.013), (0.022, 0.011, 0.006)])  # fmt: skip # noqa: E501
+
+
+def skin_colour(melanin: Array, haemoglobin: Array) -> Array:
+    """Linear RGB ``... 3`` of skin with pigment densities ``...``; 0 is the least and 1 the most of living skin.
+
+    Pigments attenuate light independently, so that their absorbances add (the modified Beer-Lambert law).
+
+    Reference: Tsumura et al., Image-Based Skin Color and Texture Analysis/Synthesis by Extracting Hemoglobin and
+    Melanin Information in the Skin, SIGGRAPH 2003, eq. 3.
+    """
+    bare, dark, red = (channels.reshape(3, *(1,) * melanin.ndim) for channels in (_BARE, _MELANIN, _HAEMOGLOBIN))
+    return np.moveaxis(bare * np.exp(-((0.04 + melanin) * dark + (0.35 + haemoglobin) * red)), 0, -1)
+
+
+def draw_looks(rng: np.random.Generator) -> Looks:
+    """An appearance whose cues vary independently, but for dark hair and eyes with dark skin.
+
+    Melanin and the depth of wrinkles are uniform, so that skin tones and ages are sampled evenly.
+    """
+    code = dict(zip(ALBEDO, rng.uniform(0, 1, len(ALBEDO)), strict=True))
+    dark, old = code["melanin"] > 0.45, code["wrinkles"]
+    style = str(rng.choice(STYLES, p=(0.10, 0.20, 0.18, 0.14, 0.18, 0.10, 0.10)))
+    bearded = style in ("bald", "short", "parted") and rng.uniform() < 0.45
+    code["beard"] = 0.35 + 0.65 * code["beard"] if bearded else 0.0
+    code["freckles"] = 0.0 if dark else max(0.0, 2.5 * code["freckles"] - 1.5)
+    code["iris_melanin"] = 0.75 + 0.25 * code["iris_melanin"] if dark else code["iris_melanin"]
+    return Looks(
+        albedo=np.array(list(code.values())), hair_style=style, cut=draw_cut(style, rng),
+        hair_colour=_HAIR[rng.choice(8, p=_hair_odds(dark, old))] * rng.uniform(0.8, 1.25),
+        eye_open=rng.uniform(0.85, 1.15), garment=str(rng.choice(GARMENTS)), garment_colours=_cloth_colours(rng),
+        hat=str(rng.choice(HATS, p=(0.88, 0.04, 0.04, 0.04))),
+        glasses=str(rng.choice(GLASSES, p=(0.78, 0.07, 0.07, 0.07, 0.01))), accessory_colours=_worn_colours(rng),
+        shine=rng.uniform(0.5, 1.2), texture_seed=int(rng.integers(2**31)),
+    )  # fmt: skip
+
+
+def dressed(looks: Looks, costume: str) -> Looks:
+    """The same person in a costume.
+
+    Raises:
+        ValueError: The costume is unknown.
+    """
+    if costume not in COSTUMES:
+        raise ValueError(f"Costume {costume!r} is unknown; choose one of {', '.join(COSTUMES)}.")
+    garment, hat = COSTUMES[costume]
+    return replace(looks, garment=garment, hat=hat)
+
+
+def _hair_odds(dark: bool, old: float) -> Array:
+    odds = np.array([5, 2.5, 0.7, 0, 0, 0, 0, 0] if dark else [3, 3, 3, 2.5, 2, 1.2, 0, 0])
+    grey = smoothstep(0.7, 1.0, np.array(old)) * odds.sum()
+    odds[6:] = grey, 0.6 * grey
+    return odds / odds.sum()
+
+
+def _cloth_colours(rng: np.random.Generator) -> Array:
+    hue, accent = rng.uniform(0, 1, 2)
+    main = hsv_to_rgb(hue, rng.uniform(0.1, 0.75), rng.uniform(0.08, 0.75))
+    other = hsv_to_rgb(accent, rng.uniform(0, 0.6), rng.uniform(0.1, 0.9))
+    return np.array([main, other]) ** 1.6
+
+
+def _worn_colours(rng: np.random.Generator) -> Array:
+    hat = hsv_to_rgb(rng.uniform(), rng.uniform(0.1, 0.7), rng.uniform(0.1, 0.8))
+    frames = [(0.02, 0.02, 0.022), (0.10, 0.045, 0.02), (0.45, 0.36, 0.20), (0.35, 0.35, 0.37), (0.12, 0.02, 0.03)]
+    return np.array([np.array(hat) ** 1.6, frames[rng.integers(len(frames))]])
+
+
+def draw_cut(style: str, rng: np.random.Generator) -> HairStyle:
+    """The measures of a cut of the given style."""
+    match style:
+        case "bald":
+            return HairStyle(thickness=-0.012)
+        case "short":
+            return HairStyle(
+                thickness=rng.uniform(0.007, 0.014), recede=rng.uniform(0, 0.5), fringe=rng.uniform(0, 0.25)
+            )
+        case "parted":
+            return HairStyle(thickness=rng.uniform(0.013, 0.020), parting=float(rng.choice([-0.5, 0.5])), fringe=0.15)
+        case "bob":
+            return HairStyle(
+                rng.uniform(0.014, 0.020), hang=rng.uniform(0.05, 0.085), fringe=rng.choice([0.0, 0.9, 1.2])
+            )
+        case "long":
+            return HairStyle(
+                rng.uniform(0.012, 0.018), hang=rng.uniform(0.13, 0.20), fringe=rng.choice([0.0, 0.3, 1.0])
+            )
+        case "curly":
+            return HairStyle(thickness=rng.uniform(0.022, 0.038), lumps=rng.uniform(0.0012, 0.0022), fringe=0.3)
+        case _:
+            return HairStyle(thickness=rng.uniform(0.005, 0.008), bun=rng.uniform(0.024, 0.034))

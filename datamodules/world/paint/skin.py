@@ -1,0 +1,268 @@
+"""The paint of the bare head: pigments, lips, lids, brows, beard, hair roots, wrinkles of age and of expression."""
+
+from functools import cache
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from datamodules.world.body.geometry import Array, bump, pair, smoothstep
+from datamodules.world.body.hair import HairStyle, hairline
+from datamodules.world.body.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
+from datamodules.world.paint.looks import Looks, skin_colour
+from datamodules.world.paint.textures import blank, blend, noise, texel_grid
+from datamodules.world.seeds import generator
+
+SIZE = (320, 320)
+MOUTH_LINE = -0.0685  # where the lips meet, metres
+WRINKLES = (
+    "forehead", "glabella", "crow_right", "crow_left", "fold_right", "fold_left", "nose", "chin",
+)  # fmt: skip
+
+
+@cache
+def head_map() -> tuple[Array, Array, Array, Array, Array]:
+    """Neutral x, y, z, level and azimuth at the texels of the head."""
+    head = head_grid()
+    u, v = texel_grid(SIZE)
+    at = np.stack([v * (head.grid.shape[0] - 1), u * (head.grid.shape[1] - 1)])
+    grid = head.position[head.grid]
+    x, y, z = (map_coordinates(grid[..., i], at, order=1) for i in range(3))
+    level = map_coordinates(rows(), at[:1], order=1)
+    azimuth = map_coordinates(columns(), at[1:], order=1)
+    return x, y, z, level, azimuth
+
+
+@cache
+def _front() -> Array:
+    return (head_map()[2] > 0.02).astype(float)
+
+
+def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
+    """Skin, lips, brows, lashes, beard and the roots of the hair: linear RGB, gloss and skin, ``H W 5``."""
+    canvas = blank(SIZE)
+    canvas[..., :3], canvas[..., 4] = _paint_skin(looks, rng), 1
+    canvas[..., 3] = 0.24 + (0.16 * looks.share("gloss") + _oiliness())
+    _paint_creases(canvas, looks)
+    _paint_beard(canvas, looks, rng)
+    _paint_lips(canvas, looks, rng)
+    _paint_lids(canvas, looks)
+    _paint_brows(canvas, looks, rng)
+    _paint_scalp(canvas, looks, rng)
+    _paint_tears(canvas, looks)
+    return canvas
+
+
+def _paint_skin(looks: Looks, rng: np.random.Generator) -> Array:
+    """Colour ``H W 3`` of two pigments whose densities vary over the face."""
+    blood = looks.share("haemoglobin") + 0.10 * noise(SIZE, 9, rng) + 0.08 * noise(SIZE, 2.5, rng)
+    melanin = looks.share("melanin") + 0.012 * noise(SIZE, 5, rng) + 0.007 * noise(SIZE, 1.0, rng)
+    flush, circles = _flush()
+    blood += (0.15 + 0.55 * looks.share("blush")) * flush + 0.5 * looks.share("eye_circles") * circles
+    melanin += 0.10 * looks.share("eye_circles") * circles + _spots(looks)
+    return skin_colour(np.clip(melanin, 0, None), blood)
+
+
+@cache
+def _flush() -> tuple[Array, Array]:
+    """Where a face is redder, and the rings under its eyes."""
+    x, y = head_map()[:2]
+    red = pair(x, y, 0.045, -0.030, 0.018, 0.014) + 0.9 * bump(x, y, 0, -0.040, 0.014, 0.010)
+    red += 0.4 * bump(x, y, 0, -0.105, 0.02, 0.012) + 0.25 * pair(x, y, 0.03, 0.0, 0.018, 0.010)
+    return red * _front(), pair(x, y, 0.030, -0.0140, 0.013, 0.0045) * _front()
+
+
+@cache
+def _oiliness() -> Array:
+    x, y = head_map()[:2]
+    return 0.14 * _front() * (bump(x, y, 0, 0.05, 0.035, 0.02) + bump(x, y, 0, -0.030, 0.008, 0.02))
+
+
+def _spots(looks: Looks) -> Array:
+    """Melanin of freckles and moles, placed by seeds of their own."""
+    x, y = head_map()[:2]
+    freckles, moles = (generator(int(1e9 * looks.share(name))) for name in ("freckle_seed", "mole_seed"))
+    total = np.zeros(SIZE)
+    if looks.share("freckles"):
+        where = smoothstep(1.6, 2.4, noise(SIZE, 0.9, freckles)) * bump(x, y, 0, -0.02, 0.05, 0.025)
+        total += 0.30 * looks.share("freckles") * where
+    for _ in range(int(4.99 * looks.share("moles"))):
+        mx, my = moles.uniform((-0.05, -0.10), (0.05, 0.06))
+        size = moles.uniform(0.0009, 0.0016)
+        total += 0.5 * bump(x, y, mx, my, size, size)
+    return total * _front()
+
+
+def _paint_creases(canvas: Array, looks: Looks) -> None:
+    """Hollows that every face has, and the wrinkles of age."""
+    hollows, bags = _hollows()
+    old = looks.share("wrinkles") ** 2
+    shares = np.array([0.7, 0.35, 0.5, 0.5, 0.8, 0.8, 0.0, 0.4])
+    dark = hollows + (0.04 + 0.16 * old) * bags + (0.04 + 0.42 * old) * np.tensordot(shares, _patterns(), 1)
+    canvas[..., :3] *= 1 - np.clip(dark, 0, 0.95)[..., None] * np.array([0.85, 1.0, 1.0])
+    y = head_map()[1]
+    neck = smoothstep(-0.108, -0.122, y) * smoothstep(-0.175, -0.135, y)
+    canvas[..., :3] *= 1 - 0.30 * neck[..., None]
+
+
+@cache
+def _hollows() -> tuple[Array, Array]:
+    """Nostrils, the folds at nose, chin and eyes; and the bags under the eyes."""
+    x, y = head_map()[:2]
+    ax = np.abs(x)
+    dark = 0.85 * np.exp(-0.5 * (((ax - 0.0066) / 0.0032) ** 2 + ((y + 0.0480) / 0.0021) ** 2) ** 1.5)
+    dark += 0.30 * pair(x, y, 0.0195, -0.042, 0.0016, 0.006) + 0.22 * bump(x, y, 0, -0.0865, 0.016, 0.0025)
+    dark += 0.28 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.16 * pair(x, y, 0.032, 0.010, 0.016, 0.0035)
+    return dark * _front(), pair(x, y, 0.030, -0.0125, 0.011, 0.003) * _front()
+
+
+def wrinkle_maps(age: float) -> Array:
+    """How much each of `WRINKLES` darkens the head's texels at full strength, ``W H W`` in [0, 0.7].
+
+    Args:
+        age: The share ``wrinkles`` of the person's looks.
+    """
+    return (0.22 + 0.43 * age) * np.clip(_patterns(), 0, 1)
+
+
+@cache
+def _patterns() -> Array:
+    """Lines of the wrinkles, ``W H W`` in [0, 1], in the order of `WRINKLES`."""
+    x, y, z, _, _ = head_map()
+    ax, front = np.abs(x), smoothstep(0.01, 0.03, z)
+    waves = y - 0.0025 * np.cos(x * 70) + 0.0008 * np.sin(x * 260)
+    forehead = sum(_line(waves - at, 0.0009) for at in (0.041, 0.049, 0.057, 0.065)) * bump(
+        x, y, 0, 0.053, 0.032, 0.014
+    )
+    frown = _line(ax - 0.0062 - 0.12 * (y - 0.022), 0.0010) * bump(ax, y, 0.006, 0.022, 0.02, 0.0075)
+    crow = sum(
+        _line(y - 0.002 - slope * (ax - 0.049), 0.0007) * bump(ax, y, 0.0555, 0.002 + 0.006 * slope, 0.0042, 0.008)
+        for slope in (0.75, 0.15, -0.45)
+    )
+    fold = (
+        _line(ax - 0.0225 - 0.55 * (-0.045 - y), 0.0015) * smoothstep(-0.040, -0.048, y) * smoothstep(-0.074, -0.062, y)
+    )
+    nose = sum(_line(y - at - 0.35 * ax, 0.0008) for at in (-0.004, 0.001, 0.006)) * bump(x, y, 0, 0.003, 0.010, 0.008)
+    chin = bump(x, y, 0, -0.0875, 0.014, 0.0016)
+    chin = chin + _line(ax - 0.0305 - 0.25 * (-0.072 - y), 0.0011) * smoothstep(-0.070, -0.075, y) * smoothstep(
+        -0.095, -0.086, y
+    )
+    both = (crow * (x < 0), crow * (x > 0), fold * (x < 0), fold * (x > 0))
+    return np.clip(np.stack([forehead, frown, *both, nose, chin]) * front, 0, 1)
+
+
+def _line(distance: Array, width: float) -> Array:
+    return np.exp(-0.5 * (distance / width) ** 2)
+
+
+def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
+    share, shade, seam = _lip_shape()
+    lines = (1 + 0.06 * noise(SIZE, (3, 0.6), rng)) * shade
+    blend(canvas, looks.lips * lines[..., None], 0.92 * share)
+    canvas[..., :3] *= 1 - 0.62 * seam[..., None]
+    canvas[..., 3] += 0.22 * share
+
+
+@cache
+def _lip_shape() -> tuple[Array, Array, Array]:
+    """Where the lips are, how bright each is, and the line between them."""
+    x, y = head_map()[:2]
+    upper, lower = lip_edges(x)
+    share = smoothstep(-0.0006, 0.0008, upper - y) * smoothstep(-0.0006, 0.0010, y - lower) * (upper > lower)
+    seam = np.exp(-0.5 * ((y - MOUTH_LINE) / 0.0011) ** 2) * (np.abs(x) < 0.0285)
+    return share * _front(), np.where(y > MOUTH_LINE, 0.86, 1.0), seam * _front()
+
+
+def lip_edges(x: Array) -> tuple[Array, Array]:
+    """Heights of the upper lip's upper and the lower lip's lower edge, metres; both `MOUTH_LINE` beyond the corners."""
+    ax = np.abs(x)
+    span = np.clip(1 - (ax / 0.0278) ** 2, 0, None)
+    bow = 0.0080 + 0.0013 * np.exp(-0.5 * ((ax - 0.006) / 0.004) ** 2) - 0.0012 * np.exp(-0.5 * (ax / 0.003) ** 2)
+    return MOUTH_LINE + bow * span**0.75, MOUTH_LINE - 0.0112 * span**0.6
+
+
+def _paint_lids(canvas: Array, looks: Looks) -> None:
+    lashes, rim, crease, shadow = _lid_shape()
+    blend(canvas, np.array([0.012, 0.008, 0.006]), lashes)
+    blend(canvas, looks.skin * [0.62, 0.36, 0.33], rim)
+    canvas[..., :3] *= 1 - crease[..., None]
+    canvas[..., :3] *= 1 - shadow[..., None] * [0.8, 1, 0.9]
+
+
+@cache
+def _lid_shape() -> tuple[Array, Array, Array, Array]:
+    """Lashes, the wet rim of the lower lid, the crease of the upper lid and the shadow over it."""
+    x, y = head_map()[:2]
+    across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
+    near = smoothstep(1.12, 0.92, np.abs(across)) * _front()
+    thick = 0.0014 + 0.0008 * np.clip(across, -1, 1)
+    lashes = 0.95 * near * smoothstep(thick + 0.0012, thick, y) * (y > -0.0002)
+    rim = 0.75 * near * smoothstep(-0.0017, -0.0008, y) * (y < 0.0001)
+    crease = 0.42 * near * np.exp(-0.5 * ((y - 0.0075 + 0.0030 * across**2) / 0.0009) ** 2)
+    return lashes, rim, crease, 0.10 * pair(x, y, EYE[0], 0.006, 0.017, 0.006) * _front()
+
+
+def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
+    x, y = head_map()[:2]
+    thickness = looks.share("brow_thickness")
+    along, middle = brow_line(x)
+    width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.75 + 0.55 * thickness)
+    hairs = 0.94 + 0.06 * noise(SIZE, (0.8, 1.2), rng)
+    share = (
+        np.exp(-(np.abs((y - middle) / width) ** 3)) * smoothstep(-0.06, 0.10, along) * smoothstep(1.04, 0.85, along)
+    )
+    blend(canvas, looks.brows, share * hairs * _front() * (0.75 + 0.20 * thickness))
+
+
+def brow_line(x: Array) -> tuple[Array, Array]:
+    """How far along a brow a point is, 0 at its inner and 1 at its outer end, and the height of its middle, metres."""
+    along = (np.abs(x) - 0.0125) / 0.0385
+    return along, 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
+
+
+def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
+    grain = np.clip(0.80 + 0.16 * noise(SIZE, (1.2, 0.6), rng), 0, 1.2)
+    if looks.beard:
+        blend(canvas, looks.brows * 1.1, _beard_shape() * grain * (0.25 + 0.72 * looks.beard**1.5))
+        canvas[..., 3] -= 0.2 * _beard_shape()
+
+
+@cache
+def _beard_shape() -> Array:
+    x, y, z = head_map()[:3]
+    cheeks = smoothstep(0.009, -0.008, y - beard_edge(x)) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
+    lip = pair(x, y, 0.012, -0.0555, 0.013, 0.0038) * 1.2
+    return np.clip(np.maximum(cheeks * (1 - 0.4 * bump(x, y, 0, -0.060, 0.010, 0.018)), lip) * (z > -0.005), 0, 1)
+
+
+def beard_edge(x: Array) -> Array:
+    """Height of the beard's upper edge on the cheeks, metres."""
+    return -0.060 + 0.40 * np.clip(np.abs(x) - 0.030, 0, None) ** 0.8
+
+
+def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
+    """Roots that fade out at the hairline, so that the shell's edge is not a cut; a bald head keeps stubble."""
+    _, _, _, level, azimuth = head_map()
+    bald = looks.hair_style == "bald"
+    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.03 * noise(SIZE, (1.5, 1.6), rng)
+    fade = 0.9 if bald else 0.30
+    share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (0.32 if bald else 0.96)
+    strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng), 0.2, 1.6)
+    blend(canvas, looks.hair_colour[None, None] * strands[..., None], share)
+    canvas[..., 4] = (share < 0.5) | bald
+
+
+def _paint_tears(canvas: Array, looks: Looks) -> None:
+    """Wet tracks from both eyes down the cheeks, ending in drops."""
+    if not looks.tears:
+        return
+    x, y = head_map()[:2]
+    ax = np.abs(x)
+    path = 0.0290 + 0.0030 * np.sin(y * 90) + 0.05 * (-0.010 - y)
+    track = np.exp(-(((ax - path) / 0.0021) ** 4)) * smoothstep(-0.006, -0.010, y) * smoothstep(-0.066, -0.062, y)
+    drop = np.exp(-((((ax - 0.0330) / 0.0032) ** 2 + ((y + 0.0640) / 0.0048) ** 2) ** 2))
+    share = looks.tears * np.clip(np.maximum(track, drop), 0, 1) * _front()
+    blend(canvas, 0.45 * canvas[..., :3] + np.array([0.36, 0.43, 0.50]), 0.75 * share)
+    canvas[..., :3] *= 1 - (share * (1 - share))[..., None]  # a darker rim
+    canvas[..., 3] += 0.65 * share
+    red = pair(x, y, 0.032, -0.004, 0.017, 0.008) * _front() * looks.tears
+    canvas[..., :3] *= 1 - red[..., None] * np.array([0.02, 0.22, 0.18])

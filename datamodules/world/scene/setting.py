@@ -1,0 +1,81 @@
+"""What a clip's camera, light and background are."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from datamodules.world.body.geometry import Array, turn_x, turn_y, turn_z
+from datamodules.world.paint.background import MARGIN, paint_background, panned
+from datamodules.world.seeds import generators
+
+FRAMING = 2.45  # height of the picture over that of the face, at the face
+FOCAL_MM = (35.0, 135.0)  # equivalent focal lengths on a 24 mm high frame
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays still during a clip.
+
+    Args:
+        focal: Focal length as a multiple of the image side.
+        rotation: World to camera, ``3 3``.
+        translation: World to camera, metres, ``3``.
+        ambient: Second-order spherical harmonics of the light around, ``9 3``, in world axes.
+        key_direction: Unit vector to the key light in world axes, ``3``.
+        key_colour: ``3``, linear.
+        background: ``3 S S`` in sRGB, or ``T 3 S S``, one a frame, where it moves.
+        noise: Of the camera's sensor, as `background.sensor_noise` has it: standard deviations in the dark, and added
+            at full brightness; 1 to 2 grey levels of 255 together. What is rendered carries none until it is added.
+    """
+
+    focal: float
+    rotation: Array
+    translation: Array
+    ambient: Array
+    key_direction: Array
+    key_colour: Array
+    background: Array
+    noise: tuple[float, float] = (0.0, 0.0)
+
+
+def make_setting(seed: np.random.SeedSequence, size: int, face: float) -> Setting:
+    """Draws a setting; the focal length of 35 to 135 mm and the framing set the distance (about 0.4 to 1.7 m).
+
+    Args:
+        seed: Of what is drawn.
+        size: Image side in pixels.
+        face: Height of the face's landmarks in metres; the picture is cut to it, as VoxCeleb's crops follow a face box.
+    """
+    lens, light, behind, sensor = generators(seed, 4)
+    focal = np.exp(lens.uniform(*np.log(FOCAL_MM))) / 24
+    distance = focal * lens.uniform(FRAMING * 0.97, FRAMING * 1.03) * face
+    yaw, pitch, roll = np.radians(lens.uniform((-12, -6, -2), (12, 6, 2)))
+    rotation = turn_z(roll) @ turn_x(pitch) @ turn_y(yaw)
+    aim = np.array([lens.uniform(-0.012, 0.012), lens.uniform(0.010, 0.030), 0.0])
+    key, colour, ambient = draw_light(light)
+    return Setting(
+        float(focal), rotation, np.array([0, 0, distance]) - rotation @ aim, ambient, key, colour,
+        paint_background(behind, size), (sensor.uniform(0.0025, 0.004), sensor.uniform(0.003, 0.006)),
+    )  # fmt: skip
+
+
+def draw_light(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Direction ``3`` and colour ``3`` of a key light in front, and harmonics ``9 3`` of the light around.
+
+    Reference: Ramamoorthi and Hanrahan, An Efficient Representation for Irradiance Environment Maps, 2001.
+    """
+    warm = rng.uniform(-0.06, 0.10)
+    ambient = np.zeros((9, 3))
+    ambient[0] = rng.uniform(0.34, 0.50) * np.array([1 + warm * 0.5, 1, 1 - warm * 0.5])
+    ambient[1:4] = rng.normal(0, 0.09, (3, 1)) + np.array([[-0.12], [-0.08], [0]]) + rng.normal(0, 0.008, (3, 3))
+    ambient[4:] = rng.normal(0, 0.035, (5, 1)) + rng.normal(0, 0.006, (5, 3))
+    key = np.array([rng.choice([-1, 1]) * rng.uniform(0.2, 1.0), -rng.uniform(0.35, 0.9), -1.0])
+    colour = rng.uniform(0.85, 1.25) * np.array([1 + warm, 1, 1 - warm])
+    return key / np.linalg.norm(key), colour, ambient
+
+
+def with_moving_background(setting: Setting, seed: np.random.SeedSequence, size: int, times: Array) -> Setting:
+    """The setting with another background, which drifts through the times ``T`` (seconds) of the frames to be drawn."""
+    drawn, drift = (np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(2))
+    wide = paint_background(generators(drawn, 1)[0], size, MARGIN)
+    return replace(setting, background=panned(wide, size, times, drift))

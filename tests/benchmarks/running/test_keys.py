@@ -1,0 +1,263 @@
+"""The key of a run: everything that can change its result changes it."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from benchmarks import cli, runs
+from benchmarks.running import keys
+from models.errors import UserError
+
+ROOT = Path(__file__).parents[3] / "benchmarks"
+TINY = ["-c", "benchmarks/dagan.yaml", "-c", "benchmarks/tiny/dagan.yaml"]
+OVERLAYS = [
+    *ROOT.glob("*.yaml"),
+    *(path for name in ("tiny", "small", "data", "variants") for path in (ROOT / name).rglob("*.yaml")),
+]
+SHIPPED = sorted(str(path.relative_to(ROOT)) for path in OVERLAYS)
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT.parent)
+
+
+def natural_call(name):
+    """The call of a shipped file: its system, at the tiny scale where the file is an overlay, and the file itself."""
+    stem = Path(name).stem
+    is_avatar = "lipflow" in name or stem == "multiface"
+    system = "lipflow" if is_avatar else "dagan_depth" if "depth" in name else "dagan"
+    if name == "defaults.yaml":
+        files = ["dagan.yaml"]
+    elif "/" not in name:
+        files = [name]
+    elif name.startswith(("tiny", "small")):
+        files = [f"{system}.yaml", name]
+    else:
+        files = [f"{system}.yaml", f"tiny/{system}.yaml", name]
+    return [part for file in files for part in ("-c", f"benchmarks/{file}")]
+
+
+def leaves(tree, prefix=""):
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def changed(value):
+    """Another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str):
+        return f"{value}2"
+    return [*value, 1] if isinstance(value, list | tuple) else 7
+
+
+def is_on_the_list(name):
+    names = (*keys.IMMATERIAL, *keys.OF_TESTS, "data.init_args.root")
+    return any(name == listed or name.startswith(f"{listed}.") for listed in names)
+
+
+def test_the_short_list_is_short_and_says_nothing_of_models_and_seeds():
+    assert len(keys.IMMATERIAL) <= 21
+    assert not [name for name in keys.IMMATERIAL if name.startswith(("model", "seed"))]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_leaf_of_every_shipped_file_is_in_the_key_or_on_the_short_list(name):
+    config = cli.parse(["fit", *natural_call(name)])
+    plain = keys.content("fit", config)
+    for leaf in leaves(yaml.safe_load((ROOT / name).read_text()) or {}):
+        if is_on_the_list(leaf) or leaf.endswith("class_path"):
+            continue
+        other = copy.deepcopy(config)
+        other[leaf] = changed(other[leaf])
+        assert keys.content("fit", other) != plain, leaf
+
+
+@pytest.mark.parametrize("kind", ["fit", "test"])
+def test_what_no_file_says_is_in_the_key_too_or_on_the_short_list(kind):
+    config = cli.parse([kind, *TINY])
+    plain, whole = keys.content(kind, config), config.as_dict()
+    skipped = ("model.class_path", "data.class_path", *keys.LINKED)
+    others = [leaf for leaf in leaves(whole) if not is_on_the_list(leaf) and leaf not in skipped]
+    assert {"trainer.callbacks", "trainer.strategy", "trainer.precision", "trainer.plugins"} <= set(others)
+    for leaf in others:
+        other = copy.deepcopy(config)
+        other[leaf] = changed(other[leaf])
+        assert keys.content(kind, other) != plain, leaf
+
+
+def run(kind="fit", *extra, base=TINY):
+    args = [*base, *extra]
+    return runs.Run.of(kind, cli.parse([kind, *args]), cli.parse, tuple(args))
+
+
+def test_the_key_does_not_know_where_the_suite_lies(tmp_path):
+    config = cli.parse(["fit", *TINY])
+    elsewhere = copy.deepcopy(config)
+    elsewhere["__default_config__"] = str(tmp_path)
+    assert keys.content("fit", config) == keys.content("fit", elsewhere)
+    assert str(ROOT) not in json.dumps(keys.content("fit", config), default=str)
+
+
+def test_a_callback_makes_another_run():
+    averaged = run("fit", "--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.1")
+    assert averaged.key != run().key
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "cpu x 1"),
+        (["--trainer.accelerator=cpu"], "cpu x 1"),
+        (["--trainer.accelerator=cpu", "--trainer.devices=1"], "cpu x 1"),
+        (["--trainer.accelerator=cpu", "--trainer.devices=2"], "cpu x 2"),
+        (["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.num_nodes=3"], "cpu x 6"),
+    ],
+)
+def test_the_key_knows_devices_by_what_they_come_to(options, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert keys.device(cli.parse(["fit", *TINY, *options]).trainer) == expected
+    assert (run("fit", *options).key == run().key) == (expected == "cpu x 1")
+
+
+def test_the_version_of_the_world_and_what_auto_stands_for_are_in_the_key(monkeypatch):
+    plain = run().key
+    monkeypatch.setattr(keys, "WORLD_VERSION", keys.WORLD_VERSION + 1)
+    assert run().key != plain
+    monkeypatch.undo()
+    depth = ["-c", "benchmarks/dagan_depth.yaml"]
+    without = run(base=depth).key
+    monkeypatch.setattr("models.weights.find", lambda name: Path("found.pth"))
+    assert run(base=depth).key != without
+
+
+def clip(folder, size=10):
+    folder.mkdir(parents=True)
+    (folder / "0000000.jpg").write_bytes(bytes(size))
+
+
+def test_the_users_files_are_in_the_key_of_what_reads_them(tmp_path):
+    real = ["-c", "benchmarks/data/voxceleb.yaml", f"--data.init_args.root={tmp_path}", "--needs={}"]
+    clip(tmp_path / "train/a#1")
+    clip(tmp_path / "test/b#1")
+
+    def found(kind):
+        config = cli.parse([kind, *TINY, *real])
+        return keys.content(kind, config)["files"]
+
+    fit, test = found("fit"), found("test")
+    assert (found("fit"), found("test")) == (fit, test)
+    (tmp_path / "train/a#1/.hidden").write_bytes(b"")
+    assert found("fit") == fit
+    clip(tmp_path / "train/c#1")
+    added = found("fit")
+    assert added != fit
+    assert found("test") == test
+    (tmp_path / "train/c#1/0000000.jpg").write_bytes(bytes(11))
+    assert found("fit") not in (fit, added)
+    here = found("fit")
+    clip(tmp_path / "test/a#2")  # whom the overlay drops from train
+    assert found("fit") != here
+    assert found("test") != test
+
+
+def test_the_pair_list_is_in_the_key_of_a_test(tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("source,driving\n")
+    args = ["test", *TINY, "-c", "benchmarks/data/voxceleb.yaml", f"--data.init_args.test.pairs={pairs}"]
+    before = keys.content("test", cli.parse(args))
+    pairs.write_text("source,driving\na,b\n")
+    assert keys.content("test", cli.parse(args)) != before
+
+
+def test_a_test_of_a_checkpoint_is_told_apart_by_its_content_its_data_and_its_seed(tmp_path):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"one")
+    at = f"--ckpt_path={path}"
+    plain = run("test", at)
+    assert plain.needs == {}
+    assert run("test", at, "--seed_everything=1").key != plain.key
+    assert run("test", at, "--data.init_args.portraits.seed=3").key != plain.key
+    path.write_bytes(b"two")
+    assert run("test", at).key != plain.key
+    with pytest.raises(UserError, match=r"There is no checkpoint '.*b\.ckpt'"):
+        run("test", f"--ckpt_path={tmp_path / 'b.ckpt'}")
+
+
+def test_a_fit_from_a_checkpoint_is_another_fit(tmp_path):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"one")
+    assert run("fit", f"--ckpt_path={path}").key != run("fit").key
+
+
+def test_a_run_without_a_seed_is_refused():
+    with pytest.raises(UserError, match="A run without a seed cannot be repeated"):
+        run("fit", "--seed_everything=false")
+
+
+LIPFLOW = ["-c", "benchmarks/lipflow.yaml", "-c", "benchmarks/tiny/lipflow.yaml"]
+MEAN = ["-c", "benchmarks/variants/references/train_mean.yaml"]
+FRAMES = "--data=datamodules.video.frames.VideoFrames"
+TESTS = [
+    [*TINY],
+    ["--config", "benchmarks/dagan.yaml", "--config=benchmarks/tiny/dagan.yaml"],
+    [*TINY, "--data.init_args.test.task", "cross_reenactment", "--data.init_args.test.motion=relative"],
+    [*TINY, "--trainer.limit_test_batches", "2", "--verbose=false", "--seed_everything", "3"],
+    [*TINY, "--data.init_args.augment=null", "--data.init_args.image_size", "32"],
+    [*TINY, "-c", "benchmarks/variants/dagan/fomm.yaml", "--model.init_args.keypoints.number=5", "--results=x"],
+    [*TINY, *MEAN, "--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.1"],
+    [*TINY, "--model=models.reference.BlurredCopy", "--model.init_args.sigmas=[0, 0.1]"],
+    [*LIPFLOW, "--data.init_args.test.avatar=fit", "--data.init_args.test.drive", "keypoints"],
+    [*LIPFLOW, "-c", "benchmarks/variants/lipflow/reg.yaml", "--data.init_args.test.random_start", "true"],
+    ["--model=models.reference.TrainMean", FRAMES, "--data.init_args.root=a", "--data.init_args.image_size=64"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("args", TESTS, ids=lambda args: " ".join(args[-3:])[:60])
+def test_the_line_of_a_tests_fit_says_that_very_fit(args):
+    fit = run("test", base=args).needs["checkpoint"]
+    assert not [token for token in fit.args if "init_args.test" in token]
+    assert fit.key == run("fit", base=fit.args).key
+
+
+def test_the_line_of_a_fit_holds_no_more_than_what_was_given():
+    asked = ["--data.init_args.test.drive", "keypoints", "--seed_everything", "3"]
+    assert run("test", *asked, base=LIPFLOW).needs["checkpoint"].line == (
+        "lightning fit -c benchmarks/lipflow.yaml -c benchmarks/tiny/lipflow.yaml --seed_everything=3"
+    )
+
+
+def test_what_is_on_the_short_list_does_not_change_a_fit(tmp_path, on_portraits):
+    def learnt(name, *options):
+        args = [
+            *TINY,
+            "-c",
+            "benchmarks/variants/references/blurred_copy.yaml",
+            *on_portraits,
+            "--trainer.enable_model_summary=false",
+        ]
+        args += [
+            "--data.init_args.image_size=32",
+            "--data.init_args.samples_per_epoch=8",
+            f"--results={tmp_path / name}",
+        ]
+        args += ["--trainer.enable_progress_bar=false"]
+        fitted = cli.build(["fit", *args, *options]).run_
+        return fitted.key, torch.load(fitted.checkpoint, weights_only=True)["state_dict"]["errors"]
+
+    options = ["--data.init_args.num_workers=2", "--trainer.logger=false", "--trainer.log_every_n_steps=1"]
+    options += ["--trainer.profiler=simple", f"--trainer.default_root_dir={tmp_path}", "--checkpoint.every_n_epochs=2"]
+    (key, plain), (other_key, other) = learnt("a"), learnt("b", *options)
+    assert key == other_key
+    assert torch.equal(plain, other)
+    assert json.loads((tmp_path / "b" / key / "record.json").read_text())["batches"] == 1
