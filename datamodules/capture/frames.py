@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from datamodules.base import DataError
 from datamodules.capture.multiface import Capture, FrameName, PinholeCamera, behind
-from datamodules.world.export.files import aside
+from models.files import aside
 from models.reading import reading
 from models.rendering import mesh
 from models.tasks.avatar import Cameras, Keypoints, Pictures

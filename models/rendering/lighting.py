@@ -47,7 +47,7 @@ def lit(
     Reference: Ramamoorthi and Hanrahan (2001) for the light around, Green (2004) and Blinn (1977) for the distant one.
     """
     if use_numba(backend, normals.device):
-        from models.rendering import lighting_numba
+        from models.rendering import lighting_numba  # numba is an extra
 
         return lighting_numba.lit(light, normals, points, texels, shadow)
     paint, gloss = texels[:3], texels[3].clamp(0, 1)
@@ -77,7 +77,7 @@ def averaged(
     Reference: Porter and Duff, Compositing Digital Images, SIGGRAPH 1984 (over).
     """
     if use_numba(backend, colours.device):
-        from models.rendering import lighting_numba
+        from models.rendering import lighting_numba  # numba is an extra
 
         return lighting_numba.averaged(colours, pixel, shape, behind)
     covered = scatter_image(torch.cat([colours, torch.ones_like(colours[:1])]), pixel, shape)

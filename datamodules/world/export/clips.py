@@ -14,17 +14,10 @@ import torch
 from tqdm import tqdm
 
 from datamodules.world.body.geometry import Array
-from datamodules.world.export.files import (
-    claimed,
-    read_arrays,
-    to_pixels,
-    write_arrays,
-    write_csv,
-    write_folder,
-    write_video,
-)
+from datamodules.world.export.media import to_pixels, write_folder, write_video
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
 from datamodules.world.scene.view import Frames
+from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.portraits import (
     WORLD_VERSION,
     Clip,
@@ -41,6 +34,7 @@ from datamodules.world.sets.portraits import (
     setting_shown,
 )
 from models.errors import UserError
+from models.files import read_arrays, write_arrays, write_csv
 from models.reading import reading
 
 __all__ = ["WORLD_VERSION", "Clip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]

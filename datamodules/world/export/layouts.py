@@ -7,23 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.world.export.clips import in_parallel, quit_if_reimported, truth_of, write_clips
-from datamodules.world.export.files import (
-    check_video,
-    claimed,
-    read_arrays,
-    to_pixels,
-    write_arrays,
-    write_csv,
-    write_folder,
-    write_json,
-    write_json_items,
-    write_picture,
-    write_text,
-    write_video,
-)
+from datamodules.world.export.media import check_video, to_pixels, write_folder, write_picture, write_video
 from datamodules.world.export.multiface import write_multiface
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
 from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import (
     Clip,
@@ -39,6 +27,7 @@ from datamodules.world.sets.portraits import (
 )
 from datamodules.world.sets.samples import EditPairs, PortraitFrames, Spec
 from models.errors import UserError
+from models.files import read_arrays, write_arrays, write_csv, write_json, write_json_items, write_text
 from models.reading import read_json, reading
 
 _FFHQ_FOLDER = 1000

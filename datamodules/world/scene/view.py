@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from datamodules.world.body.geometry import Array
-from datamodules.world.body.pose import head_poses, pose_vertices
 from datamodules.world.body.template import Template, template, tensor_of
 from datamodules.world.paint.appearance import wrinkle_weights
 from datamodules.world.scene.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.painter import MAPS, Painter
 from datamodules.world.scene.person import Person
+from datamodules.world.scene.pose import head_poses, pose_vertices
 from datamodules.world.scene.setting import Setting
 from models.rendering import camera as pinhole
 from models.rendering.visibility import Backend

@@ -18,8 +18,8 @@ from datamodules.world.body.identity import draw_code
 from datamodules.world.body.template import ATLAS, REGIONS, template
 from datamodules.world.paint.appearance import paint
 from datamodules.world.paint.background import sensor_noise
-from datamodules.world.paint.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, in_bands, outlines, to_linear
 from datamodules.world.paint.looks import COSTUMES, Looks, draw_looks, dressed
+from datamodules.world.scene.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, in_bands, outlines, to_linear
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person, build_person, shaped
 from datamodules.world.scene.setting import Setting, make_setting

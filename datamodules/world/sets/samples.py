@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.world.export.files import claimed, read_arrays, write_arrays
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
 from datamodules.world.sets.portraits import (
     Clip,
@@ -28,6 +28,7 @@ from datamodules.world.sets.portraits import (
     render_frames,
 )
 from models.errors import UserError
+from models.files import read_arrays, write_arrays
 from models.reading import reading
 
 Spec = PortraitSpec | EditSpec | AvatarSpec

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from datamodules.world.body.expression import NAMES
-from datamodules.world.export.files import Pixels, to_pixels, write_picture
+from datamodules.world.export.media import Pixels, to_pixels, write_picture
 from datamodules.world.scene import rigs
 from datamodules.world.scene.motion import Moment, Motion
 from datamodules.world.scene.person import Person, make_person

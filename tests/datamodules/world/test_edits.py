@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from datamodules.world.body.expression import NAMES
-from datamodules.world.paint.cartoon import enlarge_eyes, outlines
 from datamodules.world.paint.looks import COSTUMES
+from datamodules.world.scene.cartoon import enlarge_eyes, outlines
 from datamodules.world.scene.labels import CLASSES
 from datamodules.world.sets import edit_pairs, edits
 from datamodules.world.sets.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code

@@ -6,10 +6,10 @@ import pytest
 from datamodules.world.body.deformation import HINGE, JAW_RADIANS, deform
 from datamodules.world.body.expression import NAMES, strengths, within_reach
 from datamodules.world.body.head import EYE, EYE_RADIUS
-from datamodules.world.body.pose import head_pose, pose_vertices
 from datamodules.world.body.template import template
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.pose import head_pose, pose_vertices
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
 UPPER_LIDS, LOWER_LIDS = [[37, 38], [43, 44]], [[41, 40], [47, 46]]

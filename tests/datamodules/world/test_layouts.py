@@ -16,9 +16,9 @@ from datamodules.video.clips import find_clips
 from datamodules.video.frames import VideoFrames
 from datamodules.world import __main__ as command
 from datamodules.world.body.template import template
-from datamodules.world.export import files, layouts, multiface
-from datamodules.world.export.files import to_pixels
+from datamodules.world.export import layouts, media, multiface
 from datamodules.world.export.layouts import write_layout
+from datamodules.world.export.media import to_pixels
 from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes
 from datamodules.world.sets import avatar, presets
 from datamodules.world.sets.avatar import AvatarSpec
@@ -27,6 +27,7 @@ from datamodules.world.sets.edits import EditPair
 from datamodules.world.sets.portraits import Clip, PortraitSpec, person_of, render_frames, setting_of
 from datamodules.world.sets.samples import open_split
 from datamodules.world.show import sheet
+from models import files
 from models.errors import UserError
 
 CLIPS = PortraitSpec(32, 2, 2, 1, 4, cross_pairs=2, frame_pairs=5)
@@ -236,6 +237,7 @@ def test_an_interrupted_layout_goes_on_and_a_finished_one_is_left_alone(
     monkeypatch.setattr(home, name, unit)
     with monkeypatch.context() as patch:
         patch.setattr(files, "aside", killed)
+        patch.setattr(media, "aside", killed)
         with pytest.raises(KeyboardInterrupt):
             written(spec, layout, tmp_path)
     first = list(done)
@@ -258,7 +260,7 @@ def test_statistics_of_a_capture_hold_one_texture_at_a_time(tmp_path: Path):
     meshes = rng.normal(0, 90, (40, 3000)).astype("<f4")
     segment, average = "E001_peak_expressions", tmp_path / "unwrapped_uv_1024/E001_peak_expressions/average"
     for name, texture, mesh in zip(names, textures, meshes, strict=True):
-        files.write_picture(average / f"{name}.png", texture)
+        media.write_picture(average / f"{name}.png", texture)
         files.write_bytes(tmp_path / "tracked_mesh" / segment / f"{name}.bin", mesh.tobytes())
     avatar.subject(0, 0, "light"), avatar.studio(0, 0, spec.image_size), spec.dome()  # drawn before memory is looked at
     tracemalloc.start()

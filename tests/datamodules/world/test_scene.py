@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.hair import HairStyle
-from datamodules.world.body.pose import pose_vertices
 from datamodules.world.body.template import Detail
 from datamodules.world.scene.motion import Moment, Motion
 from datamodules.world.scene.person import Person, build_person, make_person
+from datamodules.world.scene.pose import pose_vertices
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, Camera, Frames, render
 from models.rendering import camera as pinhole

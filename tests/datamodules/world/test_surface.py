@@ -12,10 +12,10 @@ from datamodules.world.body.expression import NAMES, SIGNED
 from datamodules.world.body.geometry import MOUTH_LEVEL, turn_x, turn_y
 from datamodules.world.body.head import EYE, EYE_RADIUS, head_grid, row_of
 from datamodules.world.body.identity import CLIP, displacement, shape_basis, spectrum
-from datamodules.world.body.pose import head_pose, pose_vertices
 from datamodules.world.body.template import Detail, template
 from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, Motion
 from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.pose import head_pose, pose_vertices
 from models.rendering.visibility import z_buffer
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
