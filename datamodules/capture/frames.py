@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.base import DataError
-from datamodules.capture.multiface import Capture, FrameName, PinholeCamera, behind
+from datamodules.capture.multiface import Capture
+from datamodules.capture.readers import FrameName, PinholeCamera, behind
 from models.files import aside
 from models.reading import reading
 from models.rendering import mesh

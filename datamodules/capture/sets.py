@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from datamodules.base import DataError, Task, TestProtocol
 from datamodules.capture.frames import Batch, FrameStore, Packed, Record, frontal_of, joined
-from datamodules.capture.multiface import FrameName
+from datamodules.capture.readers import FrameName
 from datamodules.video.protocols import spread
 
 HELD_OUT = ("EXP_ROM", "EXP_free_face")  # Multiface's own test segments, of its two rigs

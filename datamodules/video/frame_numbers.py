@@ -49,13 +49,13 @@ def _place(groups: Mapping[str, list[int]], folder: Path) -> int | None:
         raise DataError(_untold(folder, f"are not numbered alike ('{fewest}', '{most}')"))
     if len(groups) == 1 and count < 2:
         return 0 if count else None
-    varying = [place for place in range(count) if len({found[place] for found in groups.values()}) > 1]
+    varying = [place for place in range(count) if len({numbers[place] for numbers in groups.values()}) > 1]
     if len(varying) == 1:
         return varying[0]
     if len(groups) > 1 and count and not varying:
         return 0  # they are one frame
-    told = f"bear {len(varying) or count or 'no'} numbers that could be theirs ('{fewest}')"
-    raise DataError(_untold(folder, told))
+    ambiguous = f"bear {len(varying) or count or 'no'} numbers that could be theirs ('{fewest}')"
+    raise DataError(_untold(folder, ambiguous))
 
 
 def _untold(folder: Path, what: str) -> str:

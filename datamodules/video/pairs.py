@@ -229,8 +229,10 @@ def _check_once(path: Path, pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         others = asked.setdefault((pair.source.name, pair.driving.name, pair.source_frame), [])
         if any(not (pair.frames and other.frames) or set(pair.frames) & set(other.frames) for other in others):
-            told = f"'{pair.source.name}' driven by '{pair.driving.name}'"
-            raise DataError(f"'{path}' asks twice for {told}, with another target or best_frame: keep one of the rows.")
+            request = f"'{pair.source.name}' driven by '{pair.driving.name}'"
+            raise DataError(
+                f"'{path}' asks twice for {request}, with another target or best_frame: keep one of the rows."
+            )
         others.append(pair)
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip
 from datamodules.video.pairs import Pair
-from datamodules.video.samples import FrameStore, to_float
+from datamodules.video.samples import FrameReader, to_float
 from datamodules.video.truth import clip_depth, truth_file
 
 Item = TypeVar("Item")
@@ -52,7 +52,7 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
         seed: Fixes the order of shuffled driving frames.
     """
 
-    def __init__(self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], store: FrameReader, protocol: TestProtocol, seed: int) -> None:
         self.store, self.protocol, self.seed = store, protocol, seed
         self.items = [
             (pair, *piece)
@@ -141,7 +141,7 @@ class DepthBatches(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, clips: Sequence[Clip], store: FrameStore, root: Path, batch_size: int, max_frames: int | None
+        self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, max_frames: int | None
     ) -> None:
         self.store, self.root = store, root
         self.items = [

@@ -5,7 +5,7 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from models.dagan.optimisation import OptimiserConfig
+from models.dagan.optimisation import DaGANOptimiserConfig
 from models.errors import UserError
 from models.tasks import Context, perform
 
@@ -212,5 +212,5 @@ def test_both_optimisers_follow_the_schedule(smallest):
     ],
 )
 def test_the_learning_rate_of_a_step(settings, step, expected):
-    config = OptimiserConfig(**{"lr": 1.0, "betas": (0.5, 0.999), "milestones": [], "cosine": False} | settings)
+    config = DaGANOptimiserConfig(**{"lr": 1.0, "betas": (0.5, 0.999), "milestones": [], "cosine": False} | settings)
     assert config.factor(step, epochs=20, steps=1000) == pytest.approx(expected, abs=1e-12)

@@ -9,7 +9,7 @@ import torch
 
 from models.errors import UserError
 from models.lipflow.latent import divergence
-from models.lipflow.references import MeanAvatar, NextFrame, TrueMesh
+from models.lipflow.references import MeanAvatar, NextAvatarFrame, TrueMesh
 from models.rendering import mesh
 from models.tasks import perform
 from models.tasks.avatar import observation
@@ -31,7 +31,7 @@ def make(lipflow):
         overlays = [f"variants/lipflow/{part}.yaml" for part in MODELS[name]]
         model = lipflow("tiny/lipflow.yaml", *overlays, image_size=toy.SIZE, **toy.SMALLEST | changes)
         torch.manual_seed(3)
-        model.know(toy.subject())
+        model.set_subject(toy.subject())
         return model
 
     return built
@@ -260,9 +260,9 @@ def without_keypoints():
 
 def test_a_subject_without_keypoints_is_told_to_models_that_they_drive_alone(make):
     for name in ("dam", "flow"):
-        make(name).know(without_keypoints())
+        make(name).set_subject(without_keypoints())
     with pytest.raises(UserError, match="driven by keypoints, but the data has none; add keypoints/ to the capture"):
-        make("flow-kpt").know(without_keypoints())
+        make("flow-kpt").set_subject(without_keypoints())
 
 
 def test_a_capture_without_a_headset_is_told_before_the_first_step(make, fit):
@@ -319,10 +319,10 @@ def test_it_overfits_one_batch(make, fit):
     assert after["vertices"] < 0.2 * before["vertices"]
 
 
-@pytest.mark.parametrize("kind", [MeanAvatar, TrueMesh, NextFrame])
+@pytest.mark.parametrize("kind", [MeanAvatar, TrueMesh, NextAvatarFrame])
 def test_reference_rows(kind):
     model = partial(kind, toy.SIZE)()
-    model.know(toy.subject())
+    model.set_subject(toy.subject())
     batch = toy.batch(3, 3, target="headset")
     estimate = perform(model, batch)
     assert estimate.renders.shape == (3, 3, 3, toy.SIZE, toy.SIZE)

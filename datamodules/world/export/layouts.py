@@ -14,7 +14,7 @@ from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import (
-    Clip,
+    PortraitClip,
     PortraitSpec,
     batches,
     clips,
@@ -79,11 +79,11 @@ def _check_videos(spec: Spec, layout: str) -> None:
         check_video(spec.image_size, spec.image_size)
 
 
-def _pixels(spec: PortraitSpec, clip: Clip) -> np.ndarray:
+def _pixels(spec: PortraitSpec, clip: PortraitClip) -> np.ndarray:
     return np.concatenate([to_pixels(images_of(render_frames(spec, clip, f, False)[0])) for f in batches(spec, clip)])
 
 
-def _number(spec: PortraitSpec, clip: Clip) -> int:
+def _number(spec: PortraitSpec, clip: PortraitClip) -> int:
     return clip.person + (0 if clip.split == "train" else spec.train_people)
 
 
@@ -100,11 +100,11 @@ def write_hdtf(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
         write_text(folder / f"{split}.txt", "".join(f"{_hdtf_name(spec, clip)}\n" for clip in part))
 
 
-def _hdtf_name(spec: PortraitSpec, clip: Clip) -> str:
+def _hdtf_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     return f"WDA_Person{_number(spec, clip):05d}_{clip.index:03d}.mp4"
 
 
-def _write_hdtf_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+def _write_hdtf_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     write_video(folder / _hdtf_name(spec, clip), _pixels(spec, clip), spec.fps)
 
 
@@ -118,12 +118,12 @@ def write_vfhq(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
     in_parallel(_write_vfhq_clip, todo, workers, f"vfhq {spec.hash}")
 
 
-def _vfhq_name(spec: PortraitSpec, clip: Clip) -> str:
+def _vfhq_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     video = f"world{spec.seed}id{_number(spec, clip):05d}"
     return f"Clip+{video}+P0+C{clip.index}+F0-{frame_count(spec, clip) - 1}"
 
 
-def _write_vfhq_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+def _write_vfhq_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     write_folder(folder / clip.split / _vfhq_name(spec, clip), _pixels(spec, clip), "{:08d}.png")
 
 
@@ -146,7 +146,7 @@ def _ffhq_images(spec: PortraitSpec, folder: Path) -> Path:
     return folder / f"images{spec.image_size}x{spec.image_size}"
 
 
-def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, Clip, int]]:
+def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, PortraitClip, int]]:
     """The pictures of one folder: number, clip, frame."""
     sets = [PortraitFrames(spec, split) for split in ("train", "test")]
     first = len(sets[0])
@@ -156,16 +156,16 @@ def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, Clip, int]]:
 
 def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
     taken = []
-    told: dict[str, dict[str, object]] = {"people": {}, "settings": {}}
+    codes: dict[str, dict[str, object]] = {"people": {}, "settings": {}}
     for number, clip, frame in _ffhq_range(spec, start):  # one at a time: a thousand of 1024 pixels are 3 GB
         frames, code = render_frames(spec, clip, [frame], truth=False)
         path = _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png"
         write_picture(path, to_pixels(images_of(frames)[0]))
         taken.append((replace(frames, image=None), code))
         person = person_of(spec.seed, clip.split, clip.person)
-        told["people"].setdefault(f"id{_number(spec, clip):05d}", person_codes(person))
-        told["settings"][str(number)] = setting_codes(setting_shown(spec, clip, frame))
-    write_codes(folder / "codes" / f"{start:05d}.json", told)
+        codes["people"].setdefault(f"id{_number(spec, clip):05d}", person_codes(person))
+        codes["settings"][str(number)] = setting_codes(setting_shown(spec, clip, frame))
+    write_codes(folder / "codes" / f"{start:05d}.json", codes)
     truth = truth_of([frames for frames, _ in taken], np.concatenate([code for _, code in taken]))
     write_arrays(folder / "truth" / f"{start:05d}.npz", truth)
 
@@ -195,14 +195,14 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
     ``{split}/pairs.csv`` names the four files of each pair with these words.
     """
     for split in ("train", "val", "ood"):
-        told, every = folder / split / "prompts", range(spec.pairs(split))
-        todo = [(spec, folder, split, i) for i in every if not (told / f"{i:06d}.json").exists()]
+        prompts, every = folder / split / "prompts", range(spec.pairs(split))
+        todo = [(spec, folder, split, i) for i in every if not (prompts / f"{i:06d}.json").exists()]
         in_parallel(_write_pair, todo, workers, f"{split} pairs {spec.hash}")
-        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every)
+        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _prompt_row(prompts / f"{i:06d}.json") for i in every)
         write_csv(folder / split / "pairs.csv", [*_PICTURES, *_WORDS], rows)
 
 
-def _told(path: Path) -> list[str]:
+def _prompt_row(path: Path) -> list[str]:
     remedy = "delete it and run the command again."
     words = read_json(path, "list of words", remedy)
     with reading(path, "list of words", remedy):

@@ -68,20 +68,20 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
     segment, name = spec.segment(split, frame), f"{frame:06d}.png"
     textures, covers = [], []
     for camera_name, camera in spec.dome().items():
-        seen = avatar.dome_view(spec, split, number, frame, camera)
-        texture, cover = unwrap(seen, spec.image_size)
-        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(seen)[0]))
+        view = avatar.dome_view(spec, split, number, frame, camera)
+        texture, cover = unwrap(view, spec.image_size)
+        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(view)[0]))
         write_picture(home / "unwrapped_uv_1024" / segment / camera_name / name, to_pixels(texture[0]))
         textures.append(texture)
         covers.append(cover)
     mean, _ = mean_texture(torch.cat(textures), torch.cat(covers))
     write_picture(home / "unwrapped_uv_1024" / segment / "average" / name, to_pixels(mean))
     _write_driving(spec, home, split, number, frame)
-    vertices = avatar.head_vertices(seen)[0].numpy() * _MILLIMETRES
+    vertices = avatar.head_vertices(view)[0].numpy() * _MILLIMETRES
     mesh = home / "tracked_mesh" / segment / f"{frame:06d}"
     write_bytes(mesh.with_suffix(".bin"), vertices.astype("<f4").tobytes())
     write_text(mesh.with_suffix(".obj"), _obj(vertices, template(spec.detail)))
-    rotation, translation = avatar.head_to_world(seen, camera)
+    rotation, translation = avatar.head_to_world(view, camera)
     pose = np.concatenate([rotation, translation[:, None] * _MILLIMETRES], 1)
     write_text(_transform(spec, home, split, frame), _rows(pose))  # last: it tells that the frame is complete
 

@@ -211,9 +211,9 @@ def _pointed(
 ) -> dict[str, Tensor]:
     """The outputs that belong to vertices rather than to pixels."""
     flat = pinhole.project(vertices, matrix[None])
-    found = {"vertices": vertices} if "vertices" in outputs else {}
+    points = {"vertices": vertices} if "vertices" in outputs else {}
     if "contour" in outputs:
-        found["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
+        points["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
     if "visible" in outputs:
-        found["visible"] = landmarks_seen(flat, mesh, shape, backend)
-    return found
+        points["visible"] = landmarks_seen(flat, mesh, shape, backend)
+    return points

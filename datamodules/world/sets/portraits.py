@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.template import template
 from datamodules.world.paint.background import sensor_noise
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting, with_moving_background
 from datamodules.world.scene.view import Frames, render
@@ -125,7 +125,7 @@ class PortraitSpec:
 
 
 @dataclass(frozen=True)
-class Clip:
+class PortraitClip:
     """One clip of a set: the person's look and setting, and the clip whose motion it shows (its own, if None).
 
     Of stills, a target shows the setting of one frame of its own clip: ``still``.
@@ -134,21 +134,21 @@ class Clip:
     split: str
     person: int
     index: int
-    driver: "Clip | None" = None
+    driver: "PortraitClip | None" = None
     still: int | None = None
 
     @property
-    def moving(self) -> "Clip":
+    def moving(self) -> "PortraitClip":
         """The clip whose motion is shown."""
         return self.driver or self
 
     @property
-    def own(self) -> "Clip":
+    def own(self) -> "PortraitClip":
         """The clip that shows the same person in his own motion."""
-        return Clip(self.split, self.person, self.index)
+        return PortraitClip(self.split, self.person, self.index)
 
 
-def clip_name(spec: PortraitSpec, clip: Clip) -> str:
+def clip_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     """The clip's folder, ``person#video#start#end.mp4``; a cross-identity target's is ``source__driving.mp4``."""
     if clip.driver is not None:
         own = clip_name(spec, clip.own).removesuffix(".mp4")
@@ -158,7 +158,7 @@ def clip_name(spec: PortraitSpec, clip: Clip) -> str:
     return f"id{number:05d}#v{clip.index:03d}#{0:06d}#{frame_count(spec, clip) - 1:06d}.mp4"
 
 
-def frame_count(spec: PortraitSpec, clip: Clip) -> int:
+def frame_count(spec: PortraitSpec, clip: PortraitClip) -> int:
     """Frames of a clip."""
     moving = clip.moving
     if moving.split == "train" or spec.test_images is None:
@@ -167,7 +167,7 @@ def frame_count(spec: PortraitSpec, clip: Clip) -> int:
     return spec.test_images // spec.test_clips + (place < spec.test_images % spec.test_clips)
 
 
-def clips(spec: PortraitSpec, split: str | None = None) -> list[Clip]:
+def clips(spec: PortraitSpec, split: str | None = None) -> list[PortraitClip]:
     """Every clip of a set, or those of ``train``, ``test`` or ``targets``; the cross-identity targets last."""
     people = {
         "train": (spec.train_people, spec.clips_per_person),
@@ -178,26 +178,26 @@ def clips(spec: PortraitSpec, split: str | None = None) -> list[Clip]:
     if split == "targets":
         return cross_targets(spec)
     count, each = people[split]
-    return [Clip(split, person, index) for person in range(count) for index in range(each)]
+    return [PortraitClip(split, person, index) for person in range(count) for index in range(each)]
 
 
-def cross_targets(spec: PortraitSpec) -> list[Clip]:
+def cross_targets(spec: PortraitSpec) -> list[PortraitClip]:
     """The cross-identity videos: a seeded cycle of the test clips, each driven by the next one of another person.
 
     Of stills the cycle goes on: each person is driven by every other.
     """
     rng = generator(stream(spec.seed, _PAIRS))
     order = rng.permutation(spec.test_clips).tolist()
-    whole = clips(spec, "test")
-    cycle = [whole[i] for i in order]
-    found = []
+    test_clips = clips(spec, "test")
+    cycle = [test_clips[i] for i in order]
+    targets = []
     for place in range(spec.cross_pairs):
         lap, at = divmod(place, len(cycle))
         source, later = cycle[at], cycle[at + 1 :] + cycle[:at]
         others = [clip for clip in later if clip.person != source.person]
         still = int(rng.integers(frame_count(spec, source))) if spec.stills else None
-        found.append(replace(source, driver=others[lap], still=still))
-    return found
+        targets.append(replace(source, driver=others[lap], still=still))
+    return targets
 
 
 @lru_cache(maxsize=8)
@@ -221,11 +221,11 @@ def setting_of(seed: int, split: str, person: int, index: int, size: int, still:
 
 
 @lru_cache(maxsize=8)
-def _motion_of(seed: int, split: str, person: int, place: tuple[int, ...], seconds: float) -> Motion:
-    return Motion(stream(seed, SPLITS[split], person, MOTION, *place), seconds)
+def _motion_of(seed: int, split: str, person: int, place: tuple[int, ...], seconds: float) -> PortraitMotion:
+    return PortraitMotion(stream(seed, SPLITS[split], person, MOTION, *place), seconds)
 
 
-def moment_of(spec: PortraitSpec, clip: Clip, frame: int) -> Moment:
+def moment_of(spec: PortraitSpec, clip: PortraitClip, frame: int) -> Moment:
     """Pose and expression in one frame of a clip."""
     moving = clip.moving
     if not spec.stills:
@@ -237,19 +237,21 @@ def moment_of(spec: PortraitSpec, clip: Clip, frame: int) -> Moment:
     return motion(float(time) * _STILL_SECONDS)
 
 
-def setting_shown(spec: PortraitSpec, clip: Clip, frame: int) -> Setting:
+def setting_shown(spec: PortraitSpec, clip: PortraitClip, frame: int) -> Setting:
     """The setting of one frame of a clip, with its background at rest; of a target that of its source."""
     still = (frame if clip.still is None else clip.still) if spec.stills else None
     return setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
 
 
-def background_moves(spec: PortraitSpec, clip: Clip) -> bool:
+def background_moves(spec: PortraitSpec, clip: PortraitClip) -> bool:
     """Whether the background of a clip drifts; that of stills never does."""
     rng = generator(stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index))
     return not spec.stills and bool(rng.uniform() < spec.moving_backgrounds)
 
 
-def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: bool = True) -> tuple[Frames, Array]:
+def render_frames(
+    spec: PortraitSpec, clip: PortraitClip, frames: Sequence[int], truth: bool = True
+) -> tuple[Frames, Array]:
     """The named frames of a clip, of stills one at a time, and their expression codes ``T E + G`` (the gaze last).
 
     Args:
@@ -276,7 +278,7 @@ def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: 
     return replace(drawn, image=sensor_noise(images_of(drawn), _grain(spec, clip), frames, *setting.noise)), codes
 
 
-def _grain(spec: PortraitSpec, clip: Clip) -> np.random.SeedSequence:
+def _grain(spec: PortraitSpec, clip: PortraitClip) -> np.random.SeedSequence:
     """The seed of a clip's noise.
 
     A target carries noise like any frame of its camera, so that errors mean the same against targets and against the
@@ -287,13 +289,13 @@ def _grain(spec: PortraitSpec, clip: Clip) -> np.random.SeedSequence:
     return stream(spec.seed, SPLITS[clip.split], clip.person, _GRAIN, clip.index, *driver)
 
 
-def batches(spec: PortraitSpec, clip: Clip, size: int = 16) -> Iterator[list[int]]:
+def batches(spec: PortraitSpec, clip: PortraitClip, size: int = 16) -> Iterator[list[int]]:
     """The frame numbers of a clip in pieces that may be rendered at once."""
     step, count = 1 if spec.stills else size, frame_count(spec, clip)
     return (list(range(start, min(start + step, count))) for start in range(0, count, step))
 
 
-def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int, int]]:
+def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[PortraitClip, int, int]]:
     """Pairs of different frames of one test clip: (clip, source frame, driving frame), drawn with the seed.
 
     At most 100 clips are drawn from, and no pair twice; fewer than ``count`` if there are no more.
@@ -301,8 +303,8 @@ def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int, in
     Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs of the frames of 100 test clips.
     """
     rng = generator(stream(spec.seed, _SELF_FRAMES))
-    whole = [clip for clip in clips(spec, "test") if frame_count(spec, clip) > 1]
-    chosen = [whole[i] for i in sorted(rng.permutation(len(whole))[:100])]
+    moving = [clip for clip in clips(spec, "test") if frame_count(spec, clip) > 1]
+    chosen = [moving[i] for i in sorted(rng.permutation(len(moving))[:100])]
     ends = np.cumsum([frame_count(spec, clip) * (frame_count(spec, clip) - 1) for clip in chosen])
     pairs = []
     for number, place in _drawn(rng, ends, count):
@@ -311,7 +313,7 @@ def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int, in
     return pairs
 
 
-def cross_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int]]:
+def cross_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[PortraitClip, int]]:
     """Pairs of a cross-identity video and one of its driving frames, drawn with the seed, none twice.
 
     Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs, none of one person; 436 source clips.

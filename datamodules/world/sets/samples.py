@@ -17,7 +17,7 @@ from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
 from datamodules.world.sets.portraits import (
-    Clip,
+    PortraitClip,
     PortraitSpec,
     clip_name,
     clips,
@@ -81,7 +81,7 @@ class PortraitFrames(SampleSet):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def place(self, index: int) -> tuple[Clip, int]:
+    def place(self, index: int) -> tuple[PortraitClip, int]:
         """The clip and the frame of a sample."""
         number = bisect_right(self._ends, self._place(index))
         return self.clips[number], index - (self._ends[number - 1] if number else 0)
@@ -172,7 +172,7 @@ class AvatarFrames(SampleSet):
         number, frame = divmod(rest, self.spec.frames(self.split))
         name = list(self.cameras)[view]
         frames = avatar.dome_view(self.spec, self.split, number, frame, self.cameras[name])
-        headset, seen, points = _driving(self.spec, self.split, number, frame)
+        headset, headset_mask, points = _driving(self.spec, self.split, number, frame)
         return {
             "image": images_of(frames)[0],
             "K": frames.intrinsics.float(),
@@ -183,7 +183,7 @@ class AvatarFrames(SampleSet):
             "landmarks": frames.landmarks[0].float(),
             "keypoints": points.float(),
             "headset": headset,
-            "headset_mask": seen,
+            "headset_mask": headset_mask,
             "expression": torch.from_numpy(avatar.moment(self.spec, self.split, number, frame).expression).float(),
             "subject": number,
             "camera": name,

@@ -97,7 +97,7 @@ def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
     """
     sheet = path.with_suffix(".png")
     write_sheet(sheet, image_size, seed=seed)
-    write_text(path, card(sheet.name, sorted(found.name for found in path.parent.glob("sheet_*"))))
+    write_text(path, card(sheet.name, sorted(sheet_file.name for sheet_file in path.parent.glob("sheet_*"))))
 
 
 def card(sheet: str, larger: Sequence[str] = ()) -> str:

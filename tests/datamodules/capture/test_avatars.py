@@ -13,7 +13,8 @@ from benchmarks import cli
 from datamodules.base import DataError
 from datamodules.capture.avatars import AvatarData
 from datamodules.capture.frames import FrameStore, Packed
-from datamodules.capture.multiface import Capture, FrameName, find_captures
+from datamodules.capture.multiface import Capture, find_captures
+from datamodules.capture.readers import FrameName
 from datamodules.capture.sets import AvatarProtocol, split_frames
 from models.tasks.avatar import observation
 from tests.datamodules.capture.captures import HELD, LEFT_OUT, TRAIN, data, first

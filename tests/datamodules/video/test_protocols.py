@@ -6,12 +6,12 @@ from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip, Framing, find_clips
 from datamodules.video.pairs import Pair, self_pairs
 from datamodules.video.protocols import DepthBatches, ReenactmentBatches, chunks, shuffled, spread, with_truth
-from datamodules.video.samples import FrameStore
+from datamodules.video.samples import FrameReader
 from models.tasks import perform
 
 
 def reenactment(pairs, seed=0, **protocol):
-    return ReenactmentBatches(pairs, FrameStore(Framing(16)), TestProtocol(**protocol), seed)
+    return ReenactmentBatches(pairs, FrameReader(Framing(16)), TestProtocol(**protocol), seed)
 
 
 def frames_of(clip):
@@ -141,7 +141,7 @@ def test_a_truth_of_another_length_is_refused(faces):
     clip = find_clips(faces / "test")[0]
     next(clip.path.glob("0000003.png")).unlink()
     with pytest.raises(DataError, match=r"has 39 frames, but '.*npz' holds 40: restore what is missing"):
-        DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+        DepthBatches([clip], FrameReader(Framing(16)), faces, 2, 2)[0]
 
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
@@ -152,7 +152,7 @@ def test_an_absent_depth_is_0_and_outside_whatever_it_was_written_as(faces, bad)
     absent = truth["depth"] == 0
     truth["depth"][absent] = bad
     np.savez(path, **truth)
-    batch = DepthBatches([clip], FrameStore(Framing(16)), faces, 4, 4)[0]
+    batch = DepthBatches([clip], FrameReader(Framing(16)), faces, 4, 4)[0]
     shown = torch.from_numpy(absent[batch["frame"]])[:, None]
     assert (batch["depth"][shown] == 0).all()
     assert not batch["mask"][shown].any()
@@ -161,7 +161,7 @@ def test_an_absent_depth_is_0_and_outside_whatever_it_was_written_as(faces, bad)
 
 def test_depth_batches_hold_the_exact_truth(faces):
     clip = find_clips(faces / "test")[1]
-    first, second = DepthBatches([clip], FrameStore(Framing(16)), faces, batch_size=4, max_frames=6)
+    first, second = DepthBatches([clip], FrameReader(Framing(16)), faces, batch_size=4, max_frames=6)
     truth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")
     assert first["frame"] + second["frame"] == [0, 8, 16, 23, 31, 39]
     assert positions(first["image"], clip) == first["frame"]
@@ -174,7 +174,7 @@ def test_depth_batches_hold_the_exact_truth(faces):
 
 def test_truth_follows_the_size_of_the_pictures(faces):
     clip = find_clips(faces / "test")[0]
-    batch = DepthBatches([clip], FrameStore(Framing(8)), faces, 2, 2)[0]
+    batch = DepthBatches([clip], FrameReader(Framing(8)), faces, 2, 2)[0]
     truth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")
     assert torch.equal(batch["depth"][0, 0], torch.from_numpy(truth["depth"][0, 1::2, 1::2]))
     assert batch["K"][0, 0].tolist() == pytest.approx([15, 0, (7.5 + 0.5) / 2 - 0.5])
@@ -197,10 +197,10 @@ def test_broken_truth_is_named(faces):
     for content in (whole[: len(whole) // 2], b"hello", b""):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"npz.*delete the set's folder and export it again"):
-            DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+            DepthBatches([clip], FrameReader(Framing(16)), faces, 2, 2)[0]
     np.savez(path, landmarks=np.zeros(3))
     with pytest.raises(DataError, match="lacks"):
-        DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+        DepthBatches([clip], FrameReader(Framing(16)), faces, 2, 2)[0]
 
 
 @pytest.mark.parametrize("length", [2, 3, 17])

@@ -24,7 +24,7 @@ from datamodules.world.sets import avatar, presets
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.edits import EditPair
-from datamodules.world.sets.portraits import Clip, PortraitSpec, person_of, render_frames, setting_of
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, person_of, render_frames, setting_of
 from datamodules.world.sets.samples import open_split
 from datamodules.world.show import sheet
 from models import files
@@ -40,7 +40,7 @@ def written(spec, layout: str, folder: Path) -> Path:
     return write_layout(spec, layout, folder / layout, workers=0)
 
 
-def exact(spec: PortraitSpec, clip: Clip, frame: int) -> np.ndarray:
+def exact(spec: PortraitSpec, clip: PortraitClip, frame: int) -> np.ndarray:
     return to_pixels(render_frames(spec, clip, [frame], False)[0].image[0])
 
 
@@ -84,7 +84,7 @@ def test_hdtf_is_a_flat_folder_of_videos(tmp_path: Path):
     assert (folder / "test.txt").read_text() == "WDA_Person00002_000.mp4\nWDA_Person00003_000.mp4\n"
     assert [len(clip) for clip in clips] == [4] * 4
     frame = clips[3].read([2])[0].permute(1, 2, 0).numpy()
-    assert np.abs(frame - exact(CLIPS, Clip("test", 1, 0), 2).astype(float)).mean() < 8
+    assert np.abs(frame - exact(CLIPS, PortraitClip("test", 1, 0), 2).astype(float)).mean() < 8
     with pytest.raises(UserError, match="Stills make no video"):
         written(STILLS, "hdtf", tmp_path / "other")
     with pytest.raises(UserError, match="even image size, not 33 x 33"):
@@ -98,7 +98,7 @@ def test_vfhq_is_a_folder_of_png_frames_a_clip(tmp_path: Path):
     assert [clip.path.name for clip in clips] == [f"Clip+world0id{i:05d}+P0+C0+F0-3" for i in (2, 3)]
     assert sorted(p.name for p in clips[0].path.iterdir()) == [f"{i:08d}.png" for i in range(4)]
     frame = clips[0].read([3])[0].permute(1, 2, 0).numpy()
-    assert np.array_equal(frame, exact(CLIPS, Clip("test", 0, 0), 3))
+    assert np.array_equal(frame, exact(CLIPS, PortraitClip("test", 0, 0), 3))
 
 
 def test_ffhq_numbers_its_pictures_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -110,7 +110,7 @@ def test_ffhq_numbers_its_pictures_in_folders(tmp_path: Path, monkeypatch: pytes
     told = json.loads((folder / "ffhq-dataset-v2.json").read_text())
     assert [told[str(i)]["image"]["file_path"] for i in range(11)] == names
     assert [told[str(i)]["category"] for i in range(11)] == ["training"] * 6 + ["validation"] * 5
-    frames, _ = render_frames(STILLS, Clip("test", 0, 0), [1])
+    frames, _ = render_frames(STILLS, PortraitClip("test", 0, 0), [1])
     assert np.array_equal(pixels(folder / names[7]), to_pixels(frames.image[0]))
     assert np.allclose(told["7"]["image"]["face_landmarks"], frames.landmarks[0], atol=0.006)
     codes = json.loads((folder / "codes" / "00004.json").read_text())

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from benchmarks.procface.scores import SCORES, analyse
 from datamodules.world.body.template import template
-from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.motion import PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import Frames, render
@@ -52,7 +52,7 @@ def clip(number: int) -> dict[str, Frames]:
     """A person's true frames, and what is drawn with one thing wrong."""
     who, other = person(number), person((number + 1) % PEOPLE)
     place = setting(number, who)
-    own, foreign = (Motion(seed(n, 2), 5.0) for n in (number, (number + 5) % PEOPLE))
+    own, foreign = (PortraitMotion(seed(n, 2), 5.0) for n in (number, (number + 5) % PEOPLE))
     moments, others = [own(t) for t in TIMES], [foreign(t) for t in TIMES]
     frown = [replace(a, expression=b.expression, gaze=b.gaze) for a, b in zip(moments, others, strict=True)]
     turned = [replace(a, angles=b.angles, shift=b.shift) for a, b in zip(moments, others, strict=True)]
@@ -301,10 +301,10 @@ def test_a_distance_of_distributions_grows_with_the_damage(metric: Callable, see
 @pytest.mark.parametrize("metric", [aucon, bscon])
 def test_the_agreement_of_switches_ranks_the_ways_of_being_wrong(metric: Callable[[Tensor, Tensor], Tensor]):
     """Of the true strengths themselves, on from a fifth: what pose and identity are cannot be told from them."""
-    tracks = [Motion(seed(number, 2), 5.0) for number in range(PEOPLE)]
+    tracks = [PortraitMotion(seed(number, 2), 5.0) for number in range(PEOPLE)]
     times, rng = np.arange(0.1, 5, 0.1), np.random.default_rng(0)
 
-    def read(track: Motion, at: np.ndarray) -> Tensor:
+    def read(track: PortraitMotion, at: np.ndarray) -> Tensor:
         return torch.from_numpy(np.stack([track(t).expression for t in at]))
 
     truth = torch.stack([read(track, times) for track in tracks])
@@ -325,7 +325,9 @@ def test_the_agreement_of_switches_ranks_the_ways_of_being_wrong(metric: Callabl
 def test_the_mean_colour_of_a_picture_does_not_tell_who_it_shows():
     people = [person(number) for number in range(30)]
     pictures = [
-        render(who, setting(number, who, place), [Motion(seed(number, 2), 5.0)(2.0 * place)], SIZE).image.mean((2, 3))
+        render(who, setting(number, who, place), [PortraitMotion(seed(number, 2), 5.0)(2.0 * place)], SIZE).image.mean(
+            (2, 3)
+        )
         for place in range(2)
         for number, who in enumerate(people)
     ]
