@@ -16,19 +16,19 @@ _ONE, _TINY = np.float32(1), np.float32(1e-24)
 def resolve(vertices: Tensor, faces: Tensor, index: Tensor) -> tuple[Tensor, ...]:
     """The fields of `fragments.Fragments` but the shape; arguments as `fragments.fragments` has them."""
     points = vertices.contiguous().numpy()
-    seen = index.contiguous().numpy()
-    count = int(np.count_nonzero(seen >= 0))
+    numbers = index.contiguous().numpy()
+    count = int(np.count_nonzero(numbers >= 0))
     pixel, image, face = (np.empty(count, np.int64) for _ in range(3))
     x, y, depth = (np.empty(count, points.dtype) for _ in range(3))
     corners, weights = np.empty((3, count), np.int64), np.empty((3, count), points.dtype)
-    _resolve(points, faces.long().contiguous().numpy(), seen, pixel, image, x, y, face, corners, weights, depth)
+    _resolve(points, faces.long().contiguous().numpy(), numbers, pixel, image, x, y, face, corners, weights, depth)
     return tuple(torch.from_numpy(field) for field in (pixel, image, x, y, face, corners, weights, depth))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _resolve(
-    points: np.ndarray, faces: np.ndarray, index: np.ndarray,
-    pixel: np.ndarray, image: np.ndarray, x: np.ndarray, y: np.ndarray, face: np.ndarray, corners: np.ndarray, weights: np.ndarray, depth: np.ndarray,
+    points: np.ndarray, faces: np.ndarray, index: np.ndarray, pixel: np.ndarray, image: np.ndarray,
+    x: np.ndarray, y: np.ndarray, face: np.ndarray, corners: np.ndarray, weights: np.ndarray, depth: np.ndarray,
 ) -> None:  # fmt: skip
     images, height, width = index.shape
     n = 0
