@@ -20,10 +20,10 @@ from datamodules.world.export.media import to_pixels
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, render
+from datamodules.world.scene.view import Camera, images_of, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.sets.claims import claimed
-from datamodules.world.sets.portraits import content_hash, images_of, record_of
+from datamodules.world.sets.portraits import content_hash, record_of
 from models.files import read_arrays, write_arrays
 from models.reading import reading
 

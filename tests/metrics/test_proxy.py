@@ -6,9 +6,8 @@ from torchvision.transforms.functional import gaussian_blur
 from datamodules.world.scene.motion import PortraitMotion
 from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
-from datamodules.world.scene.view import render
+from datamodules.world.scene.view import images_of, render
 from datamodules.world.seeds import stream
-from datamodules.world.sets.portraits import images_of
 from metrics.base import Status
 from metrics.distribution import frechet_distance
 from metrics.face import AKD, CSIM, ExpressionError, HeadPose

@@ -16,23 +16,11 @@ from tqdm import tqdm
 from datamodules.world.body.geometry import Array
 from datamodules.world.export.media import to_pixels, write_folder, write_video
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
-from datamodules.world.scene.view import Frames
+from datamodules.world.scene.view import Frames, images_of
 from datamodules.world.sets.claims import claimed
-from datamodules.world.sets.portraits import (
-    WORLD_VERSION,
-    PortraitClip,
-    PortraitSpec,
-    batches,
-    clip_name,
-    clips,
-    cross_frame_pairs,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-    self_frame_pairs,
-    setting_shown,
-)
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
+from datamodules.world.sets.portrait_frames import batches, person_of, render_frames, setting_shown
+from datamodules.world.sets.portraits import WORLD_VERSION, PortraitClip, PortraitSpec, clip_name, clips, record_of
 from models.errors import UserError
 from models.files import read_arrays, write_arrays, write_csv
 from models.reading import reading

@@ -10,21 +10,12 @@ from datamodules.world.export.clips import in_parallel, quit_if_reimported, trut
 from datamodules.world.export.media import check_video, to_pixels, write_folder, write_picture, write_video
 from datamodules.world.export.multiface import write_multiface
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
+from datamodules.world.scene.view import images_of
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec
-from datamodules.world.sets.portraits import (
-    PortraitClip,
-    PortraitSpec,
-    batches,
-    clips,
-    frame_count,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-    setting_shown,
-)
+from datamodules.world.sets.portrait_frames import batches, person_of, render_frames, setting_shown
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clips, frame_count, record_of
 from datamodules.world.sets.samples import EditPairs, PortraitFrames, Spec
 from models.errors import UserError
 from models.files import read_arrays, write_arrays, write_csv, write_json, write_json_items, write_text

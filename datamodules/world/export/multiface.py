@@ -13,10 +13,9 @@ from datamodules.world.export.clips import in_parallel
 from datamodules.world.export.media import to_pixels, write_picture
 from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes, write_codes
 from datamodules.world.scene.correspondence import mean_texture, unwrap
-from datamodules.world.scene.view import Camera
+from datamodules.world.scene.view import Camera, images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
-from datamodules.world.sets.portraits import images_of
 from models.files import write_bytes, write_text
 from models.reading import reading
 from models.rendering import camera as pinhole

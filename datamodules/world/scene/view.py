@@ -84,6 +84,12 @@ class Frames:
     vertices: Tensor | None = None
 
 
+def images_of(frames: Frames) -> Tensor:
+    """The pictures ``B 3 H W`` of frames that were rendered with them."""
+    assert frames.image is not None
+    return frames.image
+
+
 @dataclass(frozen=True)
 class Posed:
     """A person at B moments before a camera: all that is drawn but paint, light and background.

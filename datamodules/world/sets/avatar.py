@@ -16,9 +16,9 @@ from datamodules.world.scene import rigs
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, build_person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, Frames, render
+from datamodules.world.scene.view import Camera, Frames, images_of, render
 from datamodules.world.seeds import generator, stream
-from datamodules.world.sets.portraits import MOTION, PERSON, SETTING, content_hash, images_of
+from datamodules.world.sets.portraits import MOTION, PERSON, SETTING, content_hash
 from models.rendering import camera as pinhole
 
 SPLITS = {"train": 0, "test": 1, "val": 2}

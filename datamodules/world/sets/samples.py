@@ -12,21 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.world.scene.view import images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
-from datamodules.world.sets.portraits import (
-    PortraitClip,
-    PortraitSpec,
-    clip_name,
-    clips,
-    frame_count,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-)
+from datamodules.world.sets.portrait_frames import person_of, render_frames
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clip_name, clips, frame_count, record_of
 from models.errors import UserError
 from models.files import read_arrays, write_arrays
 from models.reading import reading

@@ -15,13 +15,14 @@ from datamodules.world.scene import rigs
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, render
+from datamodules.world.scene.view import Camera, images_of, render
 from datamodules.world.seeds import stream
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.edits import EDITS
-from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, images_of, render_frames
+from datamodules.world.sets.portrait_frames import render_frames
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.presets import check_size
 from datamodules.world.sets.samples import EditPairs
 from models.errors import UserError

@@ -15,7 +15,8 @@ from datamodules.world.scene.person import build_person
 from datamodules.world.scene.setting import Setting
 from datamodules.world.scene.view import render
 from datamodules.world.seeds import stream
-from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, moment_of, person_of, setting_of, setting_shown
+from datamodules.world.sets.portrait_frames import moment_of, person_of, setting_of, setting_shown
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 
 STILLS = PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2, stills=True)
 

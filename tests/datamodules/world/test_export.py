@@ -26,7 +26,8 @@ from datamodules.world.export.clips import (
     write_clips,
 )
 from datamodules.world.scene.codes import person_codes, setting_codes
-from datamodules.world.sets import portraits
+from datamodules.world.sets import portrait_frames, portraits
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
 from models.errors import UserError
 
 SPEC = PortraitSpec(48, train_people=2, test_people=3, clips_per_person=1, frames_per_clip=4, cross_pairs=2)
@@ -84,7 +85,7 @@ def test_a_target_has_the_drivers_motion_and_the_sources_camera():
 
 def test_frames_carry_the_noise_of_their_camera_and_targets_their_own():
     own, driven = PortraitClip("test", 0, 0), PortraitClip("test", 0, 0, driver=PortraitClip("test", 1, 0))
-    assert portraits._grain(SPEC, own).spawn_key != portraits._grain(SPEC, driven).spawn_key
+    assert portrait_frames._grain(SPEC, own).spawn_key != portrait_frames._grain(SPEC, driven).spawn_key
     frames, _ = render_frames(SPEC, own, [1, 2], truth=False)
     behind = frames.image[:, :, :6, :6]  # the background stands still, its noise does not
     assert 0.5 / 255 < float((behind[0] - behind[1]).std()) < 4 / 255
@@ -103,12 +104,13 @@ def test_a_moving_background_is_a_function_of_the_frame_and_leaves_the_person_al
     assert (frames.image[0] - frames.image[1])[:, behind].abs().mean() > 0.005
     assert (fixed.image[0] - fixed.image[1])[:, :4, :4].abs().mean() < 0.01  # noise alone
     many = PortraitSpec(48, 200, 1, 1, 1, moving_backgrounds=0.25)
-    assert 30 < sum(portraits.background_moves(many, PortraitClip("train", i, 0)) for i in range(200)) < 70
+    assert 30 < sum(portrait_frames.background_moves(many, PortraitClip("train", i, 0)) for i in range(200)) < 70
 
 
 def test_stills_have_settings_of_their_own_and_a_target_that_of_its_source_frame():
     spec = PortraitSpec(48, 1, 2, 1, 3, cross_pairs=2, stills=True)
-    assert portraits.setting_of(0, "test", 0, 0, 48, 0).focal != portraits.setting_of(0, "test", 0, 0, 48, 1).focal
+    one, other = (portrait_frames.setting_of(0, "test", 0, 0, 48, still) for still in (0, 1))
+    assert one.focal != other.focal
     first, second = (render_frames(spec, PortraitClip("test", 0, 0), [i], False)[0] for i in (0, 1))
     assert not torch.equal(first.intrinsics, second.intrinsics)
     itself = PortraitClip("test", 0, 0, driver=PortraitClip("test", 0, 0), still=1)
@@ -151,7 +153,7 @@ def test_truth_beside_the_clips(written: Path):
     assert np.array_equal(codes[0].astype(np.float32), truth["expression"][2])
     told = json.loads((written / "codes" / "test" / f"{name.removesuffix('.mp4')}.json").read_text())
     assert told["person"] == person_codes(person_of(SPEC.seed, "test", 0))
-    assert told["setting"] == setting_codes(portraits.setting_of(SPEC.seed, "test", 0, 0, 48))
+    assert told["setting"] == setting_codes(portrait_frames.setting_of(SPEC.seed, "test", 0, 0, 48))
     saved = np.asarray(Image.open(written / "test" / name / "0000002.png"))
     assert np.array_equal(saved, (frames.image[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
@@ -204,21 +206,21 @@ def test_cross_videos_go_round_the_clips_and_never_show_a_person_driven_by_himse
 
 
 def test_frame_pairs_are_distinct_different_frames_of_one_clip():
-    pairs = portraits.self_frame_pairs(LISTS, 400)
+    pairs = self_frame_pairs(LISTS, 400)
     assert len(set(pairs)) == 400
     assert all(a != b and max(a, b) < 20 for _, a, b in pairs)
     assert len({clip for clip, _, _ in pairs}) == LISTS.test_clips
-    every = portraits.self_frame_pairs(PortraitSpec(48, 0, 2, 1, 3), 99)
+    every = self_frame_pairs(PortraitSpec(48, 0, 2, 1, 3), 99)
     assert len(set(every)) == len(every) == 2 * 3 * 2
     crowd = PortraitSpec(48, 0, 130, 1, 20)
-    assert len({clip for clip, _, _ in portraits.self_frame_pairs(crowd, 2083)}) == 100
+    assert len({clip for clip, _, _ in self_frame_pairs(crowd, 2083)}) == 100
 
 
 def test_cross_frame_pairs_are_distinct_frames_of_the_cross_videos():
-    pairs = portraits.cross_frame_pairs(LISTS, 50)
+    pairs = cross_frame_pairs(LISTS, 50)
     assert len(set(pairs)) == 50
     assert {target for target, _ in pairs} <= set(portraits.clips(LISTS, "targets"))
-    assert portraits.cross_frame_pairs(PortraitSpec(48, 1, 2, 1, 4), 50) == []
+    assert cross_frame_pairs(PortraitSpec(48, 1, 2, 1, 4), 50) == []
 
 
 def test_test_images_are_shared_out_evenly():

@@ -24,7 +24,8 @@ from datamodules.world.sets import avatar, presets
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.edits import EditPair
-from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, person_of, render_frames, setting_of
+from datamodules.world.sets.portrait_frames import person_of, render_frames, setting_of
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.samples import open_split
 from datamodules.world.show import sheet
 from models import files

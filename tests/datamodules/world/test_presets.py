@@ -13,11 +13,13 @@ from torch.utils.data import DataLoader
 from datamodules.world.body.identity import draw_code, spectrum
 from datamodules.world.body.template import template
 from datamodules.world.seeds import generators, stream
-from datamodules.world.sets import portraits
+from datamodules.world.sets import portrait_frames
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
 from datamodules.world.sets.edits import EDITS
-from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
+from datamodules.world.sets.portrait_frames import person_of
+from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clip_name, clips, frame_count
 from datamodules.world.sets.presets import PRESETS, preset
 from datamodules.world.sets.samples import Cached, open_split, splits
 from models.errors import UserError
@@ -60,7 +62,7 @@ def assert_all_differ(codes):
 def test_a_sample_depends_on_its_number_alone(name):
     samples = open_split(SMALL[name], "test")
     forwards = [samples[i] for i in range(len(samples))]
-    for cached in (person_of, portraits.setting_of, portraits._motion_of):
+    for cached in (person_of, portrait_frames.setting_of, portrait_frames._motion_of):
         cached.cache_clear()
     again = open_split(SMALL[name], "test")
     for index in reversed(range(len(again))):
@@ -91,7 +93,7 @@ def test_a_frame_carries_its_truth():
     sample = open_split(SMALL["clips"], "targets")[4]
     clip = clips(SMALL["clips"], "targets")[1]
     assert sample["frame"] == 1
-    assert sample["video_id"] == portraits.clip_name(SMALL["clips"], clip).removesuffix(".mp4")
+    assert sample["video_id"] == clip_name(SMALL["clips"], clip).removesuffix(".mp4")
     assert sample["depth"].shape == sample["mask"].shape == (1, 32, 32)
     assert (sample["depth"][sample["mask"]] > 0).all()
     assert torch.equal(sample["identity"], torch.from_numpy(person_of(0, "test", clip.person).code).float())
@@ -136,10 +138,10 @@ def test_the_shape_of_an_edited_person_is_the_drawn_one(monkeypatch):
 def test_the_sizes_of_the_papers():
     reenact, depth, edit, avatar = (PRESETS[name]["full"] for name in ("reenact", "depth", "edit", "avatar"))
     assert (reenact.train_people, reenact.test_people) == (424, 13)
-    pairs = portraits.self_frame_pairs(reenact, reenact.frame_pairs)
+    pairs = self_frame_pairs(reenact, reenact.frame_pairs)
     assert len(set(pairs)) == 2083
     assert len({clip for clip, _, _ in pairs}) <= 100
-    cross = portraits.cross_frame_pairs(reenact, reenact.frame_pairs)
+    cross = cross_frame_pairs(reenact, reenact.frame_pairs)
     assert len(set(cross)) == 2083
     assert len({target.own for target in clips(reenact, "targets")}) == 436
     assert all(target.person != target.moving.person for target, _ in cross)
@@ -149,7 +151,7 @@ def test_the_sizes_of_the_papers():
     assert avatar.subjects == 4
     stills = PRESETS["stills"]["full"]
     assert stills.test_people == 5
-    assert len(set(portraits.cross_frame_pairs(stills, stills.frame_pairs))) == 2083
+    assert len(set(cross_frame_pairs(stills, stills.frame_pairs))) == 2083
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,9 +7,9 @@ import torch
 from datamodules.world.body.geometry import turn_y
 from datamodules.world.scene import rigs
 from datamodules.world.scene.setting import FRAMING, make_setting
+from datamodules.world.scene.view import images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
-from datamodules.world.sets.portraits import images_of
 
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 SPEC = AvatarSpec(48, subjects=1, cameras=4, train_frames=2, test_frames=2, headset_size=48)
