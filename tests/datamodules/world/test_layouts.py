@@ -14,20 +14,17 @@ from PIL import Image
 from datamodules.base import TestProtocol
 from datamodules.video.clips import find_clips
 from datamodules.video.frames import VideoFrames
-from datamodules.world import __main__ as command
 from datamodules.world.body.template import template
 from datamodules.world.export import layouts, media, multiface
 from datamodules.world.export.layouts import write_layout
 from datamodules.world.export.media import to_pixels
 from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes
-from datamodules.world.sets import avatar, presets
+from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
-from datamodules.world.sets.edits import EditPair
 from datamodules.world.sets.portrait_frames import person_of, render_frames, setting_of
 from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.samples import open_split
-from datamodules.world.show import sheet
 from models import files
 from models.errors import UserError
 
@@ -174,17 +171,6 @@ def test_multiface_meshes_frames_and_statistics(capture: Path):
     assert subject["setting"] == setting_codes(avatar.studio(0, 0, 48))
 
 
-@pytest.fixture
-def quick_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairs of noise, for the drawing of pairs is tested with the edits."""
-
-    def draw(spec: EditSpec, split: str, index: int) -> EditPair:
-        images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(index))
-        return EditPair(*images, (images[0, :1] > 0.5).float(), "a portrait", f"{split} {index}")
-
-    monkeypatch.setattr("datamodules.world.sets.samples.draw_pair", draw)
-
-
 def test_edit_pairs_are_equally_named_pictures_and_a_list(tmp_path: Path, quick_pairs: None):
     folder = written(EDIT, "pairs", tmp_path)
     with (folder / "train" / "pairs.csv").open() as file:
@@ -274,90 +260,3 @@ def test_statistics_of_a_capture_hold_one_texture_at_a_time(tmp_path: Path):
     assert float((tmp_path / "tex_var.txt").read_text()) == pytest.approx(shades.var(0).mean(), abs=1e-5)
     assert np.array_equal(np.fromfile(tmp_path / "vert_mean.bin", "<f4"), points.mean(0).astype("<f4"))
     assert float((tmp_path / "vert_var.txt").read_text()) == pytest.approx(points.var(0).mean(), abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("spec", "layout", "hint"),
-    [
-        (CLIPS, "celeba", "'celeba' is no layout: name one of voxceleb, hdtf, vfhq, ffhq, multiface, pairs"),
-        (CLIPS, "multiface", "cannot hold this set: name one of voxceleb, hdtf, vfhq, ffhq"),
-        (EDIT, "voxceleb", "cannot hold this set: name one of pairs"),
-    ],
-)
-def test_a_layout_that_does_not_fit_is_named(tmp_path: Path, spec, layout: str, hint: str):
-    with pytest.raises(UserError, match=hint):
-        write_layout(spec, layout, tmp_path / "set")
-    assert not (tmp_path / "set").exists()
-
-
-def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
-    arguments = ["export", "--preset", "reenact", "--workers", "0", "--seed", "3", "--out", str(tmp_path / "set")]
-    command.main([*arguments, "--layout", "vfhq"])
-    assert capsys.readouterr().out.strip() == str(tmp_path / "set")
-    assert json.loads((tmp_path / "set" / "world.json").read_text())["spec"]["seed"] == 3
-
-
-@pytest.mark.parametrize(
-    ("line", "made"),
-    [
-        ("export --preset reenact --layout voxceleb --out DIR", ["DIR/world.json", "DIR/self_pairs.csv"]),
-        ("sheet --out sheet.png", ["sheet.png"]),
-        ("card", ["card.md", "card.png"]),
-    ],
-)
-def test_the_commands_as_they_are_told_to_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, made: list[str]
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
-    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
-    command.main(line.split())
-    assert all((tmp_path / name).is_file() for name in made)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["export", "--preset", "faces"], "'faces' is no preset: name one of"),
-        (["export", "--preset", "reenact", "--layout", "celeba"], "'celeba' is no layout: name one of"),
-        (["export", "--preset", "edit", "--store", "mp4"], "--store is for the layout voxceleb: leave it out."),
-        (["export", "--preset", "reenact", "--store", "gif"], "'gif' is no store: name frames or mp4."),
-        (["export", "--preset", "reenact", "--seed", "-1"], "A seed of -1: give --seed 0 or more."),
-        (["export", "--preset", "reenact", "--workers", "-2"], "-2 workers: give --workers 0 or more."),
-        (["export", "--preset", "reenact", "--image-size", "8"], "too small for the features of a face: choose 32"),
-        (["sheet", "--image-size", "8"], "too small for the features of a face: choose 32"),
-        (["sheet", "--columns", "0"], "--columns"),
-        (["sheet", "--out", "sheet.tiff"], "'sheet.tiff' names no kind of picture that is written: let it end in .png"),
-        (["sheet", "--kinds", "cats"], "A sheet of cats: give --kinds some of identities"),
-    ],
-)
-def test_a_request_that_cannot_be_met_ends_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str):
-    with pytest.raises(SystemExit) as ended:
-        command.main([arguments[0], "--out", str(tmp_path / "out.png"), *arguments[1:]])
-    assert sentence in str(ended.value)
-    assert "\n" not in str(ended.value)
-    assert not (tmp_path / "out.png").exists()
-
-
-def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
-    with pytest.raises(SystemExit, match="name another place with --out"):
-        command.main(["sheet", "--image-size", "32", "--columns", "1", "--out", str(tmp_path / "file" / "sheet.png")])
-
-
-def test_a_sheet_has_every_kind_under_its_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_pairs: None):
-    captions = [label for label, _ in sheet.rows(32, 1, 0) if label]
-    assert captions == [
-        "identities", "expressions", "poses", "lenses, 35 to 135 mm", "lights",
-        "edits", "targets", "imperfect targets", "masks", "dome", "headset", "clip",
-    ]  # fmt: skip
-    grey = [("a", [torch.full((3, 32, 32), 0.5)] * 2), ("", [torch.zeros(3, 32, 32)])]
-    monkeypatch.setattr(sheet, "rows", lambda *_: grey)
-    sheet.write_sheet(tmp_path / "sheet.png", 32, 2)
-    drawn = pixels(tmp_path / "sheet.png")
-    assert drawn.shape == (12 + 32 + 32, 64, 3)
-    assert (drawn[12:44] == 128).all()
-    assert (drawn[44:, :32] == 0).all()
-    assert (drawn[44:, 32:] == 255).all()
