@@ -11,8 +11,10 @@ from typing import Any
 from torchmetrics import Metric
 
 import metrics
-from benchmarks.evaluation.task_metrics import TASK_METRICS, Configured, provenance
+from benchmarks.evaluation.availability import Configured, provenance
+from benchmarks.tasks import names
 from metrics.backbones import BACKBONES
+from models.tasks import find
 
 PAGE = Path("results/metrics/cards.md")
 FIELDS = ("definition", "value_range", "reference", "traps", "parity", "protocol")
@@ -29,7 +31,7 @@ own face network and is comparable with no published number. Parity cases are th
 
 def cards() -> str:
     """The page."""
-    found: list[Any] = [*classes(), *(m for group in TASK_METRICS.values() for m in group if isinstance(m, Configured))]
+    found: list[Any] = [*classes(), *(m for group in _by_task().values() for m in group if isinstance(m, Configured))]
     unique = {metric.name: metric for metric in sorted(found, key=lambda metric: metric.name.lower())}
     contents = " · ".join(f"[{name}](#{_anchor(metric)})" for name, metric in unique.items())
     return "\n\n".join([HEAD + "\n" + contents, *(_card(metric) for metric in unique.values())]) + "\n"
@@ -47,7 +49,7 @@ def _named(values: Iterable[Any]) -> Iterable[type[Any]]:
 
 
 def _card(metric: Any) -> str:  # noqa: ANN401 - a class, or one that is configured
-    tasks = ", ".join(task for task, group in TASK_METRICS.items() if metric in group)
+    tasks = ", ".join(task for task, group in _by_task().items() if metric in group)
     lines = {
         "definition": metric.definition,
         "range": metric.value_range,
@@ -62,6 +64,10 @@ def _card(metric: Any) -> str:  # noqa: ANN401 - a class, or one that is configu
     }
     table = "\n".join(f"| {field} | {text.replace('|', chr(92) + '|')} |" for field, text in lines.items())
     return f"## {_title(metric)}\n\n| | |\n|---|---|\n{table}"
+
+
+def _by_task() -> dict[str, list[Any]]:
+    return {task: [metric.card for metric in find(task, "benchmarks").METRICS] for task in names()}
 
 
 def _title(metric: Any) -> str:  # noqa: ANN401

@@ -1,20 +1,14 @@
-"""Which metrics each task has, and why one of them cannot be computed here."""
+"""Which of a task's metrics can be computed here, why others cannot, and what brings them back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.tasks import avatar as avatars
 from metrics.backbones import BACKBONES
 from metrics.base import specification
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
 from metrics.face_scores import FaceMetric
-from metrics.fid import FID, FVD, KID, KVD
-from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.procface import SHA256
-from metrics.proxy import ProxyFD, ProxyFVD
-from models.tasks import AVATAR
+from metrics.proxy import ProxyFD
 from models.weights import FILES
 
 LEAST_PROXY = 64  # pixels: the least that the suite's face network has learnt
@@ -59,51 +53,53 @@ def sized(metric: type[Any], least: int) -> Configured:
     return Configured(metric, {"least_size": least}, {})
 
 
-TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
-    L1,
-    PSNR,
-    SSIM,
-    MSSSIM,
-    Configured(LPIPS, LPIPS.facts("alex"), {"net": "alex"}),
-    *(face(metric, "procface") for metric in (AKD, CSIM, HeadPose, ExpressionError)),
-    *(sized(metric, LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
-    *(face(metric, "2dfan4") for metric in (AKD, NME)),
-    face(CSIM, "yunet-sface"),
-    *(sized(metric, LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
-)
-TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
-    "self_reenactment": REENACTMENT_METRICS,
-    "cross_reenactment": REENACTMENT_METRICS,
-    "depth": (AbsRel, Delta1, RMSE, NormalError),
-    AVATAR: avatars.METRICS,
-}
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A metric of a task: its card, and how it is made."""
+
+    card: Any
+    make: Callable[..., Any]
+    group: str
+
+    @property
+    def looks_at_faces(self) -> bool:
+        """Whether it takes a cache."""
+        of_class = self.make.metric if isinstance(self.make, Configured) else self.make
+        return issubclass(of_class, (FaceMetric, ProxyFD))
+
+
+def scored(*kinds: Any, group: str = "picture") -> tuple[Scored, ...]:  # noqa: ANN401
+    """Metrics of a task."""
+    return tuple(Scored(kind, kind, "clip" if kind.clip_frames else group) for kind in kinds)
+
+
 WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
 
 
-def specs(task: str) -> list[str]:
-    """What a test of a task would be scored by here and now: a change of it makes another run."""
-    return [metric.spec() for metric in TASK_METRICS.get(task, ()) if not unmet(metric)]
+def specs(metrics: Iterable[Scored]) -> list[str]:
+    """What a test would be scored by here and now: a change of it makes another run."""
+    return [metric.card.spec() for metric in metrics if not unmet(metric)]
 
 
-def unmet(metric: TaskMetric, side: float = float("inf")) -> str:
+def unmet(metric: Scored, side: float = float("inf")) -> str:
     """Why a metric cannot score pictures of this smaller side here; empty if it can."""
-    if side < metric.least_size:
-        return f"under {metric.least_size} px"
-    network = BACKBONES.get(metric.backbone)
+    if side < metric.card.least_size:
+        return f"under {metric.card.least_size} px"
+    network = BACKBONES.get(metric.card.backbone)
     if network is None:
         return ""
     return WEIGHTS_ABSENT if network.missing else PACKAGE_ABSENT if network.lacks_package else ""
 
 
-def remedy(metrics: Iterable[TaskMetric]) -> str:
+def remedy(metrics: Iterable[Scored]) -> str:
     """One line of what is left out for want of weights or packages, and what to do; empty if nothing is."""
-    found = {metric.name: BACKBONES[metric.backbone] for metric in metrics}
-    files = dict.fromkeys(name for network in found.values() for name in network.missing)
-    packages = dict.fromkeys(network.install for network in found.values() if network.lacks_package)
+    networks = {metric.card.name: BACKBONES[metric.card.backbone] for metric in metrics}
+    files = dict.fromkeys(name for network in networks.values() for name in network.missing)
+    packages = dict.fromkeys(network.install for network in networks.values() if network.lacks_package)
     steps = [f"python -m models.weights fetch {' '.join(files)}"] if files else []
     steps += [f"pip install {' '.join(packages)}"] if packages else []
-    return f"Not scored, for want of networks: {', '.join(found)}. To have them: {' && '.join(steps)}" if found else ""
+    lines = f"Not scored, for want of networks: {', '.join(networks)}. To have them: {' && '.join(steps)}"
+    return lines if networks else ""
 
 
 def provenance(backbone: str) -> str:
