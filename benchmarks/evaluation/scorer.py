@@ -17,15 +17,13 @@ from benchmarks.evaluation.task_metrics import (
     PACKAGE_ABSENT,
     TASK_METRICS,
     WEIGHTS_ABSENT,
-    Configured,
-    TaskMetric,
     provenance,
     remedy,
     unmet,
 )
 from benchmarks.running.processes import gathered
 from benchmarks.tasks import avatar as avatars
-from metrics.base import PerSampleMetric
+from metrics.base import Card, PerSampleMetric, Scored
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.face_scores import FaceMetric
 from metrics.image import as_saved
@@ -76,7 +74,7 @@ class Scores:
         samples: One row per sample and metric; columns ``sample_id, video_id, frame, metric, value, status``.
         sets: The set metrics.
         absent: Why a metric of the task has no value.
-        specs: `metrics.base.Described.spec` of every metric that has one.
+        specs: `metrics.base.Card.spec` of every metric that has one.
         weights: What the metrics' networks are: file, checksum, licence.
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
@@ -115,7 +113,7 @@ class Scorer:
         self.absent = dict(without or {})
         self.folder = faces
         self.faces = FaceAnalysisCache()
-        self.metrics: dict[TaskMetric, Any] | None = None
+        self.metrics: dict[Card, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
         self.short: set[tuple[str, str]] = set()
         self.side = 0
@@ -144,25 +142,25 @@ class Scorer:
     def _update(self, outputs: Tensor | DepthEstimate, batch: Batch, truth: Tensor) -> None:
         assert self.metrics is not None
         arguments = _depth(outputs, batch) if self.task == DEPTH else (cast(Tensor, outputs).flatten(0, 1), truth)
-        for kind, metric in self.metrics.items():
-            if kind.clip_frames:
-                self._add_clip(kind, metric, cast(Tensor, outputs), batch)
+        for card, metric in self.metrics.items():
+            if card.clip_frames:
+                self._add_clip(card, metric, cast(Tensor, outputs), batch)
             else:
                 metric.update(*arguments, batch["sample_id"])
 
-    def _add_clip(self, kind: TaskMetric, metric: Any, outputs: Tensor, batch: Batch) -> None:  # noqa: ANN401
+    def _add_clip(self, card: Card, metric: Any, outputs: Tensor, batch: Batch) -> None:  # noqa: ANN401
         """Scores the first frames of a video; a metric that a video is too short for has no value."""
         if batch["piece"]:  # not the first of a long video
             return
-        if outputs.shape[1] < kind.clip_frames:
-            self.short.add((kind.name, batch["video_id"][0]))
+        if outputs.shape[1] < card.clip_frames:
+            self.short.add((card.name, batch["video_id"][0]))
             return
-        clips = (frames[:, : kind.clip_frames] for frames in (outputs, batch["target"]))
+        clips = (frames[:, : card.clip_frames] for frames in (outputs, batch["target"]))
         metric.update(*clips, batch["sample_id"][:1])
 
     def _recall_faces(self, truth: Tensor, digests: list[str]) -> None:
         """Looks at the truth, or reads what was seen of it in a test of another method."""
-        proxies = [m.analyser for m in (self.metrics or {}).values() if getattr(m, "backbone", "") == "procface"]
+        proxies = [m.analyser for m in (self.metrics or {}).values() if m.card.backbone == "procface"]
         if proxies and self.folder is not None:
             name = sha256("".join(digests).encode()).hexdigest()[:16]
             self.faces.recall(proxies[0], truth, self.folder / PROXY.replace(" ", "-") / f"{name}.safetensors")
@@ -178,8 +176,8 @@ class Scorer:
         if self.metrics is None:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         self._leave_out(known)
-        values = {kind.name: float(metric.compute()) for kind, metric in self.metrics.items()}
-        found = [(kind.name, metric, isinstance(metric, SetMetric)) for kind, metric in self.metrics.items()]
+        values = {card.name: float(metric.compute()) for card, metric in self.metrics.items()}
+        found = [(card.name, metric, isinstance(metric, SetMetric)) for card, metric in self.metrics.items()]
         sets = {name: _set_score(metric, values[name], known) for name, metric, is_set in found if is_set}
         table = _table({name: metric for name, metric, is_set in found if not is_set}, known)
         lines = sorted(f"{sample} {digest}" for sample, _, _, digest in known.values())
@@ -188,40 +186,41 @@ class Scorer:
             table,
             sets,
             self.absent,
-            {kind.name: kind.spec() for kind in self.metrics},
-            {kind.backbone: provenance(kind.backbone) for kind in self.metrics if kind.backbone},
+            {card.name: card.spec() for card in self.metrics},
+            {card.backbone: provenance(card.backbone) for card in self.metrics if card.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
             _fits(self.fits),
         )
 
-    def _made(self, side: int) -> dict[TaskMetric, Any]:
+    def _made(self, side: int) -> dict[Card, Any]:
         """The task's metrics that pictures of this size, and the networks that are here, allow."""
         self.side = side
-        here = [metric for metric in TASK_METRICS[self.task] if metric.name not in self.absent]
-        why = {metric: reason for metric in here if (reason := unmet(metric, side))}
-        self.absent |= {metric.name: reason for metric, reason in why.items()}
-        if line := remedy(metric for metric, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
+        here = {scored.card: scored for scored in TASK_METRICS[self.task] if scored.card.name not in self.absent}
+        why = {card: reason for card in here if (reason := unmet(card, side))}
+        self.absent |= {card.name: reason for card, reason in why.items()}
+        if line := remedy(card for card, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
             rank_zero_only(tqdm.write)(line)  # not into the middle of a progress bar
-        return {metric: self._make(metric) for metric in here if metric not in why}
+        return {card: self._make(scored) for card, scored in here.items() if card not in why}
 
-    def _make(self, kind: TaskMetric) -> Any:  # noqa: ANN401 - a metric
+    def _make(self, scored: Scored) -> Any:  # noqa: ANN401 - a metric
         """The metric; those that look at faces share what they see."""
-        of_class = kind.metric if isinstance(kind, Configured) else kind
-        looks_at_faces = issubclass(of_class, (FaceMetric, ProxyFD))
-        return (kind(cache=self.faces) if looks_at_faces else kind()).to(self.device)
+        metric = scored.make()
+        if isinstance(metric, FaceMetric | ProxyFD):
+            metric.cache = self.faces
+        return metric.to(self.device)
 
     def _leave_out(self, known: Mapping[int, tuple[str, str, int, str]]) -> None:
         """Metrics of clips that some videos are too short for, and set metrics of too few videos, have no value."""
         assert self.metrics is not None
         videos = {video for _, video, _, _ in known.values()}
-        for kind, metric in list(self.metrics.items()):
-            if short := sum(name == kind.name for name, _ in self.short):
-                self.absent[kind.name] = f"{short} of {len(videos)} videos under {kind.clip_frames} frames"
+        for card, metric in list(self.metrics.items()):
+            if short := sum(name == card.name for name, _ in self.short):
+                self.absent[card.name] = f"{short} of {len(videos)} videos under {card.clip_frames} frames"
             elif isinstance(metric, SetMetric) and len(videos) < FEWEST_VIDEOS:
-                self.absent[kind.name] = f"{len(videos)} of at least {FEWEST_VIDEOS} videos"
-            if kind.name in self.absent:
-                del self.metrics[kind]
+                self.absent[card.name] = f"{len(videos)} of at least {FEWEST_VIDEOS} videos"
+            if card.name in self.absent:
+                del self.metrics[card]
 
     def _remember(self, batch: Batch, truth: tuple[Tensor, ...]) -> list[str]:
         """Stores what was scored; the digests of the truths."""

@@ -1,12 +1,11 @@
 """Which metrics each task has, and why one of them cannot be computed here."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.tasks import avatar as avatars
 from metrics.backbones import BACKBONES
-from metrics.base import specification
+from metrics.base import Card, Scored
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
 from metrics.face_scores import FaceMetric
@@ -21,61 +20,27 @@ LEAST_PROXY = 64  # pixels: the least that the suite's face network has learnt
 LEAST_PHOTOGRAPH = 128  # pixels: detectors find no faces in less, and Inception and I3D take minutes over upscaled ones
 
 
-@dataclass(frozen=True, eq=False)
-class Configured:
-    """A metric with options; what it says of itself is its class's but for the facts that the options change.
-
-    Args:
-        metric: The class.
-        facts: Attributes of `metrics.base.Described` that differ from the class's: name, protocol, network, least size.
-        options: What it is constructed with.
-    """
-
-    metric: type[Any]
-    facts: Mapping[str, Any]
-    options: Mapping[str, Any]
-
-    def __call__(self, **more: Any) -> Any:  # noqa: ANN401 - a metric
-        """Constructs the metric, with more options."""
-        return self.metric(**self.options, **more)
-
-    def __getattr__(self, fact: str) -> Any:  # noqa: ANN401 - what the class says
-        return self.facts[fact] if fact in self.facts else getattr(self.metric, fact)
-
-    def spec(self) -> str:
-        """`specification` of the metric with these options."""
-        return specification(self.name, self.version, self.protocol, self.backbone)
+def face(metric: type[FaceMetric], network: str, **changes: Any) -> Scored:  # noqa: ANN401 - of a card's fields
+    """A face metric by one of the networks of `metrics.face_analysers`, for pictures that are large enough for it."""
+    least = LEAST_PHOTOGRAPH if BACKBONES[network].comparable else LEAST_PROXY
+    return metric.by(network, least_size=least, **changes)
 
 
-def face(metric: type[FaceMetric], network: str) -> Configured:
-    """A face metric by one of the networks of `metrics.face_analysers`."""
-    proxy = not BACKBONES[network].comparable
-    least = LEAST_PROXY if proxy else LEAST_PHOTOGRAPH
-    return Configured(metric, metric.facts(network, proxy) | {"least_size": least}, {"analyser": network})
-
-
-def sized(metric: type[Any], least: int) -> Configured:
-    """A metric of pictures of at least that side."""
-    return Configured(metric, {"least_size": least}, {})
-
-
-TaskMetric = Any  # a class that is `metrics.base.Described`, or a `Configured` one
-REENACTMENT_METRICS: tuple[TaskMetric, ...] = (
-    L1,
-    PSNR,
-    SSIM,
-    MSSSIM,
-    Configured(LPIPS, LPIPS.facts("alex"), {"net": "alex"}),
-    *(face(metric, "procface") for metric in (AKD, CSIM, HeadPose, ExpressionError)),
-    *(sized(metric, LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
+REENACTMENT_METRICS: tuple[Scored, ...] = (
+    *(metric.scored() for metric in (L1, PSNR, SSIM, MSSSIM)),
+    LPIPS.by("alex"),
+    face(AKD, "procface"),
+    face(CSIM, "procface", group="picture"),  # of the true frame, which shows the person to be kept
+    *(face(metric, "procface") for metric in (HeadPose, ExpressionError)),
+    *(metric.scored(least_size=LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
     *(face(metric, "2dfan4") for metric in (AKD, NME)),
-    face(CSIM, "yunet-sface"),
-    *(sized(metric, LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
+    face(CSIM, "yunet-sface", group="picture"),
+    *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
 )
-TASK_METRICS: dict[str, tuple[TaskMetric, ...]] = {  # to add a metric, add its line here, and a column to a table
+TASK_METRICS: dict[str, tuple[Scored, ...]] = {  # to add a metric, add its line here, and a column to a table
     "self_reenactment": REENACTMENT_METRICS,
     "cross_reenactment": REENACTMENT_METRICS,
-    "depth": (AbsRel, Delta1, RMSE, NormalError),
+    "depth": tuple(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError)),
     AVATAR: avatars.METRICS,
 }
 WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
@@ -83,22 +48,22 @@ WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
 
 def specs(task: str) -> list[str]:
     """What a test of a task would be scored by here and now: a change of it makes another run."""
-    return [metric.spec() for metric in TASK_METRICS.get(task, ()) if not unmet(metric)]
+    return [scored.card.spec() for scored in TASK_METRICS.get(task, ()) if not unmet(scored.card)]
 
 
-def unmet(metric: TaskMetric, side: float = float("inf")) -> str:
+def unmet(card: Card, side: float = float("inf")) -> str:
     """Why a metric cannot score pictures of this smaller side here; empty if it can."""
-    if side < metric.least_size:
-        return f"under {metric.least_size} px"
-    network = BACKBONES.get(metric.backbone)
+    if side < card.least_size:
+        return f"under {card.least_size} px"
+    network = BACKBONES.get(card.backbone)
     if network is None:
         return ""
     return WEIGHTS_ABSENT if network.missing else PACKAGE_ABSENT if network.lacks_package else ""
 
 
-def remedy(metrics: Iterable[TaskMetric]) -> str:
+def remedy(cards: Iterable[Card]) -> str:
     """One line of what is left out for want of weights or packages, and what to do; empty if nothing is."""
-    found = {metric.name: BACKBONES[metric.backbone] for metric in metrics}
+    found = {card.name: BACKBONES[card.backbone] for card in cards}
     files = dict.fromkeys(name for network in found.values() for name in network.missing)
     packages = dict.fromkeys(network.install for network in found.values() if network.lacks_package)
     steps = [f"python -m models.weights fetch {' '.join(files)}"] if files else []

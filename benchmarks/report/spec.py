@@ -11,9 +11,10 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from benchmarks.evaluation.task_metrics import TASK_METRICS
+from metrics.base import Card
 from models.errors import UserError
 
-METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
+METRICS: dict[str, Card] = {scored.card.name: scored.card for listed in TASK_METRICS.values() for scored in listed}
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
 # In place of a video: the value of a set metric; its lines with a video's name are the value without that one.

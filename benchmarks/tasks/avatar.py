@@ -7,24 +7,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, Status
+from metrics.base import PerSampleMetric, Scored, Status
 from metrics.geometry import StandardisedVertexError, VertexError
 from metrics.image import PSNR, SSIM
 from models.tasks import Batch
 from models.tasks.avatar import AvatarEstimate, FitReport
 
-
-class Geom(StandardisedVertexError):
-    """Squared vertex difference in units of the training set's variance, which the vertices are divided by before."""
-
-    name = "Geom"
-
-    def __init__(self) -> None:
-        super().__init__(1.0)
-        self.__dict__.update(protocol=StandardisedVertexError.protocol)
-
-
-METRICS: tuple[type[PerSampleMetric], ...] = (PSNR, SSIM, VertexError, Geom)
+STANDARDISED = "standardised mesh"  # vertices in units of the training set's spread
+METRICS: tuple[Scored, ...] = (
+    *(metric.scored() for metric in (PSNR, SSIM, VertexError)),
+    StandardisedVertexError.scored(name="Geom", group=STANDARDISED),
+)
 
 
 def samples(batch: Batch) -> list[tuple[str, str, int]]:
@@ -46,8 +39,8 @@ def update(metrics: Sequence[PerSampleMetric], estimate: AvatarEstimate, batch: 
     views = batch["views"]
     status = _status(estimate.report, len(estimate.vertices))
     for metric in metrics:
-        if isinstance(metric, StandardisedVertexError | VertexError):
-            unit = batch["vertex_std"] if isinstance(metric, StandardisedVertexError) else 1.0
+        if metric.card.group in ("mesh", STANDARDISED):
+            unit = batch["vertex_std"] if metric.card.group == STANDARDISED else 1.0
             metric.update(estimate.vertices / unit, batch["truth"] / unit, batch["sample_id"])
             flags = status
         else:
