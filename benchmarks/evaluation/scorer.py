@@ -14,12 +14,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.evaluation.availability import PACKAGE_ABSENT, WEIGHTS_ABSENT, Scored, provenance, remedy, unmet
+from benchmarks.evaluation.availability import PACKAGE_ABSENT, WEIGHTS_ABSENT, provenance, remedy, unmet
 from benchmarks.running.processes import gathered
 from benchmarks.tasks import Fed
-from metrics.base import PerSampleMetric, Status
+from metrics.base import Card, PerSampleMetric, Scored, Status
 from metrics.face_analysis import FaceAnalysisCache
+from metrics.face_scores import FaceMetric
 from metrics.procface import PROXY
+from metrics.proxy import ProxyFD
 from models.errors import UserError
 from models.tasks import TaskBatch, find
 
@@ -64,7 +66,7 @@ class Scores:
         samples: One row per sample and metric; columns ``sample_id, video_id, frame, metric, value, status``.
         sets: The set metrics.
         absent: Why a metric of the task has no value.
-        specs: `metrics.base.Described.spec` of every metric that has one.
+        specs: `metrics.base.Card.spec` of every metric that has one.
         weights: What the metrics' networks are: file, checksum, licence.
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
@@ -103,7 +105,7 @@ class Scorer:
         self.absent = dict(without or {})
         self.folder = faces
         self.faces = FaceAnalysisCache()
-        self.metrics: dict[Scored, Any] | None = None
+        self.metrics: dict[Card, Any] | None = None
         self.samples: dict[int, tuple[str, str, int, str]] = {}
         self.short: set[tuple[str, str]] = set()
         self.side = 0
@@ -123,9 +125,9 @@ class Scorer:
         fed = task.feed(outputs, batch)
         if "picture" in fed:
             self._recall_faces(fed["picture"].arguments[1], digests)
-        for scored, metric in self.metrics.items():
-            if scored.group in fed:
-                self._update(scored, metric, fed[scored.group])
+        for card, metric in self.metrics.items():
+            if card.group in fed:
+                self._update(card, metric, fed[card.group])
         if hasattr(task, "details"):
             self.details.append(task.details(outputs, batch))
         self.seconds += self._now() - started
@@ -134,12 +136,12 @@ class Scorer:
     def _task(self) -> ModuleType:
         return find(self.task, "benchmarks")
 
-    def _update(self, scored: Scored, metric: Any, fed: Fed) -> None:  # noqa: ANN401 - a metric
+    def _update(self, card: Card, metric: Any, fed: Fed) -> None:  # noqa: ANN401 - a metric
         """Scores what a group is fed: of clips the first frames; a video that is too short for them has no value."""
         arguments = fed.arguments
-        if frames := scored.card.clip_frames:
+        if frames := card.clip_frames:
             if arguments[0].shape[1] < frames:
-                self.short.add((scored.card.name, fed.sample_ids[0].rpartition("/")[0]))
+                self.short.add((card.name, fed.sample_ids[0].rpartition("/")[0]))
                 return
             arguments = tuple(part[:, :frames] for part in arguments)
         metric.update(*arguments, fed.sample_ids)
@@ -149,7 +151,7 @@ class Scorer:
 
     def _recall_faces(self, truth: Tensor, digests: list[str]) -> None:
         """Looks at the truth, or reads what was seen of it in a test of another method."""
-        proxies = [m.analyser for m in (self.metrics or {}).values() if getattr(m, "backbone", "") == "procface"]
+        proxies = [m.analyser for m in (self.metrics or {}).values() if m.card.backbone == "procface"]
         if proxies and self.folder is not None:
             name = sha256("".join(digests).encode()).hexdigest()[:16]
             self.faces.recall(proxies[0], truth, self.folder / PROXY.replace(" ", "-") / f"{name}.safetensors")
@@ -165,8 +167,7 @@ class Scorer:
         if self.metrics is None:
             raise UserError("The test set is empty; look at its folders with: python -m datamodules.doctor --root ROOT")
         self._leave_out(samples)
-        cards, metrics = [scored.card for scored in self.metrics], list(self.metrics.values())
-        named = dict(zip([card.name for card in cards], metrics, strict=True))
+        named = {card.name: metric for card, metric in self.metrics.items()}
         values = {name: float(metric.compute()) for name, metric in named.items()}
         sets = {n: _set_score(m, values[n], samples) for n, m in named.items() if isinstance(m, SetMetric)}
         lines = sorted(f"{sample} {digest}" for sample, _, _, digest in samples.values())
@@ -175,39 +176,41 @@ class Scorer:
             _table({name: metric for name, metric in named.items() if name not in sets}, samples),
             sets,
             self.absent,
-            {card.name: card.spec() for card in cards},
-            {card.backbone: provenance(card.backbone) for card in cards if card.backbone},
+            {card.name: card.spec() for card in self.metrics},
+            {card.backbone: provenance(card.backbone) for card in self.metrics if card.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
             _joined(self.details),
         )
 
-    def _made(self, side: int) -> dict[Scored, Any]:
+    def _made(self, side: int) -> dict[Card, Any]:
         """The task's metrics that pictures of this size, and the networks that are here, allow."""
         self.side = side
-        asked = [scored for scored in self._task.METRICS if scored.card.name not in self.absent]
-        why = {scored: reason for scored in asked if (reason := unmet(scored, side))}
-        self.absent |= {scored.card.name: reason for scored, reason in why.items()}
-        if line := remedy(scored for scored, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
+        asked = {scored.card: scored for scored in self._task.METRICS if scored.card.name not in self.absent}
+        why = {card: reason for card in asked if (reason := unmet(card, side))}
+        self.absent |= {card.name: reason for card, reason in why.items()}
+        if line := remedy(card for card, reason in why.items() if reason in (WEIGHTS_ABSENT, PACKAGE_ABSENT)):
             rank_zero_only(tqdm.write)(line)  # not into the middle of a progress bar
-        return {scored: self._make(scored) for scored in asked if scored not in why}
+        return {card: self._make(scored) for card, scored in asked.items() if card not in why}
 
     def _make(self, scored: Scored) -> Any:  # noqa: ANN401 - a metric
         """The metric; those that look at faces share what they see."""
-        return (scored.make(cache=self.faces) if scored.looks_at_faces else scored.make()).to(self.device)
+        metric = scored.make()
+        if isinstance(metric, FaceMetric | ProxyFD):
+            metric.cache = self.faces
+        return metric.to(self.device)
 
     def _leave_out(self, samples: Mapping[int, tuple[str, str, int, str]]) -> None:
         """Metrics of clips that some videos are too short for, and set metrics of too few videos, have no value."""
         assert self.metrics is not None
         videos = {video for _, video, _, _ in samples.values()}
-        for scored, metric in list(self.metrics.items()):
-            card = scored.card
+        for card, metric in list(self.metrics.items()):
             if short := sum(name == card.name for name, _ in self.short):
                 self.absent[card.name] = f"{short} of {len(videos)} videos under {card.clip_frames} frames"
             elif isinstance(metric, SetMetric) and len(videos) < FEWEST_VIDEOS:
                 self.absent[card.name] = f"{len(videos)} of at least {FEWEST_VIDEOS} videos"
             if card.name in self.absent:
-                del self.metrics[scored]
+                del self.metrics[card]
 
     def _remember(self, batch: TaskBatch) -> list[str]:
         """Stores what was scored; the digests of the truths."""

@@ -11,10 +11,11 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from benchmarks.tasks import names
+from metrics.base import Card
 from models.errors import UserError
 from models.tasks import find
 
-METRICS: dict[str, Any] = {m.card.name: m.card for task in names() for m in find(task, "benchmarks").METRICS}
+METRICS: dict[str, Card] = {m.card.name: m.card for task in names() for m in find(task, "benchmarks").METRICS}
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
 # In place of a video: the value of a set metric; its lines with a video's name are the value without that one.

@@ -12,7 +12,6 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from benchmarks.cli import parse
-from benchmarks.evaluation.availability import scored
 from benchmarks.evaluation.figures import Write
 from benchmarks.evaluation.saved import Batches, Saved
 from benchmarks.tasks import Fed, Sample, as_bytes, plain_samples
@@ -29,17 +28,11 @@ FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metri
 FLAGGED = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
 
 
-class Geom(StandardisedVertexError):
-    """Squared vertex difference in units of the training set's variance, which the vertices are divided by before."""
-
-    name = "Geom"
-
-    def __init__(self) -> None:
-        super().__init__(1.0)
-        self.__dict__.update(protocol=StandardisedVertexError.protocol)
-
-
-METRICS = (*scored(PSNR, SSIM), *scored(VertexError, group="mesh"), *scored(Geom, group="standardised mesh"))
+STANDARDISED = "standardised mesh"  # vertices in units of the training set's spread
+METRICS = (
+    *(metric.scored() for metric in (PSNR, SSIM, VertexError)),
+    StandardisedVertexError.scored(name="Geom", group=STANDARDISED),
+)
 
 
 def samples(batch: AvatarFrames) -> list[Sample]:
@@ -72,7 +65,7 @@ def feed(estimate: AvatarEstimate, batch: AvatarFrames) -> dict[str, Fed]:
     return {
         "picture": Fed(pictures, names, status.repeat_interleave(len(batch.view_names))),
         "mesh": Fed((estimate.vertices, batch.truth), batch.sample_id, status),
-        "standardised mesh": Fed((estimate.vertices / unit, batch.truth / unit), batch.sample_id, status),
+        STANDARDISED: Fed((estimate.vertices / unit, batch.truth / unit), batch.sample_id, status),
     }
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.evaluation.availability import scored
 from benchmarks.evaluation.figures import Write, evenly
 from benchmarks.evaluation.saved import Piece, Saved, matched
 from benchmarks.tasks import Fed, as_bytes
@@ -25,7 +24,7 @@ from models.tasks.depth import DepthEstimate, DepthFrames, DepthKind
 
 __all__ = ["samples"]
 HEADING = "Depth"
-METRICS = scored(AbsRel, Delta1, RMSE, NormalError, group="depth")
+METRICS = tuple(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError))
 FLAGS_ALL_METRICS = True  # whether a status is of the sample, not of one metric
 FLAGGED = "Depth maps that no positive scale fits, scored as a constant map"
 KIND_FILE = "kind.txt"  # beside saved maps: what they are

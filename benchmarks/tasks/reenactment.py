@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.evaluation.availability import LEAST_PHOTOGRAPH, LEAST_PROXY, Configured, face, scored, sized
+from benchmarks.evaluation.availability import LEAST_PHOTOGRAPH, LEAST_PROXY, face
 from benchmarks.evaluation.figures import Write, evenly
 from benchmarks.evaluation.saved import Piece, Saved, matched
 from benchmarks.tasks import Fed, as_bytes
@@ -26,17 +26,16 @@ from models.tasks import Motion
 from models.tasks.reenactment import Reenactment
 
 __all__ = ["samples"]
-METRICS = scored(
-    L1,
-    PSNR,
-    SSIM,
-    MSSSIM,
-    Configured(LPIPS, LPIPS.facts("alex"), {"net": "alex"}),
-    *(face(metric, "procface") for metric in (AKD, CSIM, HeadPose, ExpressionError)),
-    *(sized(metric, LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
+METRICS = (
+    *(metric.scored() for metric in (L1, PSNR, SSIM, MSSSIM)),
+    LPIPS.by("alex"),
+    face(AKD, "procface"),
+    face(CSIM, "procface", group="picture"),  # of the true frame, which shows the person to be kept
+    *(face(metric, "procface") for metric in (HeadPose, ExpressionError)),
+    *(metric.scored(least_size=LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
     *(face(metric, "2dfan4") for metric in (AKD, NME)),
-    face(CSIM, "yunet-sface"),
-    *(sized(metric, LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
+    face(CSIM, "yunet-sface", group="picture"),
+    *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
 )
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
 FLAGGED = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
