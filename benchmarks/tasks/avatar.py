@@ -41,15 +41,11 @@ def update(metrics: Sequence[PerSampleMetric], estimate: AvatarEstimate, batch: 
     for metric in metrics:
         if metric.card.group in ("mesh", STANDARDISED):
             unit = batch["vertex_std"] if metric.card.group == STANDARDISED else 1.0
-            metric.update(estimate.vertices / unit, batch["truth"] / unit, batch["sample_id"])
-            flags = status
+            metric.update(estimate.vertices / unit, batch["truth"] / unit, batch["sample_id"], status)
         else:
             names = [_view_id(sample, view) for sample in batch["sample_id"] for view in batch["view_names"]]
             pair = (estimate.renders * views.mask).flatten(0, 1), (views.image * views.mask).flatten(0, 1)
-            metric.update(*pair, names)
-            flags = status.repeat_interleave(len(batch["view_names"]))
-        given = metric.status[-1]
-        metric.status[-1] = torch.where(given == int(Status.OK), flags.to(given), given)
+            metric.update(*pair, names, status.repeat_interleave(len(batch["view_names"])))
 
 
 def fits(estimate: AvatarEstimate, batch: Batch) -> pd.DataFrame:
