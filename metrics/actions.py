@@ -74,9 +74,9 @@ class AUCON(FaceMetric):
         for state in ("on_truth", "on_generated"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Stores the values, and the states of the units that they come from."""
-        super().append_pairs(sample_ids, pairs)
+        super().append_pairs(sample_ids, pairs, status)
         whole = [truth is not None and generated is not None for truth, generated, _ in pairs]
         truths, generateds, _ = zip(*pairs, strict=True) if pairs else ((), (), ())
         for state, faces in ((self.on_truth, truths), (self.on_generated, generateds)):

@@ -64,7 +64,7 @@ class FaceMetric(PerSampleMetric):
         card = cls.card_of(network, not BACKBONES[network].comparable)
         return Scored(replace(card, **changes), partial(cls, network))
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] and the true ones under their identifiers.
 
         Raises:
@@ -75,15 +75,15 @@ class FaceMetric(PerSampleMetric):
             raise ValueError(f"Predictions and targets are {shapes}; pass two RGB batches of one shape, B 3 H W.")
         truth, generated = (self.cache.analyse(self.analyser, pictures) for pictures in (target, preds))
         faces = zip(truth, generated, strict=True)
-        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces])
+        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces], status)
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Scores true and generated faces and stores the values."""
-        values, status = self._scored([pair for pair in pairs if pair[0] is not None])
+        values, own = self._scored([pair for pair in pairs if pair[0] is not None])
         place = torch.tensor([pair[0] is not None for pair in pairs])
         every = torch.full((len(pairs),), torch.nan, dtype=torch.float64).masked_scatter(place, values)
-        told = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, status)
-        self.append(sample_ids, every, told)
+        flags = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, own)
+        self.append(sample_ids, every, flags, status)
 
     def penalty(self, truth: Tensor) -> float:
         """The value of a sample whose generated face was missed."""

@@ -154,9 +154,9 @@ class GeodesicError(PerSampleMetric):
         parity="27",
     )
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds rotations ``B 3 3`` under their identifiers."""
-        self.append(sample_ids, geodesic_degrees(preds, target))
+        self.append(sample_ids, geodesic_degrees(preds, target), status)
 
 
 class VertexError(PerSampleMetric):
@@ -190,9 +190,9 @@ class VertexError(PerSampleMetric):
             protocol = f"mean Euclidean distance of all vertices, after {align} Procrustes alignment"
             self.card = replace(self.card, name=f"Vertex-{align}", protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` in metres under their identifiers."""
-        self.append(sample_ids, vertex_error(preds, target, self.align))
+        self.append(sample_ids, vertex_error(preds, target, self.align), status)
 
 
 class StandardisedVertexError(PerSampleMetric):
@@ -222,9 +222,9 @@ class StandardisedVertexError(PerSampleMetric):
             protocol = f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit"
             self.card = replace(self.card, protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` under their identifiers."""
-        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale))
+        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale), status)
 
 
 def _checked(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
