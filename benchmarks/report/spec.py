@@ -167,7 +167,7 @@ def _check_names(table: Table) -> None:
     used += [(test, "") for row in table.rows for test in row.tests or []]
     for test, asked in table.tests.items():
         try:
-            find(asked.get("task", ""), "benchmarks")
+            METRICS.update({m.card.name: m.card for m in find(asked.get("task", ""), "benchmarks").METRICS})
         except UserError as error:
             raise ValueError(
                 f"the test '{test}' has no task; name one of: {', '.join(names())}, or a module"
