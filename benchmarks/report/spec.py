@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -13,11 +13,49 @@ from jsonargparse import ArgumentParser
 from benchmarks.evaluation.task_metrics import TASK_METRICS
 from models.errors import UserError
 
-METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
-# In place of a video: the value of a set metric; its lines with a video's name are the value without that one.
-WHOLE = "*"
+Settings = dict[str, bool | int | float | str]  # settings of a test: ``data.init_args.test``
+Content = dict[str, Any]  # of a table file, before it is checked
+# What a status other than 0 says of an output, where it is the same for all metrics of a task.
+FLAGGED = {"depth": "Depth maps that no positive scale fits, scored as a constant map"}
+STATUS = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
+
+
+class Card(Protocol):
+    """What a table asks of a metric."""
+
+    name: str
+    digits: int
+    higher_is_better: bool
+    unit: str
+    protocol: str
+
+    def spec(self) -> str:
+        """Name, version, protocol and network in one word."""
+
+
+METRICS: dict[str, Card] = {metric.name: metric for group in TASK_METRICS.values() for metric in group}
+
+
+def card(metric: str) -> Card:
+    """What there is to know of a metric; the one place where metrics are looked up by name."""
+    return METRICS[metric]
+
+
+def is_current(metric: str, specification: str) -> bool:
+    """Whether scores of a specification may stand in a column of today's; not if the metric has another one now."""
+    return metric not in METRICS or card(metric).spec() == specification
+
+
+def heading(task: str) -> str:
+    """A task as a heading: ``Cross reenactment``."""
+    return task.replace("_", " ").capitalize()
+
+
+def flag_note(task: str) -> str:
+    """How the note on outputs of a task that count with a status begins; `STATUS` where each metric has its own."""
+    return FLAGGED.get(task, STATUS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +76,7 @@ class Row:
     configs: list[str]
     kind: Kind
     headline: bool = False
-    test: dict[str, Any] = field(default_factory=dict)
+    test: Settings = field(default_factory=dict)
     tests: list[str] | None = None
     predictions: str = ""
 
@@ -98,7 +136,7 @@ class Table:
 
     title: str
     base: str
-    tests: dict[str, dict[str, Any]]
+    tests: dict[str, Settings]
     columns: list[Column]
     rows: list[Row]
     claims: list[Claim] = field(default_factory=list)
@@ -110,6 +148,15 @@ class Table:
     def tests_of(self, row: Row) -> list[str]:
         """The names of the tests that a row takes part in."""
         return list(self.tests) if row.tests is None else row.tests
+
+    def task_of(self, column: Column) -> str:
+        """The task whose outputs a column scores."""
+        return str(self.tests[column.test]["task"])
+
+    def protocol_of(self, column: Column) -> str:
+        """``Cross reenactment, absolute motion``."""
+        motion = self.tests[column.test].get("motion")
+        return heading(self.task_of(column)) + (f", {motion} motion" if motion else "")
 
 
 def load(path: Path) -> Table:
@@ -129,13 +176,31 @@ def load(path: Path) -> Table:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def parse(content: dict[str, Any]) -> Table:
-    """Builds a table from what its file holds.
+def parse(content: Content) -> Table:
+    """Builds a table from what its file, or its record, holds.
+
+    A claim names one ``metric``, or a list of ``metrics`` on each of which it is made.
 
     Raises:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
-    return deepcopy(_parsed(json.dumps(content, default=str)))
+    orderings = {family: _by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
+    return deepcopy(_parsed(json.dumps(content | orderings, default=str)))
+
+
+def _by_metric(orderings: list[Content]) -> list[Content]:
+    """A claim for each metric of those that list several, in the order of the file."""
+    return [claim for ordering in orderings for claim in _claims(ordering)]
+
+
+def _claims(ordering: Content) -> list[Content]:
+    if not isinstance(ordering, dict) or "metrics" not in ordering:
+        return [ordering]
+    rest = {key: value for key, value in ordering.items() if key != "metrics"}
+    metrics = ordering["metrics"]
+    if "metric" in rest or not isinstance(metrics, list) or not metrics:
+        raise ValueError(f"the claim '{rest.get('text')}' needs one metric, or a list of metrics")
+    return [rest | {"metric": metric} for metric in metrics]
 
 
 @cache
@@ -157,25 +222,41 @@ def load_all() -> list[Table]:
 
 
 def _check_names(table: Table) -> None:
-    rows = [row.name for row in table.rows]
-    if len(set(rows)) < len(rows):
+    if len({row.name for row in table.rows}) < len(table.rows):
         raise ValueError("two rows have one name; rename one")
-    used: list[tuple[str, str]] = [(column.test, column.metric) for column in table.columns]
-    used += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
-    used += [(test, "") for row in table.rows for test in row.tests or []]
-    for test, asked in table.tests.items():
-        if asked.get("task") not in TASK_METRICS:
-            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
-    for test, metric in used:
+    _check_tests(table)
+    for test, metric in _named(table):
         if test not in table.tests:
             raise ValueError(f"'{test}' is no test of the table; name one of: {', '.join(table.tests)}")
         if metric and metric not in METRICS:
             raise ValueError(f"'{metric}' is no metric of the suite; name one of: {', '.join(METRICS)}")
+    _check_claims(table)
+    _check_published(table)
+
+
+def _check_tests(table: Table) -> None:
+    for test, settings in table.tests.items():
+        if settings.get("task") not in TASK_METRICS:
+            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
+
+
+def _named(table: Table) -> list[tuple[str, str]]:
+    """The tests and metrics that columns, claims and rows name."""
+    pairs = [(column.test, column.metric) for column in table.columns]
+    pairs += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
+    return pairs + [(test, "") for row in table.rows for test in row.tests or []]
+
+
+def _check_claims(table: Table) -> None:
+    rows = {row.name for row in table.rows}
     for claim in [*table.claims, *table.checks]:
-        for name in {claim.better, claim.worse} - set(rows):
+        for name in {claim.better, claim.worse} - rows:
             raise ValueError(
                 f"the claim '{claim.text}' names a row '{name}' that is not in the table; add or rename it"
             )
+
+
+def _check_published(table: Table) -> None:
     for block in table.published:
         for name, figures in block.rows.items():
             if len(figures) != len(block.columns):
