@@ -1,12 +1,13 @@
 """Angles between rotations and errors of mesh vertices: one value a sample, float64."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, check_finite
+from metrics.base import Card, PerSampleMetric, check_finite
 
 Alignment = Literal["none", "rigid", "similarity"]
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - 1, which half precision misses and single precision does not
@@ -136,18 +137,22 @@ def _fitted(preds: Tensor, target: Tensor, scaled: bool) -> Tensor:
 class GeodesicError(PerSampleMetric):
     """`geodesic_degrees` of rotation matrices."""
 
-    name = "Rotation"
-    unit = "°"
-    higher_is_better = False
-    protocol = "geodesic angle between rotation matrices"
-    digits = 2
-    definition = "Angle of the rotation between the predicted and the true orientation."
-    value_range = "[0, 180] degrees; 0 for equal rotations"
-    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6"
-    traps = (
-        "Differences of Euler angles depend on their order, wrap at 180 and come in radians or degrees; this does not."
+    card = Card(
+        name="Rotation",
+        group="rotation",
+        higher_is_better=False,
+        protocol="geodesic angle between rotation matrices",
+        unit="°",
+        digits=2,
+        definition="Angle of the rotation between the predicted and the true orientation.",
+        value_range="[0, 180] degrees; 0 for equal rotations",
+        reference="Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6",
+        traps=(
+            "Differences of Euler angles depend on their order, wrap at 180 and come in radians or degrees; this does "
+            "not."
+        ),
+        parity="27",
     )
-    parity = "27"
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
         """Adds rotations ``B 3 3`` under their identifiers."""
@@ -161,25 +166,29 @@ class VertexError(PerSampleMetric):
         align: See `vertex_error`; another than ``none`` is named.
     """
 
-    name = "Vertex"
-    unit = "mm"
-    higher_is_better = False
-    protocol = "mean Euclidean distance of all vertices, no alignment"
-    digits = 2
-    definition = "Mean Euclidean distance of corresponding vertices, averaged over frames and then videos."
-    value_range = "[0, inf) mm; 0 for equal meshes"
-    reference = "Lombardi et al. 2018, Deep Appearance Models for Face Rendering"
-    traps = (
-        "Papers print squared, standardised or unit-less errors under the same name; alignment hides errors of pose."
+    card = Card(
+        name="Vertex",
+        group="mesh",
+        higher_is_better=False,
+        protocol="mean Euclidean distance of all vertices, no alignment",
+        unit="mm",
+        digits=2,
+        definition="Mean Euclidean distance of corresponding vertices, averaged over frames and then videos.",
+        value_range="[0, inf) mm; 0 for equal meshes",
+        reference="Lombardi et al. 2018, Deep Appearance Models for Face Rendering",
+        traps=(
+            "Papers print squared, standardised or unit-less errors under the same name; alignment hides errors of "
+            "pose."
+        ),
+        parity="29",
     )
-    parity = "29"
 
     def __init__(self, align: Alignment = "none") -> None:
         super().__init__()
         self.align: Alignment = align
         if align != "none":
             protocol = f"mean Euclidean distance of all vertices, after {align} Procrustes alignment"
-            self.__dict__.update(name=f"Vertex-{align}", protocol=protocol)
+            self.card = replace(self.card, name=f"Vertex-{align}", protocol=protocol)
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
         """Adds vertices ``B V 3`` in metres under their identifiers."""
@@ -190,23 +199,28 @@ class StandardisedVertexError(PerSampleMetric):
     """`standardised_vertex_error`; the scale is in its protocol.
 
     Args:
-        scale: In the unit of the vertices.
+        scale: In the unit of the vertices; 1 for those that are already divided by it.
     """
 
-    name = "Geom-MSEn"
-    higher_is_better = False
-    protocol = "mean squared vertex difference over the squared spread of the training set"
-    digits = 4
-    definition = "Mean over vertices and axes of ((v - v') / s)², with one scalar s."
-    value_range = "[0, inf); 1 is the spread of the training set"
-    reference = "Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering"
-    traps = "Says nothing without its scale s; S4 prints a vertex loss without a unit, which this may or may not be."
-    parity = "29"
+    card = Card(
+        name="Geom-MSEn",
+        group="mesh",
+        higher_is_better=False,
+        protocol="mean squared vertex difference over the squared spread of the training set",
+        digits=4,
+        definition="Mean over vertices and axes of ((v - v') / s)², with one scalar s.",
+        value_range="[0, inf); 1 is the spread of the training set",
+        reference="Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering",
+        traps="Says nothing without its scale s; S4 prints a vertex loss without a unit, which this may or may not be.",
+        parity="29",
+    )
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.__dict__.update(protocol=f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit")
+        if scale != 1:
+            protocol = f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit"
+            self.card = replace(self.card, protocol=protocol)
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
         """Adds vertices ``B V 3`` under their identifiers."""

@@ -1,6 +1,7 @@
 """What all metrics of picture pairs share: the checks of their input, 8-bit rounding, masked means, the class."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -87,11 +88,8 @@ class PictureMetric(PerSampleMetric):
         super().__init__()
         self.masked = masked
         if masked:
-            self.describe(name=f"{self.name}-masked", protocol=f"{self.protocol}; inside the mask")
-
-    def describe(self, **attributes: str) -> None:
-        """Sets what this object declares of itself where that differs from its class."""
-        self.__dict__.update(attributes)
+            card = self.card
+            self.card = replace(card, name=f"{card.name}-masked", protocol=f"{card.protocol}; inside the mask")
 
     def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], mask: Tensor | None = None) -> None:
         """Adds images ``B 3 H W`` in [0, 1] under their identifiers, and masks ``B 1 H W``, bool, if `masked`.
@@ -101,7 +99,7 @@ class PictureMetric(PerSampleMetric):
         """
         if self.masked == (mask is None):
             advice = "pass one to update" if self.masked else f"make it with {type(self).__name__}(masked=True)"
-            raise ValueError(f"{self.name} {'needs a' if self.masked else 'takes no'} mask; {advice}.")
+            raise ValueError(f"{self.card.name} {'needs a' if self.masked else 'takes no'} mask; {advice}.")
         preds, target = checked_pair(preds, target)
         values = self.score(as_saved(preds), as_saved(target), mask)
         status = torch.where(values.isinf(), int(Status.IDENTICAL), int(Status.OK))

@@ -75,7 +75,7 @@ def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Pro
 
     A score that is not finite is left out and counted; one with a status other than 0 counts, and is counted apart, so
     that no method gains by failing. A set metric has one line for the set and one without each video. Scores of
-    another version of a metric (`metrics.base.Described.spec`) are left out, and said to be missing.
+    another version of a metric (`metrics.base.Card.spec`) are left out, and said to be missing.
 
     Args:
         table: The table.

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from benchmarks.report.results import Provenance
-from benchmarks.report.spec import STATUS, Column, Table, card, flag_note
+from benchmarks.report.spec import Column, Table, card
 from benchmarks.report.verdicts import Cell, enough
 from metrics.crossed import MIN_FITS
 from metrics.statistics import MIN_VIDEOS
+from models.tasks import find
 
 Cells = Mapping[tuple[str, int], Cell | None]  # by row and column
 READING = (
@@ -75,15 +76,15 @@ def _left_out(table: Table, cells: Cells) -> Iterator[str]:
 
 
 def _flagged(table: Table, cells: Cells) -> Iterator[str]:
-    """Outputs with a status that all metrics of their task share, once a row; then scores with one of their own."""
-    counts: dict[str, dict[str, None]] = {}
+    """A sentence of each task on what counts with a status: once an output where all its metrics share one."""
+    places: dict[str, dict[str, None]] = {}
     for row, column, cell in _run(table, cells):
-        note = flag_note(table.task_of(column))
-        where = f"{row}, {column.metric}, {column.test}" if note == STATUS else row
+        task = find(table.task_of(column), "benchmarks")
+        where = row if task.FLAGS_ALL_METRICS else f"{row}, {column.metric}, {column.test}"
         if cell.flagged:
-            counts.setdefault(note, {})[f"{where}: {cell.flagged}"] = None
-    for note in sorted(counts, key=lambda note: note == STATUS):
-        yield f"{note}: {'; '.join(counts[note])}."
+            places.setdefault(task.FLAGGED, {})[f"{where}: {cell.flagged}"] = None
+    for sentence in sorted(places):
+        yield f"{sentence}: {'; '.join(places[sentence])}."
 
 
 def _run(table: Table, cells: Cells) -> list[tuple[str, Column, Cell]]:

@@ -5,37 +5,32 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.evaluation.task_metrics import TASK_METRICS
+from benchmarks.tasks import names
+from metrics.base import Card
 from models.errors import UserError
+from models.tasks import find
 
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
 Settings = dict[str, bool | int | float | str]  # settings of a test: ``data.init_args.test``
 Content = dict[str, Any]  # of a table file, before it is checked
-# What a status other than 0 says of an output, where it is the same for all metrics of a task.
-FLAGGED = {"depth": "Depth maps that no positive scale fits, scored as a constant map"}
-STATUS = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
 
 
-class Card(Protocol):
-    """What a table asks of a metric."""
+def cards_of(task: str) -> dict[str, Card]:
+    """The metrics of a task by name.
 
-    name: str
-    digits: int
-    higher_is_better: bool
-    unit: str
-    protocol: str
-
-    def spec(self) -> str:
-        """Name, version, protocol and network in one word."""
+    Raises:
+        UserError: If there is no such task.
+    """
+    return {scored.card.name: scored.card for scored in find(task, "benchmarks").METRICS}
 
 
-METRICS: dict[str, Card] = {metric.name: metric for group in TASK_METRICS.values() for metric in group}
+METRICS: dict[str, Card] = {name: card for task in names() for name, card in cards_of(task).items()}
 
 
 def card(metric: str) -> Card:
@@ -46,16 +41,6 @@ def card(metric: str) -> Card:
 def is_current(metric: str, specification: str) -> bool:
     """Whether scores of a specification may stand in a column of today's; not if the metric has another one now."""
     return metric not in METRICS or card(metric).spec() == specification
-
-
-def heading(task: str) -> str:
-    """A task as a heading: ``Cross reenactment``."""
-    return task.replace("_", " ").capitalize()
-
-
-def flag_note(task: str) -> str:
-    """How the note on outputs of a task that count with a status begins; `STATUS` where each metric has its own."""
-    return FLAGGED.get(task, STATUS)
 
 
 @dataclass(frozen=True)
@@ -156,7 +141,7 @@ class Table:
     def protocol_of(self, column: Column) -> str:
         """``Cross reenactment, absolute motion``."""
         motion = self.tests[column.test].get("motion")
-        return heading(self.task_of(column)) + (f", {motion} motion" if motion else "")
+        return find(self.task_of(column), "benchmarks").HEADING + (f", {motion} motion" if motion else "")
 
 
 def load(path: Path) -> Table:
@@ -185,7 +170,9 @@ def parse(content: Content) -> Table:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
     orderings = {family: _by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
-    return deepcopy(_parsed(json.dumps(content | orderings, default=str)))
+    table = deepcopy(_parsed(json.dumps(content | orderings, default=str)))
+    _check_names(table)
+    return table
 
 
 def _by_metric(orderings: list[Content]) -> list[Content]:
@@ -212,7 +199,6 @@ def _parsed(content: str) -> Table:
         table = Table(**vars(parser.instantiate(parser.parse_object(json.loads(content)))))
     except Exception as error:  # argparse's own error is no ValueError
         raise ValueError(str(error)) from error
-    _check_names(table)
     return table
 
 
@@ -235,9 +221,14 @@ def _check_names(table: Table) -> None:
 
 
 def _check_tests(table: Table) -> None:
+    """Looks up the tasks; one of another package brings its metrics with it."""
     for test, settings in table.tests.items():
-        if settings.get("task") not in TASK_METRICS:
-            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
+        try:
+            cards = cards_of(str(settings.get("task", "")))
+        except UserError as error:
+            tasks = f"name one of: {', '.join(names())}, or a module"
+            raise ValueError(f"the test '{test}' has no task; {tasks}") from error
+        METRICS.update(cards | METRICS)
 
 
 def _named(table: Table) -> list[tuple[str, str]]:

@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -40,18 +41,29 @@ def test_the_mean_is_over_videos_of_the_mean_over_frames():
 
 
 def test_a_specification_changes_with_what_a_value_means():
-    class Other(L1):
-        version = 2
-
-    class Reworded(L1):
-        definition = "the same in other words"
-
-    assert L1.spec() == L1().spec() == Reworded.spec()
-    assert L1.spec().startswith("L1@")
-    assert len(L1.spec()) == len("L1@") + 8
-    assert Other.spec() != L1.spec()
+    spec = L1.card.spec()
+    assert spec == L1().card.spec() == "L1@e0b97a10"  # published tables compare it
     for changed in ("protocol", "backbone", "name"):
-        assert type("Changed", (L1,), {changed: "another"}).spec() != L1.spec()
+        assert replace(L1.card, **{changed: "another"}).spec() != spec
+    assert replace(L1.card, version=2).spec() != spec
+    same = {"definition": "the same in other words", "group": "another", "least_size": 5, "digits": 1, "traps": "none"}
+    assert replace(L1.card, **same).spec() == spec
+
+
+def test_a_metric_that_a_task_lists_is_made_under_the_card_that_the_task_reads():
+    listed = L1.scored(name="L1 of the background", least_size=64)
+    assert listed.card == replace(L1.card, name="L1 of the background", least_size=64)
+    assert listed.make().card == listed.card
+    assert L1.scored().card == L1().card
+
+
+def test_no_metric_changes_the_card_of_its_class():
+    before = L1.card
+    assert L1(masked=True).card.name == "L1-masked"
+    assert L1.card is before
+    assert L1().card is before
+    with pytest.raises(FrozenInstanceError):
+        L1.card.name = "another"
 
 
 def test_nothing_in_is_nan_out():

@@ -276,7 +276,6 @@ BAD = {
     ],
 }
 WITHOUT = {  # what has no number to be wrong, and why
-    "base.specification": "takes text",
     "face_scores.common_valid": "takes what a metric has stored",
     "procface.shipped": "takes a device",
     "statistics.holm": "takes p, of which nan means not tested",

@@ -169,7 +169,7 @@ def test_another_ddof_is_named_and_changes_the_value():
     fake, real = _images(0), _images(1)
     metric = _filled(FrechetDistance(Toy(), ddof=0), fake, real)
     assert metric.label() == "FD-ddof0@60"
-    assert "ddof 0" in metric.protocol
+    assert "ddof 0" in metric.card.protocol
     assert metric.compute() != _filled(FrechetDistance(Toy()), fake, real).compute()
 
 

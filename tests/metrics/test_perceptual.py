@@ -78,7 +78,7 @@ def test_a_mask_averages_the_map_of_distances(small, alex):
     value, status = metric.per_sample()[metric.sample_key("a/0")]
     assert math.isnan(value)
     assert status == Status.EMPTY_MASK
-    assert metric.name == "LPIPS-alex-masked"
+    assert metric.card.name == "LPIPS-alex-masked"
 
 
 def test_the_class_holds_no_network_in_its_state_and_stays_frozen(small, alex):
@@ -113,7 +113,7 @@ def test_the_net_is_in_the_name_and_the_trunk_comes_from_the_cache_of_weights(sm
     perceptual.pretrained_network.cache_clear()
     metric = LPIPS("squeeze")
     assert asked == ["squeezenet_imagenet"]
-    assert (metric.name, metric.backbone) == ("LPIPS-squeeze", "lpips-squeeze")
+    assert (metric.card.name, metric.card.backbone) == ("LPIPS-squeeze", "lpips-squeeze")
     expected = network_lpips(*small, make_network("squeeze", published))
     assert torch.equal(lpips(*small, net="squeeze"), expected)
     assert asked == ["squeezenet_imagenet"]  # read once

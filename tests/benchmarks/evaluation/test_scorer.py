@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,13 @@ from benchmarks import tables
 from benchmarks.evaluation import task_metrics
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scorer
-from benchmarks.evaluation.task_metrics import Configured
 from benchmarks.report import spec
 from benchmarks.report.markdown import markdown
 from benchmarks.report.results import SET_VALUE
 from benchmarks.report.sheets import assemble
 from benchmarks.report.verdicts import compare, rank, summarise
 from metrics import backbones
+from metrics.base import Scored
 from metrics.crossed import crossed, pseudo_values
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalysisCache
@@ -50,18 +52,15 @@ def scored(outputs, batch):
 
 
 class Networked(L1):
-    name = "networked"
-    backbone = "lpips-vgg"
+    card = replace(L1.card, name="networked", backbone="lpips-vgg")
 
 
 class Large(L1):
-    name = "large"
-    least_size = 64
+    card = replace(L1.card, name="large", least_size=64)
 
 
 class Clipwise(ToySetMetric):
-    name = "clipwise"
-    clip_frames = 4
+    card = replace(ToySetMetric.card, name="clipwise", group="clip", clip_frames=4)
 
     def update(self, preds, target, sample_ids):
         assert preds.shape[:3] == (1, 4, 3)
@@ -71,8 +70,9 @@ class Clipwise(ToySetMetric):
 @pytest.fixture
 def with_metrics(monkeypatch):
     def use(*metrics):
-        monkeypatch.setitem(task_metrics.TASK_METRICS, "self_reenactment", metrics)
-        monkeypatch.setattr(spec, "METRICS", {metric.name: metric for metric in metrics})
+        listed = [metric if isinstance(metric, Scored) else metric.scored() for metric in metrics]
+        monkeypatch.setitem(task_metrics.TASK_METRICS, "self_reenactment", listed)
+        monkeypatch.setattr(spec, "METRICS", {scored.card.name: scored.card for scored in listed})
 
     return use
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
     assert found.absent == reasons
     assert found.values == {"L1": 0}
     assert found.weights == {}
-    assert task_metrics.specs("self_reenactment") == [L1.spec(), Large.spec(), Clipwise.spec()]
+    assert task_metrics.specs("self_reenactment") == [metric.card.spec() for metric in (L1, Large, Clipwise)]
 
 
 def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, capsys):
@@ -104,8 +104,7 @@ def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, cap
 
 def test_weights_without_their_package_are_no_failure(with_metrics, monkeypatch, tmp_path, capsys):
     class Packaged(L1):
-        name = "packaged"
-        backbone = "yunet-sface"
+        card = replace(L1.card, name="packaged", backbone="yunet-sface")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for file in backbones.BACKBONES["yunet-sface"].weights:
@@ -145,14 +144,13 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
         def update(self, preds, target, sample_ids):
             super().update(preds**self.power, target**self.power, sample_ids)
 
-    squared = Configured(Powered, {"name": "L1-squared"}, {"power": 2})
+    squared = Scored(replace(L1.card, name="L1-squared"), partial(Powered, 2))
     with_metrics(L1, squared)
     batch = video("a")
     found = scored(batch["target"] * 0.5, batch)
     assert set(found.values) == {"L1", "L1-squared"} == set(found.samples["metric"])
     assert found.values["L1"] != found.values["L1-squared"]
-    assert found.specs["L1-squared"] != L1.spec()
-    assert (squared.digits, squared.unit, squared.higher_is_better) == (4, "", False)
+    assert found.specs["L1-squared"] != L1.card.spec()
 
 
 def test_a_clip_metric_sees_clips_that_start_later(with_metrics):

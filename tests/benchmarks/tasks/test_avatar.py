@@ -18,7 +18,7 @@ from tests import avatar_toy as toy
 
 
 def scored(estimate, batch):
-    metrics = {metric.name: metric() for metric in avatars.METRICS}
+    metrics = {scored.card.name: scored.make() for scored in avatars.METRICS}
     avatars.update(list(metrics.values()), estimate, batch)
     return metrics
 
