@@ -12,6 +12,7 @@ from metrics.backbones import BACKBONES, load_backbone
 from metrics.face_analysis import Face, FaceAnalyser
 from metrics.frozen import Frozen
 from metrics.pictures import check_rgb
+from models.pixels import to_uint8
 
 _SEEN = ("landmarks", "rotation", "expression", "embedding", "features")  # of procface, as `Face` calls them
 ON = 0.5  # a blendshape of this strength or more is on
@@ -133,7 +134,7 @@ def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
         ValueError: If a shape, type or range is wrong.
     """
     check_rgb("A batch of pictures", pictures)
-    return pictures.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_uint8(pictures).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _doubles(values: object) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from metrics.base import Status
 from metrics.pictures import check_rgb
 from models.errors import UserError
+from models.pixels import to_uint8
 from models.reading import reading
 
 
@@ -94,7 +95,7 @@ def pictures_sha1(pictures: Tensor) -> list[str]:
         ValueError: If a shape, type or range is wrong.
     """
     check_rgb("A batch of pictures", pictures)
-    pixels = pictures.detach().clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
+    pixels = to_uint8(pictures).cpu().contiguous().numpy()
     shape = repr(pixels.shape[1:]).encode()
     return [sha1(shape + picture.tobytes()).hexdigest() for picture in pixels]
 
@@ -179,7 +180,7 @@ def _read(file: Path) -> list[list[Face] | None]:
 
 def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
     """The faces of each picture; where the whole batch fails, each is tried alone, and those that fail are None."""
-    pictures = pictures.clamp(0, 1).mul(255).round().div(255)
+    pictures = to_uint8(pictures).to(pictures.dtype).div(255)
     try:
         seen: list[list[Face] | None] = [*analyser(pictures)]
     except (UserError, torch.OutOfMemoryError):

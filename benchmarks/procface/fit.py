@@ -1,6 +1,5 @@
 """Teaches the suite's own face network from pictures of the portrait world."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Generator, Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from tqdm import trange
 
 from benchmarks.procface.augment import Batch, augmented, without_face
@@ -90,7 +89,7 @@ def fit(data: Batch, recipe: Recipe) -> ProcFace:
     rng = torch.Generator().manual_seed(recipe.seed)
     lesson = Lesson(int(data["person"].max()) + 1).to(memory_format=torch.channels_last).train()
     optimiser = AdamW(_groups(lesson, recipe.decay), recipe.rate)
-    schedule = LambdaLR(optimiser, lambda step: _risen(step / recipe.steps))
+    schedule = rise_and_fall(optimiser, recipe.steps)
     order = _order(len(data["image"]), recipe, rng)
     bar = trange(recipe.steps, desc="Training", disable=None)
     for step in bar:
@@ -129,8 +128,11 @@ def _groups(lesson: Lesson, decay: float) -> list[dict[str, object]]:
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _risen(share: float) -> float:
-    return share / WARM_UP if share < WARM_UP else 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+def rise_and_fall(optimiser: Optimizer, steps: int) -> SequentialLR:
+    """The learning rate from nothing along a line over the warm-up, then to nothing along a cosine."""
+    warm = max(1, round(WARM_UP * steps))
+    rise = LinearLR(optimiser, start_factor=1e-12, total_iters=warm)  # torch wants more than 0
+    return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warm)], [warm])
 
 
 def _order(count: int, recipe: Recipe, rng: Generator) -> Tensor:
