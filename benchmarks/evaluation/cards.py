@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import metrics
-from benchmarks.evaluation.task_metrics import TASK_METRICS, provenance
+from benchmarks.evaluation.availability import provenance
+from benchmarks.tasks import names
 from metrics.backbones import BACKBONES
 from metrics.base import Card, PerSampleMetric
+from models.tasks import find
 
 PAGE = Path("results/metrics/cards.md")
 FIELDS = ("definition", "value_range", "reference", "traps", "parity", "protocol")
@@ -27,7 +29,7 @@ own face network and is comparable with no published number. Parity cases are th
 
 def cards() -> str:
     """The page."""
-    listed = [scored.card for group in TASK_METRICS.values() for scored in group]
+    listed = [card for cards in _by_task().values() for card in cards]
     unique = {card.name: card for card in [*listed, *(metric.card for metric in classes())]}
     ordered = sorted(unique.values(), key=lambda card: card.name.lower())
     contents = " · ".join(f"[{card.name}](#{_anchor(card)})" for card in ordered)
@@ -46,7 +48,7 @@ def _metrics(values: Iterable[object]) -> Iterable[type[PerSampleMetric]]:
 
 
 def _section(card: Card) -> str:
-    tasks = ", ".join(task for task, group in TASK_METRICS.items() if card.name in {s.card.name for s in group})
+    tasks = ", ".join(task for task, listed in _by_task().items() if card.name in {c.name for c in listed})
     lines = {
         "definition": card.definition,
         "range": card.value_range,
@@ -61,6 +63,10 @@ def _section(card: Card) -> str:
     }
     table = "\n".join(f"| {field} | {text.replace('|', chr(92) + '|')} |" for field, text in lines.items())
     return f"## {_title(card)}\n\n| | |\n|---|---|\n{table}"
+
+
+def _by_task() -> dict[str, list[Card]]:
+    return {task: [scored.card for scored in find(task, "benchmarks").METRICS] for task in names()}
 
 
 def _title(card: Card) -> str:

@@ -12,7 +12,7 @@ from benchmarks.report.spec import METRICS, Column, Published, Row, Table
 from benchmarks.report.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
 from metrics.crossed import MIN_FITS
 from metrics.statistics import MIN_VIDEOS
-from models.tasks import DEPTH
+from models.tasks import find
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
 BLOCKS |= {"apart": "Other samples, not compared"}
@@ -223,18 +223,16 @@ def _oddities(table: Table, cells: dict[tuple[str, int], Cell | None]) -> Iterab
     found = [(row, table.columns[i], cell) for (row, i), cell in cells.items() if cell]
     left_out = [f"{row}, {c.metric}, {c.test}: {cell.excluded}" for row, c, cell in found if cell.excluded]
     flagged = [(row, c, cell) for row, c, cell in found if cell.flagged]
-    depth = dict.fromkeys(f"{row}: {cell.flagged}" for row, c, cell in flagged if table.tests[c.test]["task"] == DEPTH)
-    others = [
-        f"{row}, {c.metric}, {c.test}: {x.flagged}" for row, c, x in flagged if table.tests[c.test]["task"] != DEPTH
-    ]
     if left_out:
         why = "identical to the truth, or without a mask or a face in the truth"
         yield f"Frames left out of the mean, {why}: {'; '.join(left_out)}."
-    if depth:
-        yield f"Depth maps that no positive scale fits, scored as a constant map: {'; '.join(depth)}."
-    if others:
-        why = "such as a missed face, which scores worst, or a fit that was still falling"
-        yield f"Scores that count with a status, {why}: {'; '.join(others)}."
+    sentences: dict[str, dict[str, None]] = {}
+    for row, column, cell in flagged:
+        task = find(table.tests[column.test]["task"], "benchmarks")
+        where = row if task.FLAGS_ALL_METRICS else f"{row}, {column.metric}, {column.test}"
+        sentences.setdefault(task.FLAGGED, {})[f"{where}: {cell.flagged}"] = None
+    for sentence, places in sorted(sentences.items()):
+        yield f"{sentence}: {'; '.join(places)}."
 
 
 def _protocols(table: Table) -> Iterable[str]:

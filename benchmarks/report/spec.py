@@ -10,11 +10,12 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.evaluation.task_metrics import TASK_METRICS
+from benchmarks.tasks import names
 from metrics.base import Card
 from models.errors import UserError
+from models.tasks import find
 
-METRICS: dict[str, Card] = {scored.card.name: scored.card for listed in TASK_METRICS.values() for scored in listed}
+METRICS: dict[str, Card] = {m.card.name: m.card for task in names() for m in find(task, "benchmarks").METRICS}
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
 # In place of a video: the value of a set metric; its lines with a video's name are the value without that one.
@@ -165,8 +166,12 @@ def _check_names(table: Table) -> None:
     used += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
     used += [(test, "") for row in table.rows for test in row.tests or []]
     for test, asked in table.tests.items():
-        if asked.get("task") not in TASK_METRICS:
-            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
+        try:
+            find(asked.get("task", ""), "benchmarks")
+        except UserError as error:
+            raise ValueError(
+                f"the test '{test}' has no task; name one of: {', '.join(names())}, or a module"
+            ) from error
     for test, metric in used:
         if test not in table.tests:
             raise ValueError(f"'{test}' is no test of the table; name one of: {', '.join(table.tests)}")

@@ -1,19 +1,12 @@
-"""Which metrics each task has, and why one of them cannot be computed here."""
+"""Which of a task's metrics can be computed here, why others cannot, and what brings them back."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.tasks import avatar as avatars
 from metrics.backbones import BACKBONES
 from metrics.base import Card, Scored
-from metrics.depth import RMSE, AbsRel, Delta1, NormalError
-from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
 from metrics.face_scores import FaceMetric
-from metrics.fid import FID, FVD, KID, KVD
-from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.procface import SHA256
-from metrics.proxy import ProxyFD, ProxyFVD
-from models.tasks import AVATAR
 from models.weights import FILES
 
 LEAST_PROXY = 64  # pixels: the least that the suite's face network has learnt
@@ -26,29 +19,12 @@ def face(metric: type[FaceMetric], network: str, **changes: Any) -> Scored:  # n
     return metric.by(network, least_size=least, **changes)
 
 
-REENACTMENT_METRICS: tuple[Scored, ...] = (
-    *(metric.scored() for metric in (L1, PSNR, SSIM, MSSSIM)),
-    LPIPS.by("alex"),
-    face(AKD, "procface"),
-    face(CSIM, "procface", group="picture"),  # of the true frame, which shows the person to be kept
-    *(face(metric, "procface") for metric in (HeadPose, ExpressionError)),
-    *(metric.scored(least_size=LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
-    *(face(metric, "2dfan4") for metric in (AKD, NME)),
-    face(CSIM, "yunet-sface", group="picture"),
-    *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
-)
-TASK_METRICS: dict[str, tuple[Scored, ...]] = {  # to add a metric, add its line here, and a column to a table
-    "self_reenactment": REENACTMENT_METRICS,
-    "cross_reenactment": REENACTMENT_METRICS,
-    "depth": tuple(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError)),
-    AVATAR: avatars.METRICS,
-}
 WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
 
 
-def specs(task: str) -> list[str]:
-    """What a test of a task would be scored by here and now: a change of it makes another run."""
-    return [scored.card.spec() for scored in TASK_METRICS.get(task, ()) if not unmet(scored.card)]
+def specs(metrics: Iterable[Scored]) -> list[str]:
+    """What a test would be scored by here and now: a change of it makes another run."""
+    return [scored.card.spec() for scored in metrics if not unmet(scored.card)]
 
 
 def unmet(card: Card, side: float = float("inf")) -> str:
