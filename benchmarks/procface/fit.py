@@ -64,9 +64,9 @@ class Lesson(nn.Module):
             Scalars under the names of `WEIGHTS`; points are in halves of the picture's side.
         """
         images = torch.cat([batch["image"], faceless]).contiguous(memory_format=torch.channels_last)
-        found = self.network.look(images)
+        outputs = self.network.look(images)
         count = len(batch["image"])
-        faces = {name: value[:count] for name, value in found.items()}
+        faces = {name: value[:count] for name, value in outputs.items()}
         present = (torch.arange(len(images)) < count).float()
         weight = batch["visible"] + HIDDEN_WEIGHT * ~batch["visible"]
         return {
@@ -75,7 +75,7 @@ class Lesson(nn.Module):
             "rotation": (faces["rotation"] - batch["rotation"]).square().sum((1, 2)).add(1e-6).sqrt().mean(),
             "expression": F.mse_loss(faces["expression"], batch["expression"]),
             "identity": self._told_apart(faces["identity"], batch["person"]),
-            "presence": F.binary_cross_entropy_with_logits(found["presence"], present),
+            "presence": F.binary_cross_entropy_with_logits(outputs["presence"], present),
         }
 
     def _told_apart(self, embedding: Tensor, person: Tensor) -> Tensor:
@@ -147,6 +147,6 @@ def _batch(data: Batch, chosen: Tensor, rng: Generator) -> tuple[Batch, Tensor]:
     return batch, without_face(batch["image"][: len(chosen) // FACELESS], rng)
 
 
-def _pointed(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def _pointed(points: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean distance along the axes in halves of the side, of the landmarks as they are weighted."""
-    return ((found - truth).abs().mean(2) * weight).sum() / (weight.sum())
+    return ((points - truth).abs().mean(2) * weight).sum() / (weight.sum())

@@ -12,8 +12,9 @@ from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
 from datamodules.world.scene.view import render
 from metrics.face import AKD, AUCON, BSCON, CSIM, PRMSE, ExpressionError
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face_analysis import Face, FaceAnalysisCache
 from tests.gloo import in_gloo_processes
+from tests.metrics.faces import OracleAnalyser
 
 SIZE = 32
 
