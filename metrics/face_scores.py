@@ -118,12 +118,12 @@ class FaceMetric(PerSampleMetric):
         if not pairs:
             return values, status
         goals = torch.cat([self.read(truth) for truth, _, _ in pairs if truth])
-        found = torch.tensor([generated is not None for _, generated, _ in pairs])
-        if found.any():
-            seen = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
-            values[found] = self.compare(seen, goals[found]).double().cpu()
+        present = torch.tensor([generated is not None for _, generated, _ in pairs])
+        if present.any():
+            parts = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
+            values[present] = self.compare(parts, goals[present]).double().cpu()
         right = torch.isfinite(self.compare(goals, goals)).cpu()
-        status[~right | found & ~torch.isfinite(values)] = Status.FAILED
+        status[~right | present & ~torch.isfinite(values)] = Status.FAILED
         for i in torch.nonzero(~torch.isfinite(values)).flatten().tolist():
             values[i] = self.penalty(goals[i])
         return values.where(right, torch.nan), status

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from metrics.base import Card, PerSampleMetric, check_finite
+from metrics.base import Card, PerSampleMetric, check_finite, check_pair
 
 Alignment = Literal["none", "rigid", "similarity"]
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - 1, which half precision misses and single precision does not
@@ -74,7 +74,7 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     preds, target = _checked(preds, target)
     if align not in get_args(Alignment):
         raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(Alignment))}.")
-    aligned = preds if align == "none" else _fitted(preds, target, scaled=align == "similarity")
+    aligned = preds if align == "none" else procrustes(preds, target, scaled=align == "similarity")
     return 1000 * (aligned - target).norm(dim=2).mean(1)
 
 
@@ -112,26 +112,48 @@ def vertex_spread(vertices: Tensor) -> float:
     return float((vertices.double() - vertices.double().mean(0)).std(correction=0))
 
 
-def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
-    """Predictions ``B V 3`` after the least-squares rotation, translation and, if ``scaled``, scale onto targets.
+class Similarity(NamedTuple):
+    """What brings points ``B N D`` to others: ``scale (points - centre) rotation + goal``.
+
+    Args:
+        scale: ``B 1 1``.
+        rotation: ``B D D``, of determinant 1.
+        centre: ``B 1 D``, of the points.
+        goal: ``B 1 D``, of the others.
+    """
+
+    scale: Tensor
+    rotation: Tensor
+    centre: Tensor
+    goal: Tensor
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """The points after it."""
+        return self.scale * ((points - self.centre) @ self.rotation) + self.goal
+
+
+def umeyama(preds: Tensor, target: Tensor, scaled: bool = False) -> Similarity:
+    """The least-squares rotation, translation and, if ``scaled``, scale of points ``B N D`` onto others, no reflection.
 
     Raises:
-        ValueError: If a shape, type or value is wrong.
+        ValueError: If they are not two finite batches of one shape.
 
     Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
-    return _fitted(*_checked(preds, target), scaled)
-
-
-def _fitted(preds: Tensor, target: Tensor, scaled: bool) -> Tensor:
+    check_pair("B N D", preds, target)
     centre, goal = preds.mean(1, keepdim=True), target.mean(1, keepdim=True)
     moved, fixed = preds - centre, target - goal
     u, size, vh = torch.linalg.svd(moved.mT @ fixed)
     sign = torch.ones_like(size)
-    sign[:, 2] = torch.linalg.det(u @ vh).sign()  # no reflection
-    rotation = (u * sign[:, None]) @ vh
+    sign[:, -1] = torch.linalg.det(u @ vh).sign()
     scale = (size * sign).sum(1) / (moved**2).sum((1, 2)) if scaled else torch.ones_like(size[:, 0])
-    return scale[:, None, None] * (moved @ rotation) + goal
+    return Similarity(scale[:, None, None], (u * sign[:, None]) @ vh, centre, goal)
+
+
+def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
+    """Vertices ``B V 3`` after the transformation of `umeyama` onto targets; errors and reference as there."""
+    preds, target = _checked(preds, target)
+    return umeyama(preds, target, scaled)(preds)
 
 
 class GeodesicError(PerSampleMetric):

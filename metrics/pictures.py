@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metrics.base import PerSampleMetric, Status, check_finite, check_mask
+from models.pixels import to_uint8
 
 RANGE_TOLERANCE = 1e-3
 
@@ -18,7 +19,7 @@ def as_saved(images: Tensor) -> Tensor:
         ValueError: If they are no finite floats.
     """
     check_finite("A picture", images)
-    return images.double().clamp(0, 1).mul_(255).round_().div_(255)
+    return to_uint8(images.double()).double().div_(255)
 
 
 def check_range(name: str, images: Tensor) -> None:

@@ -36,12 +36,13 @@ from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import PortraitSpec, clip_name, clips, record_of
 from datamodules.world.sets.samples import Cached, PortraitFrames
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face_analysis import Face, FaceAnalysisCache
 from metrics.procface import WEIGHTS, ProcFace
 from models import weights
 from models.base import read_checkpoint
 from models.weight_files import WeightsFile
 from tests import saved_outputs
+from tests.metrics.faces import OracleAnalyser
 
 ROOT = Path(__file__).parents[1]
 SIDE = 16

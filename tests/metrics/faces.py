@@ -4,7 +4,29 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from metrics.face_analysis import Face, OracleAnalyser
+from metrics.face_analysis import Face, pictures_sha1
+
+
+class OracleAnalyser:
+    """Knows the faces of the pictures that it was given, exactly; sees none in any other.
+
+    Two that were given different ones need different keys to share a cache.
+    """
+
+    proxy = False
+    min_confidence = 0.0
+
+    def __init__(self, key="oracle"):
+        self.key = key
+        self._known = {}
+
+    def tell(self, pictures, faces):
+        """Takes the faces of the pictures ``B 3 H W``; before they are first looked at through a cache."""
+        self._known |= {key: list(present) for key, present in zip(pictures_sha1(pictures), faces, strict=True)}
+
+    def __call__(self, pictures):
+        """The faces that it was given."""
+        return [self._known.get(key, []) for key in pictures_sha1(pictures)]
 
 
 def rotations(*angles):

@@ -19,10 +19,10 @@ from metrics.face import (
     cohen_kappa,
     cosine_similarity,
 )
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face_analysis import Face, FaceAnalysisCache
 from metrics.face_scores import common_valid
 from metrics.frozen import Frozen
-from tests.metrics.faces import a_face, landmarks, names, pictures, results, rotations, scored
+from tests.metrics.faces import OracleAnalyser, a_face, landmarks, names, pictures, results, rotations, scored
 
 FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
 
