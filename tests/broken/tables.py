@@ -34,7 +34,8 @@ def make_tables(home: Path) -> None:
         sets = {"proxy-FD": SetScore(1.5, 6, {"v0": 1.25, "v1": 1.5, "v2": 1.75})}
         given = Scores({"L1": 0.1}, samples, sets, {"PSNR": "why"}, {}, {}, "0123456789ab", 1.0, pd.DataFrame())
         facts = {"label": row, "predictions": "0" * 12, "scale": "tiny", "task": "self_reenactment"}
-        write_scores(home / row, given, facts | {"motion": "absolute", "notes": {"data": "made"}})
+        protocol = {"motion": "absolute", "protocol": {"motion": "absolute"}}
+        write_scores(home / row, given, facts | protocol | {"notes": {"data": "made"}})
     write(home / "runs" / "scored" / "one" / "metrics.json", (home / "ours" / "metrics.json").read_bytes())
     write(home / "runs" / "scored" / "one" / "samples.parquet", (home / "ours" / "samples.parquet").read_bytes())
     scores, provenance = tables.collect(table, {("theirs", "self", 0): home / "theirs"})

@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face_analysis import Face, FaceAnalysisCache
 from metrics.procface import WEIGHTS, ProcFace
 from models import weights
 from models.weight_files import WeightsFile
 from tests.broken.kinds import LAST, Kind, write
+from tests.metrics.faces import OracleAnalyser
 
 
 def make_weights(home: Path) -> None:

@@ -13,12 +13,12 @@ from tests import avatar_toy as toy
 @pytest.mark.parametrize(("name", "key"), [("flow", "headset"), ("kl-kpt", "keypoints")])
 def test_a_missing_driving_signal_is_told_in_one_sentence(make, name, key):
     with pytest.raises(UserError, match=rf"driven by .*add {key}/ to the capture"):
-        perform(make(name), toy.batch(2, 3, target="frontal") | {key: None})
+        perform(make(name), replace(toy.batch(2, 3, target="frontal"), **{key: None}))
 
 
 def test_a_missing_target_is_told_in_one_sentence(make):
     with pytest.raises(UserError, match="has no headset to fit to"):
-        perform(make("dam"), toy.batch(2, 3, target="headset") | {"headset": None})
+        perform(make("dam"), replace(toy.batch(2, 3, target="headset"), headset=None))
 
 
 def test_another_topology_is_told_in_one_sentence(make):
@@ -49,7 +49,7 @@ def test_a_subject_without_keypoints_is_told_to_models_that_they_drive_alone(mak
 
 def test_a_capture_without_a_headset_is_told_before_the_first_step(make, fit):
     with pytest.raises(UserError, match="driven by a headset, but the data has none"):
-        fit(make("flow"), toy.batch() | {"headset": None}, 1)
+        fit(make("flow"), replace(toy.batch(), headset=None), 1)
 
 
 def test_dam_takes_no_drive(make):
@@ -59,6 +59,6 @@ def test_dam_takes_no_drive(make):
 
 def test_a_loss_that_is_not_finite_ends_in_one_sentence(make, fit):
     batch = toy.batch()
-    batch["vertices"][0, 0, 0] = torch.nan
+    batch.vertices[0, 0, 0] = torch.nan
     with pytest.raises(UserError, match="training loss is nan"):
         fit(make(), batch, 1)

@@ -24,10 +24,10 @@ from models.files import read_arrays, write_arrays
 from models.reading import reading
 
 Spec = PortraitSpec | EditSpec | AvatarSpec
-Sample = dict[str, Any]
+WorldSample = dict[str, Any]
 
 
-class SampleSet(Dataset[Sample], ABC):
+class SampleSet(Dataset[WorldSample], ABC):
     """One split of a set. Every sample has a ``sample_id``; the other keys are those of its kind."""
 
     spec: Spec
@@ -37,14 +37,14 @@ class SampleSet(Dataset[Sample], ABC):
         """Samples of the split."""
 
     @abstractmethod
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Draws one sample.
 
         Raises:
             IndexError: If there is none of this number.
         """
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> WorldSample:
         return self.sample(index)
 
     def _place(self, index: int) -> int:
@@ -78,7 +78,7 @@ class PortraitFrames(SampleSet):
         number = bisect_right(self._ends, self._place(index))
         return self.clips[number], index - (self._ends[number - 1] if number else 0)
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one frame with its truth."""
         clip, frame = self.place(index)
         frames, code = render_frames(self.spec, clip, [frame])
@@ -120,7 +120,7 @@ class EditPairs(SampleSet):
     def __len__(self) -> int:
         return self._count
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one pair."""
         pair = draw_pair(self.spec, self.split, self._place(index))
         edit, style = edit_of(index)
@@ -137,7 +137,7 @@ class EditPairs(SampleSet):
         }
 
 
-class AvatarFrames(SampleSet):
+class AvatarSamples(SampleSet):
     """Frames of the subjects: one dome picture a sample, and what a headset or keypoints tell of the same frame.
 
     Keys: ``image`` 3 H W in [0, 1], ``K`` 3 3, ``rotation`` 3 3 and ``translation`` 3 (head to camera, metres),
@@ -158,7 +158,7 @@ class AvatarFrames(SampleSet):
     def __len__(self) -> int:
         return self.spec.subjects * self.spec.frames(self.split) * self.spec.cameras
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one frame from one camera, and the headset's views of it."""
         rest, view = divmod(self._place(index), self.spec.cameras)
         number, frame = divmod(rest, self.spec.frames(self.split))
@@ -210,7 +210,7 @@ class Cached(SampleSet):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Reads the sample, or draws and keeps it.
 
         Raises:
@@ -241,7 +241,7 @@ def open_split(spec: Spec, split: str) -> SampleSet:
         case EditSpec():
             return EditPairs(spec, split)
         case AvatarSpec():
-            return AvatarFrames(spec, split)
+            return AvatarSamples(spec, split)
 
 
 def splits(spec: Spec) -> tuple[str, ...]:

@@ -18,14 +18,14 @@ def test_frames_without_meshes_or_pictures_are_passed_by_and_counted(capture):
     assert FrameName(TRAIN, "000001") not in module.split.train
     assert module.store.capture.missing["frames without mesh or head pose"] == 1
     module.setup("fit")
-    assert len(module.train_set.__getitems__(list(range(16)))["frame"]) == 16
+    assert len(module.train_set.__getitems__(list(range(16))).frame) == 16
     (capture / "images" / "EXP_free_face_01" / "cam00" / "000003.png").unlink()
-    assert first(data(capture))["frame"] == [0, 1, 2]
+    assert first(data(capture)).frame == [0, 1, 2]
 
 
 def test_a_missing_camera_is_no_error_unless_it_is_named(capture):
     shutil.rmtree(capture / "images" / "EXP_free_face_00" / "cam02")
-    assert first(data(capture))["frame"] == [2, 3]
+    assert first(data(capture)).frame == [2, 3]
     with pytest.raises(DataError, match="no camera 'cam09'"):
         first(data(capture, views=["cam09"]))
 
@@ -34,7 +34,7 @@ def test_keypoints_outside_of_the_picture_or_missing_are_absent(capture):
     path = capture / "keypoints" / "EXP_free_face_00" / "000000.txt"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(["nan nan", "-3.0 5.0", "5.0 60.0", *lines[3:]]) + "\n")
-    keypoints = first(data(capture))["keypoints"]
+    keypoints = first(data(capture)).keypoints
     assert keypoints.present[0].tolist() == [False] * 3 + [True] * 65
     assert keypoints.present[1].all()
     path.write_text("\n".join(lines[:-1]))
@@ -60,20 +60,20 @@ def test_a_frame_without_a_signal_is_passed_by_and_the_others_keep_theirs(captur
         module.setup("fit")
         batch = next(iter(module.train_dataloader()))
         module.teardown("fit")
-    assert set(batch["frame"]) == {0, 2}
-    assert batch["headset"].image.shape[0] == len(batch["keypoints"].points) == 16
+    assert set(batch.frame) == {0, 2}
+    assert batch.headset.image.shape[0] == len(batch.keypoints.points) == 16
     assert f"{2 if cache else 1} frames without {damaged.split('/')[0]}" in caplog.messages[-1]
     tested = first(data(capture, cache=cache))
-    assert tested["frame"] == [1, 2, 3]
-    assert None not in (tested["headset"], tested["keypoints"])
+    assert tested.frame == [1, 2, 3]
+    assert None not in (tested.headset, tested.keypoints)
 
 
 def test_a_broken_headset_picture_costs_its_frame_alone(capture):
     path = capture / "headset" / "EXP_free_face_00" / "mouth" / "000000.png"
     path.write_bytes(path.read_bytes()[:80])
     batch = first(data(capture))
-    assert batch["frame"] == [1, 2, 3]
-    assert batch["headset"] is not None
+    assert batch.frame == [1, 2, 3]
+    assert batch.headset is not None
 
 
 def test_a_capture_that_lacks_nothing_but_headset_and_keypoints_reports_nothing_missing(capture, caplog):
@@ -110,7 +110,7 @@ def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
     shutil.rmtree(capture / "headset")
     shutil.rmtree(capture / "keypoints")
     batch = first(data(capture))
-    assert batch["headset"] is batch["keypoints"] is None
+    assert batch.headset is batch.keypoints is None
     assert len(data(capture).subject.keypoint_vertices) == 0
 
 

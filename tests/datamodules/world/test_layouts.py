@@ -60,13 +60,13 @@ def test_the_suites_own_readers_read_the_voxceleb_layout(tmp_path: Path, spec: P
         samples = data.test_set
         batches = [samples[i] for i in range(len(samples))]
         if task == "depth":
-            clip, frame = batches[1]["video_id"][0], batches[1]["frame"][1]
+            clip, frame = batches[1].video_id[0], batches[1].frame[1]
             truth = next(s for s in open_split(spec, "test") if (s["video_id"], s["frame"]) == (clip, frame))
-            assert torch.equal(batches[1]["depth"][1], truth["depth"])
-            assert torch.allclose(batches[1]["K"][1], truth["K"])
+            assert torch.equal(batches[1].depth[1], truth["depth"])
+            assert torch.allclose(batches[1].K[1], truth["K"])
         else:
-            assert sum(len(batch["frame"]) for batch in batches) == spec.frame_pairs
-            assert all(batch["target"].shape == batch["driving"].shape for batch in batches)
+            assert sum(len(batch.frame) for batch in batches) == spec.frame_pairs
+            assert all(batch.target.shape == batch.driving.shape for batch in batches)
     target = open_split(spec, "targets")[1]
     place = folder / "targets" / f"{target['video_id']}.mp4" / f"{target['frame']:07d}.png"
     assert np.array_equal(pixels(place), to_pixels(target["image"]))
