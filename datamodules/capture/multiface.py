@@ -138,10 +138,6 @@ class Capture:
         """Where that picture lies."""
         return self.root / "images" / name.segment / camera / f"{name.number}.png"
 
-    def has_image(self, name: FrameName, camera: str) -> bool:
-        """Whether there is a file of that picture."""
-        return self.image_path(name, camera).is_file()
-
     def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
         """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
         return self._picture(self._texture_path(name, camera))

@@ -11,7 +11,7 @@ from benchmarks.procface.data import FaceSet, open_set
 from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import PortraitSpec, clip_name, clips, record_of
-from datamodules.world.sets.samples import Cached, PortraitFrames
+from datamodules.world.sets.samples import PortraitFrames
 from tests.broken.kinds import LAST, SIDE, Kind, arrays, command, write
 
 PORTRAITS = PortraitSpec(SIDE, 1, 2, 1, 2, cross_pairs=1)
@@ -35,8 +35,6 @@ def make_world(home: Path) -> None:
     words = {"edit": "hat", "style": "a", "source_prompt": "a face", "prompt": "a face with a hat"}
     for split in ("train", "val", "ood"):
         write(home / "pairs" / split / "prompts" / "000000.json", json.dumps(words))
-    arrays(home / f"samples-{PORTRAITS.hash}" / "test" / "0000" / "0000000.npz", image=np.zeros((3, 2, 2)), frame=3)
-    write(home / f"samples-{PORTRAITS.hash}" / "world.json", json.dumps(record_of(PORTRAITS)))
     faces = {"image": np.zeros((2, 3, 4, 4), np.uint8), "landmarks": landmarks, "visible": np.ones((2, 68), bool)}
     faces |= {"rotation": np.zeros((2, 3, 3)), "expression": np.zeros((2, 25)), "person": np.zeros(2)}
     arrays(home / f"faces-{FACES.hash}" / "00000.npz", **faces)
@@ -47,10 +45,6 @@ def write_set(spec: Any, kind: str) -> Callable[[Path], None]:
     return lambda home: command(lambda: write_layout(spec, kind, home / {"voxceleb": "clips"}.get(kind, kind), 0))
 
 
-def take_sample(home: Path) -> None:
-    Cached(PortraitFrames(PORTRAITS, "test"), home, "test").sample(0)
-
-
 KINDS = {
     "record of a set": Kind(make_world, "clips/.world.json", write_set(PORTRAITS, "voxceleb"), (LAST,), (), ("clips",)),
     "truth of a target": Kind(make_world, f"clips/truth/targets/{TARGET}.npz", write_set(PORTRAITS, "voxceleb")),
@@ -58,7 +52,6 @@ KINDS = {
     "words of an edit": Kind(
         make_world, "pairs/val/prompts/000000.json", write_set(EDITS, "pairs"), (LAST,), ("missing",)
     ),
-    "drawn sample": Kind(make_world, f"samples-{PORTRAITS.hash}/test/0000/0000000.npz", take_sample, (), ("missing",)),
     "drawn faces": Kind(
         make_world, f"faces-{FACES.hash}/00000.npz", lambda home: open_set(FACES, home), (), ("missing",)
     ),

@@ -4,10 +4,8 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -15,13 +13,10 @@ from torch.utils.data import Dataset
 from datamodules.world.scene.view import images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
-from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
 from datamodules.world.sets.portrait_frames import person_of, render_frames
-from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clip_name, clips, frame_count, record_of
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clip_name, clips, frame_count
 from models.errors import UserError
-from models.files import read_arrays, write_arrays
-from models.reading import reading
 
 Spec = PortraitSpec | EditSpec | AvatarSpec
 WorldSample = dict[str, Any]
@@ -187,44 +182,6 @@ class AvatarSamples(SampleSet):
 @lru_cache(maxsize=4)
 def _driving(spec: AvatarSpec, split: str, number: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
     return *avatar.headset_views(spec, split, number, frame), avatar.keypoints(spec, split, number, frame)
-
-
-class Cached(SampleSet):
-    """A split whose samples are kept on disk once drawn, under the hash of their specification.
-
-    Args:
-        samples: The split.
-        root: Folder of all caches.
-        split: Its name, for the sub-folder.
-
-    Raises:
-        UserError: If the folder of that hash holds another set.
-    """
-
-    def __init__(self, samples: SampleSet, root: Path, split: str) -> None:
-        self.samples, self.spec = samples, samples.spec
-        folder = Path(root) / f"samples-{samples.spec.hash}"
-        with claimed(folder, record_of(samples.spec)):
-            self.folder = folder / split
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def sample(self, index: int) -> WorldSample:
-        """Reads the sample, or draws and keeps it.
-
-        Raises:
-            UserError: If its file is damaged.
-        """
-        path = self.folder / f"{self._place(index) // 1000:04d}" / f"{index:07d}.npz"
-        if not path.exists():
-            write_arrays(path, {name: np.asarray(value) for name, value in self.samples.sample(index).items()})
-        with reading(path, "sample", "delete it, and it is drawn again."):
-            return {name: _value(array) for name, array in read_arrays(path).items()}
-
-
-def _value(array: np.ndarray) -> Any:  # noqa: ANN401 - a tensor, a text or a number
-    return torch.from_numpy(array) if array.ndim else array.item()
 
 
 def open_split(spec: Spec, split: str) -> SampleSet:

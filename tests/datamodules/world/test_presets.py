@@ -17,7 +17,7 @@ from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pai
 from datamodules.world.sets.portrait_frames import person_of
 from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clip_name, clips, frame_count
 from datamodules.world.sets.presets import PRESETS, preset
-from datamodules.world.sets.samples import Cached, open_split, splits
+from datamodules.world.sets.samples import open_split, splits
 from models.errors import UserError
 from tests.datamodules.world.digests import SMALL, digest, digests, write_digests
 
@@ -160,32 +160,3 @@ def test_what_there_is_not_is_named(arguments, hint):
 def test_an_unknown_split_is_named():
     with pytest.raises(UserError, match="'val' is no split of this set: name one of train, test, targets"):
         open_split(SMALL["clips"], "val")
-
-
-@pytest.mark.parametrize("name", ["clips", "avatar"])
-def test_a_cached_sample_is_read_not_drawn(name, tmp_path, monkeypatch):
-    drawn = open_split(SMALL[name], "test")
-    fresh = Cached(drawn, tmp_path, "test")[1]
-    kept = Cached(drawn, tmp_path, "test")
-    monkeypatch.setattr(type(drawn), "sample", lambda *_: pytest.fail("drawn again"))
-    for key, value in kept[1].items():
-        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
-    monkeypatch.undo()
-    for key, value in drawn[1].items():
-        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
-        assert type(value) is type(fresh[key])
-    assert len(kept) == len(drawn)
-
-
-def test_a_damaged_or_foreign_cache_is_named(tmp_path):
-    samples = open_split(SMALL["clips"], "test")
-    cache = Cached(samples, tmp_path, "test")
-    cache[0]
-    path = next(tmp_path.rglob("0000000.npz"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"0000000.npz' is not a readable sample .*delete it, and it is drawn again"):
-        cache[0]
-    record = next(tmp_path.rglob("world.json"))
-    record.write_text(record.read_text().replace('"seed": 0', '"seed": 5'))
-    with pytest.raises(UserError, match="seed is 5 there, not 0"):
-        Cached(samples, tmp_path, "test")

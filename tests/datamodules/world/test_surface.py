@@ -15,7 +15,7 @@ from datamodules.world.body.identity import CLIP, displacement, shape_basis, spe
 from datamodules.world.body.template import Detail, template
 from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
-from datamodules.world.scene.pose import head_pose, pose_vertices
+from datamodules.world.scene.pose import head_poses, pose_vertices
 from models.rendering.visibility import z_buffer
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
@@ -145,7 +145,7 @@ def flipped(who: Person, moment: Moment, faces: np.ndarray) -> np.ndarray:
     """Which faces ``F`` of the head point away from where the skull alone, without neck and shoulders, turns them."""
     head = template(who.detail).spans["head"]
     local = deform(who.rest, who.eyes, who.looks.eye_open, moment.expression, moment.gaze, who.detail)
-    turned = (local * [1, -1, -1]) @ head_pose(moment)[0].T
+    turned = (local * [1, -1, -1]) @ head_poses([moment])[0][0].T
     before, after = (normals(v[None, head], faces)[..., 0] for v in (turned, pose_vertices(who, [moment])[0]))
     return (before * after).sum(0) <= 0
 
