@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With one sentence if the outputs cannot be scored.
     """
     try:
-        options = _options(arguments)
+        options = options_of(arguments)
         saved = find(options.task, "benchmarks").saved(options)
         facts = {"label": options.label, "scale": options.scale, "task": options.task, "protocol": dict(saved.facts)}
         _chosen(options.table, facts)
@@ -177,18 +177,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, those of the task among them.
 
     Raises:
         UserError: If there is no such task, or one is out of range.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, add_help=False)
-    parser.add_argument("--task", required=True, help=f"{', '.join(names())}, or a module of your own")
-    task, rest = parser.parse_known_args(arguments)
-    find(task.task, "benchmarks").add_options(_common(parser))
-    parser.add_argument("-h", "--help", action="help", help="show the options of this task")
-    options = parser.parse_args(rest, task)
+    first = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, add_help=False)
+    first.add_argument("--task", required=True, help=f"{', '.join(names())}, or a module of your own")
+    task = find(first.parse_known_args(arguments)[0].task, "benchmarks")
+    parser = argparse.ArgumentParser(prog=first.prog, description=__doc__, parents=[first])
+    task.add_options(_common(parser))
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        listed = f"python -m benchmarks.score --task {options.task} -h"
+        raise UserError(f"{' '.join(unknown)} is no option of {options.task}; see: {listed}")
     options.label = same_form(options.label)
     for name in ("image_size", "max_frames"):
         if getattr(options, name) is not None and getattr(options, name) < 1:

@@ -74,13 +74,13 @@ class AUCON(FaceMetric):
         for state in ("on_truth", "on_generated"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Stores the values, and the states of the units that they come from."""
-        super().append_pairs(sample_ids, pairs)
-        whole = [truth is not None and generated is not None for truth, generated, _ in pairs]
+        super().append_pairs(sample_ids, pairs, status)
+        complete = [truth is not None and generated is not None for truth, generated, _ in pairs]
         truths, generateds, _ = zip(*pairs, strict=True) if pairs else ((), (), ())
         for state, faces in ((self.on_truth, truths), (self.on_generated, generateds)):
-            packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, whole, strict=True)]
+            packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, complete, strict=True)]
             state.append(torch.tensor(packed, dtype=torch.float64, device=self.device))
 
     compare = staticmethod(aucon)

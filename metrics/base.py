@@ -102,7 +102,10 @@ class PerSampleMetric(Metric):
     The states are float64 lists that are concatenated over processes, which is the one layout that survives unequal
     batches and processes without data; identifiers are integers below 2**53, exact in float64. A sample that a
     distributed sampler repeated counts once. Values that are not finite are left out of the mean and stay in
-    `per_sample`; a subclass's ``update`` ends in `append`. A metric with options has a card of its own.
+    `per_sample`. A metric with options has a card of its own.
+
+    A subclass's ``update`` ends in `append` and takes ``status``, ``B`` of `Status`: what else is to be known of each
+    sample, such as a fit that has not converged. It stands where the metric's own status is OK.
     """
 
     full_state_update = False
@@ -132,19 +135,24 @@ class PerSampleMetric(Metric):
         """The integer below 2**53 under which a sample is stored."""
         return int.from_bytes(sha256(sample_id.encode()).digest()[:8], "big") >> 11
 
-    def append(self, sample_ids: Sequence[str], values: Tensor, status: Tensor | None = None) -> None:
-        """Stores the values ``B`` of the samples ``video_id/frame``, with their status.
+    def append(self, sample_ids: Sequence[str], values: Tensor, *statuses: Tensor | None) -> None:
+        """Stores the values ``B`` of the samples ``video_id/frame``, and of each the first status that is not OK.
 
         Raises:
-            ValueError: If the numbers of samples and values differ.
+            ValueError: If the numbers of samples, values and statuses differ.
         """
         if len(sample_ids) != len(values):
             counts = f"{len(values)} images and {len(sample_ids)} sample_ids"
             raise ValueError(f"{self.card.name} got {counts}; pass one identifier for each image.")
+        first = torch.zeros(len(values), dtype=torch.float64, device=self.device)
+        for status in statuses:
+            if status is not None:
+                self._check_status(status, len(values))
+                first = torch.where(first == Status.OK, status.to(first), first)
         self.ids.append(self._keys(sample_ids))
         self.videos.append(self._keys([name.rpartition("/")[0] or name for name in sample_ids]))
         self.values.append(values.detach().to(self.device, torch.float64))
-        self.status.append(torch.zeros_like(self.values[-1]) if status is None else status.to(self.values[-1]))
+        self.status.append(first)
 
     def compute(self) -> Tensor:
         """Mean over videos of the mean over a video's finite values; nan if there is none."""
@@ -169,6 +177,11 @@ class PerSampleMetric(Metric):
         states = [dim_zero_cat(s).cpu().numpy() for s in (self.ids, self.videos, self.values, self.status)]
         _, first = np.unique(states[0], return_index=True)
         return tuple(state[first] for state in states)
+
+    def _check_status(self, status: Tensor, count: int) -> None:
+        if status.shape != (count,):
+            shapes = f"a status {tuple(status.shape)} of {count} samples"
+            raise ValueError(f"{self.card.name} got {shapes}; pass one of each, B.")
 
     def _keys(self, names: Sequence[str]) -> Tensor:
         return torch.tensor([self.sample_key(name) for name in names], dtype=torch.float64, device=self.device)

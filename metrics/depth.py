@@ -113,11 +113,13 @@ class DepthMetric(PerSampleMetric):
         mask: Tensor,
         intrinsics: Tensor,
         sample_ids: Sequence[str],
+        status: Tensor | None = None,
     ) -> None:
         """Adds maps ``B 1 H W`` of a kind, with true depth in metres, masks, and intrinsics ``B 3 3`` in pixels."""
         alignment = affine_align(preds, kind, depth, mask)
         values = self.error(alignment.depth, depth, mask, intrinsics)
-        self.append(sample_ids, values, torch.where(values.isnan(), int(Status.EMPTY_MASK), alignment.status))
+        own = alignment.status.masked_fill(values.isnan(), int(Status.EMPTY_MASK))
+        self.append(sample_ids, values, own, status)
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """The error ``B`` of aligned maps."""

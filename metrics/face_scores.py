@@ -64,7 +64,7 @@ class FaceMetric(PerSampleMetric):
         card = cls.card_of(network, not BACKBONES[network].comparable)
         return Scored(replace(card, **changes), partial(cls, network))
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] and the true ones under their identifiers.
 
         Raises:
@@ -75,15 +75,15 @@ class FaceMetric(PerSampleMetric):
             raise ValueError(f"Predictions and targets are {shapes}; pass two RGB batches of one shape, B 3 H W.")
         truth, generated = (self.cache.analyse(self.analyser, pictures) for pictures in (target, preds))
         faces = zip(truth, generated, strict=True)
-        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces])
+        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces], status)
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Scores true and generated faces and stores the values."""
-        values, status = self._scored([pair for pair in pairs if pair[0] is not None])
+        values, own = self._scored([pair for pair in pairs if pair[0] is not None])
         place = torch.tensor([pair[0] is not None for pair in pairs])
         every = torch.full((len(pairs),), torch.nan, dtype=torch.float64).masked_scatter(place, values)
-        told = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, status)
-        self.append(sample_ids, every, told)
+        flags = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, own)
+        self.append(sample_ids, every, flags, status)
 
     def penalty(self, truth: Tensor) -> float:
         """The value of a sample whose generated face was missed."""
@@ -118,12 +118,12 @@ class FaceMetric(PerSampleMetric):
         if not pairs:
             return values, status
         goals = torch.cat([self.read(truth) for truth, _, _ in pairs if truth])
-        found = torch.tensor([generated is not None for _, generated, _ in pairs])
-        if found.any():
-            seen = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
-            values[found] = self.compare(seen, goals[found]).double().cpu()
+        present = torch.tensor([generated is not None for _, generated, _ in pairs])
+        if present.any():
+            parts = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
+            values[present] = self.compare(parts, goals[present]).double().cpu()
         right = torch.isfinite(self.compare(goals, goals)).cpu()
-        status[~right | found & ~torch.isfinite(values)] = Status.FAILED
+        status[~right | present & ~torch.isfinite(values)] = Status.FAILED
         for i in torch.nonzero(~torch.isfinite(values)).flatten().tolist():
             values[i] = self.penalty(goals[i])
         return values.where(right, torch.nan), status

@@ -38,8 +38,14 @@ class FeatureSetMetric(PerSampleMetric):
         super().__init__()
         self.extractor = Frozen(extractor) if extractor is not None else None
 
-    def update(self, preds: Tensor | None, target: Tensor | None, sample_ids: Sequence[str]) -> None:
-        """Adds generated and real samples under their identifiers; either may be None.
+    def update(
+        self,
+        preds: Tensor | None,
+        target: Tensor | None,
+        sample_ids: Sequence[str],
+        status: Tensor | None = None,
+    ) -> None:
+        """Adds generated and real samples under their identifiers; either may be None, and no status of one is kept.
 
         Raises:
             ValueError: If a shape, type or range is wrong.

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from metrics.base import Card, PerSampleMetric, check_finite
+from metrics.base import Card, PerSampleMetric, check_finite, check_pair
 
 Alignment = Literal["none", "rigid", "similarity"]
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - 1, which half precision misses and single precision does not
@@ -74,7 +74,7 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     preds, target = _checked(preds, target)
     if align not in get_args(Alignment):
         raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(Alignment))}.")
-    aligned = preds if align == "none" else _fitted(preds, target, scaled=align == "similarity")
+    aligned = preds if align == "none" else procrustes(preds, target, scaled=align == "similarity")
     return 1000 * (aligned - target).norm(dim=2).mean(1)
 
 
@@ -112,26 +112,48 @@ def vertex_spread(vertices: Tensor) -> float:
     return float((vertices.double() - vertices.double().mean(0)).std(correction=0))
 
 
-def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
-    """Predictions ``B V 3`` after the least-squares rotation, translation and, if ``scaled``, scale onto targets.
+class Similarity(NamedTuple):
+    """What brings points ``B N D`` to others: ``scale (points - centre) rotation + goal``.
+
+    Args:
+        scale: ``B 1 1``.
+        rotation: ``B D D``, of determinant 1.
+        centre: ``B 1 D``, of the points.
+        goal: ``B 1 D``, of the others.
+    """
+
+    scale: Tensor
+    rotation: Tensor
+    centre: Tensor
+    goal: Tensor
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """The points after it."""
+        return self.scale * ((points - self.centre) @ self.rotation) + self.goal
+
+
+def umeyama(preds: Tensor, target: Tensor, scaled: bool = False) -> Similarity:
+    """The least-squares rotation, translation and, if ``scaled``, scale of points ``B N D`` onto others, no reflection.
 
     Raises:
-        ValueError: If a shape, type or value is wrong.
+        ValueError: If they are not two finite batches of one shape.
 
     Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
-    return _fitted(*_checked(preds, target), scaled)
-
-
-def _fitted(preds: Tensor, target: Tensor, scaled: bool) -> Tensor:
+    check_pair("B N D", preds, target)
     centre, goal = preds.mean(1, keepdim=True), target.mean(1, keepdim=True)
     moved, fixed = preds - centre, target - goal
     u, size, vh = torch.linalg.svd(moved.mT @ fixed)
     sign = torch.ones_like(size)
-    sign[:, 2] = torch.linalg.det(u @ vh).sign()  # no reflection
-    rotation = (u * sign[:, None]) @ vh
+    sign[:, -1] = torch.linalg.det(u @ vh).sign()
     scale = (size * sign).sum(1) / (moved**2).sum((1, 2)) if scaled else torch.ones_like(size[:, 0])
-    return scale[:, None, None] * (moved @ rotation) + goal
+    return Similarity(scale[:, None, None], (u * sign[:, None]) @ vh, centre, goal)
+
+
+def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
+    """Vertices ``B V 3`` after the transformation of `umeyama` onto targets; errors and reference as there."""
+    preds, target = _checked(preds, target)
+    return umeyama(preds, target, scaled)(preds)
 
 
 class GeodesicError(PerSampleMetric):
@@ -154,9 +176,9 @@ class GeodesicError(PerSampleMetric):
         parity="27",
     )
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds rotations ``B 3 3`` under their identifiers."""
-        self.append(sample_ids, geodesic_degrees(preds, target))
+        self.append(sample_ids, geodesic_degrees(preds, target), status)
 
 
 class VertexError(PerSampleMetric):
@@ -190,9 +212,9 @@ class VertexError(PerSampleMetric):
             protocol = f"mean Euclidean distance of all vertices, after {align} Procrustes alignment"
             self.card = replace(self.card, name=f"Vertex-{align}", protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` in metres under their identifiers."""
-        self.append(sample_ids, vertex_error(preds, target, self.align))
+        self.append(sample_ids, vertex_error(preds, target, self.align), status)
 
 
 class StandardisedVertexError(PerSampleMetric):
@@ -222,9 +244,9 @@ class StandardisedVertexError(PerSampleMetric):
             protocol = f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit"
             self.card = replace(self.card, protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` under their identifiers."""
-        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale))
+        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale), status)
 
 
 def _checked(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,12 +68,12 @@ class MaskIoU(PerSampleMetric):
         protocol = self.card.protocol.replace("threshold 0.5", f"threshold {threshold:g}")
         self.card = replace(self.card, protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds masks ``B 1 H W`` under their identifiers."""
         intersection, union = overlap(preds, target, self.threshold)
         empty = union == 0
-        status = torch.where(empty, int(Status.EMPTY_MASK), int(Status.OK))
-        self.append(sample_ids, torch.where(empty, 1.0, intersection / union), status)
+        own = torch.where(empty, int(Status.EMPTY_MASK), int(Status.OK))
+        self.append(sample_ids, torch.where(empty, 1.0, intersection / union), own, status)
 
 
 class PooledIoU(MaskIoU):
@@ -93,9 +93,9 @@ class PooledIoU(MaskIoU):
         super().__init__(threshold)
         self.add_state("unions", default=[], dist_reduce_fx="cat")
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds masks ``B 1 H W`` under their identifiers."""
-        super().update(preds, target, sample_ids)
+        super().update(preds, target, sample_ids, status)
         self.unions.append(overlap(preds, target, self.threshold)[1].to(self.device))
 
     def compute(self) -> Tensor:

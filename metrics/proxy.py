@@ -47,12 +47,12 @@ class ProxyFD(FrechetDistance):
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:
-        seen = self.cache.analyse(self.analyser, prepared)
-        features = [faces[0].features if faces else None for faces in seen]
-        if missing := sum(found is None for found in features):
+        analyses = self.cache.analyse(self.analyser, prepared)
+        features = [faces[0].features if faces else None for faces in analyses]
+        if missing := sum(feature is None for feature in features):
             absent = f"{self.analyser.key} gives no features of {missing} pictures"
             raise ValueError(f"{absent}, so no {self.card.name} either.")
-        return torch.stack([found for found in features if found is not None])
+        return torch.stack([feature for feature in features if feature is not None])
 
 
 class ProxyFVD(ProxyFD):

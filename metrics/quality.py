@@ -86,11 +86,11 @@ class IQA(PerSampleMetric):
         self.network = load_backbone(key) if isinstance(network, str) else network
         self.card = replace(self.card, name=f"IQA[{key}]", backbone=key)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] under their identifiers; the target is not looked at.
 
         Raises:
             ValueError: If a shape, type or range is wrong.
         """
         check_rgb("The prediction", preds)
-        self.append(sample_ids, self.network(as_saved(preds).float()).flatten())
+        self.append(sample_ids, self.network(as_saved(preds).float()).flatten(), status)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from benchmarks.evaluation.availability import PACKAGE_ABSENT, WEIGHTS_ABSENT, provenance, remedy, unmet
 from benchmarks.running.processes import gathered
 from benchmarks.tasks import Fed
-from metrics.base import Card, PerSampleMetric, Scored, Status
+from metrics.base import Card, PerSampleMetric, Scored
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.face_scores import FaceMetric
 from metrics.procface import PROXY
@@ -144,10 +144,7 @@ class Scorer:
                 self.short.add((card.name, fed.sample_ids[0].rpartition("/")[0]))
                 return
             arguments = tuple(part[:, :frames] for part in arguments)
-        metric.update(*arguments, fed.sample_ids)
-        if fed.status is not None:
-            given = metric.status[-1]
-            metric.status[-1] = torch.where(given == int(Status.OK), fed.status.to(given), given)
+        metric.update(*arguments, fed.sample_ids, **({} if fed.status is None else {"status": fed.status}))
 
     def _recall_faces(self, truth: Tensor, digests: list[str]) -> None:
         """Looks at the truth, or reads what was seen of it in a test of another method."""

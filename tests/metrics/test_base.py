@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.base import Status
 from metrics.depth import RMSE
-from metrics.geometry import VertexError
+from metrics.geometry import GeodesicError, StandardisedVertexError, VertexError
 from metrics.image import L1, PSNR, SSIM
+from metrics.mask import MaskIoU
 
 
 def _frames():
@@ -102,3 +104,29 @@ def test_what_a_metric_keeps_of_a_frame_is_its_score(metric):
         assert not any(each() is not None for each in passed)
     kept = [piece for state in made.metric_state.values() for piece in state]
     assert sum(piece.nbytes for piece in kept) == 32 * frames
+
+
+def test_a_given_status_stands_where_the_metric_has_none_of_its_own():
+    metric, frames = PSNR(), _frames()[:3]
+    given = torch.tensor([Status.OK, Status.DIVERGED, Status.NOT_CONVERGED])
+    metric.update(torch.cat([1 - frames[:2], frames[2:]]), frames, ["a/0", "a/1", "a/2"], given)
+    statuses = [metric.per_sample()[metric.sample_key(f"a/{i}")][1] for i in range(3)]
+    assert statuses == [Status.OK, Status.DIVERGED, Status.IDENTICAL]
+
+
+@pytest.mark.parametrize("metric", [L1, SSIM, VertexError, StandardisedVertexError, RMSE, MaskIoU, GeodesicError])
+def test_every_metric_takes_a_status_of_each_sample_and_keeps_it(metric):
+    pictures, depth = _frames()[:2], 0.5 + _frames()[:2, :1]
+    mask = torch.ones(2, 1, 12, 12, dtype=torch.bool)
+    given = {
+        "picture": (pictures, 1 - pictures),
+        "mesh": (pictures[:, 0, :, :3], pictures[:, 1, :, :3]),
+        "depth": (depth, "depth", depth, mask, torch.eye(3).expand(2, 3, 3)),
+        "mask": (mask, mask),
+        "rotation": (torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3)),
+    }[metric.card.group]
+    made = metric()
+    made.update(*given, ["a/0", "a/1"], torch.tensor([Status.DIVERGED] * 2))
+    assert [status for _, status in made.per_sample().values()] == [Status.DIVERGED] * 2
+    with pytest.raises(ValueError, match=rf"{metric.card.name} got a status \(1,\) of 2 samples; pass one of each, B"):
+        metric().update(*given, ["a/0", "a/1"], torch.tensor([Status.OK]))

@@ -216,7 +216,7 @@ def test_a_masked_metric_says_so_and_an_empty_mask_is_a_status(pairs, metric):
     masked = metric(masked=True)
     assert masked.card.name == f"{metric.card.name}-masked"
     assert "inside the mask" in masked.card.protocol
-    masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask)
+    masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask=mask)
     value, status = masked.per_sample()[metric.sample_key("a/0")]
     assert math.isnan(value)
     assert status == Status.EMPTY_MASK
@@ -225,7 +225,7 @@ def test_a_masked_metric_says_so_and_an_empty_mask_is_a_status(pairs, metric):
     with pytest.raises(ValueError, match="needs a mask; pass one to update"):
         masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"])
     with pytest.raises(ValueError, match=r"masked=True"):
-        metric().update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask)
+        metric().update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask=mask)
 
 
 def test_another_convention_is_in_the_name(pairs):

@@ -74,7 +74,7 @@ def test_a_mask_averages_the_map_of_distances(small, alex):
     assert not torch.allclose(blacked, network_lpips(preds, target, alex, mask), rtol=0.2)
     metric = LPIPS(masked=True, network=alex)
     mask[0] = False
-    metric.update(preds, target, NAMES, mask)
+    metric.update(preds, target, NAMES, mask=mask)
     value, status = metric.per_sample()[metric.sample_key("a/0")]
     assert math.isnan(value)
     assert status == Status.EMPTY_MASK
