@@ -8,6 +8,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -91,12 +92,19 @@ def check_options(module: str, arguments: list[str]) -> None:
     with pytest.raises(Parsed) as parsed:
         call(module, arguments)
     options = vars(parsed.value.options)
-    known = {"preset": PRESETS, "layout": LAYOUTS, "names": FILES, "tables": [t.name for t in spec.load_all()]}
-    known["rows"] = ["average", *(row.name for table in spec.load_all() for row in table.rows)]
-    for option, values in known.items():
+    for option, values in names().items():
         given = options.get(option) or []
-        assert set([given] if isinstance(given, str) else given) <= set(values), f"--{option}"
+        assert set([given] if isinstance(given, str) else given) <= values, f"--{option}"
     assert not options.get("rebuild") or (ROOT / options["rebuild"]).is_dir()
+
+
+@cache
+def names() -> dict[str, set[str]]:
+    """What options may name."""
+    tables = spec.load_all()
+    rows = {"average", *(row.name for table in tables for row in table.rows)}
+    own = {"tables": {table.name for table in tables}, "rows": rows}
+    return own | {"preset": set(PRESETS), "layout": set(LAYOUTS), "names": set(FILES)}
 
 
 def call(module: str, arguments: list[str]) -> None:
@@ -122,8 +130,10 @@ def main_of(module: str) -> Callable[[], object]:
 
 
 def check_lightning(arguments: list[str]) -> None:
-    if arguments:
+    if arguments and arguments[1:]:
         assert cli.parse(arguments)
+    else:  # a sentence names the command
+        assert set(arguments) <= set(cli.BenchmarkCLI.subcommands())
 
 
 def check_make(arguments: list[str]) -> None:
