@@ -187,7 +187,7 @@ def _finished(cells: Iterable[Cell]) -> dict[tables.Place, Path]:
     for cell in cells:
         places.setdefault((cell.row, cell.test, cell.seed), []).append(cell)
     whole = {place: group for place, group in places.items() if all(cell.run.is_done for cell in group)}
-    return {(*place, cell.subject): cell.run.folder for place, group in whole.items() for cell in group}
+    return {tables.Place(*place, cell.subject): cell.run.folder for place, group in whole.items() for cell in group}
 
 
 def _copy_figure(table: tables.Table, runs: Mapping[tables.Place, Path], folder: Path) -> list[Path]:

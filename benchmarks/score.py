@@ -58,25 +58,25 @@ def score(options: argparse.Namespace, saved: Saved) -> Path:
 
 
 def join(
-    table: Table, scores: pd.DataFrame, provenance: dict[str, Any], results: Path, scale: str
-) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
+    table: Table, scores: pd.DataFrame, provenance: tables.Provenance, results: Path, scale: str
+) -> tables.Results:
     """Adds every scored folder that has a place in a table, instead of the rows that were added before.
 
     A row that was scored against the table's own truth is a method among the others; one that was not stands apart.
     """
     table, scores, provenance = tables.ours(table, scores, provenance)
-    kept, absent = [*table.rows], provenance.pop("absent", [])
+    kept, absent = [*table.rows], provenance.absent
     names = {row.name for row in kept}
     for label in sorted({r["label"] for r in _records(results) if _tests(table, r, scale)} - names):
         found = [r for r in _records(results) if r["label"] == label and _tests(table, r, scale)]
-        places = {(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
+        places = {tables.Place(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
         more, told = tables.collect(table, places)
-        same = all(provenance.get("truth", {}).get(test) == digests for test, digests in told["truth"].items())
+        same = all(provenance.truth.get(test) == digests for test, digests in told.truth.items())
         files = ", ".join(sorted({r["predictions"] for r in found}))
-        tests = [test for test in table.tests if any(place[1] == test for place in places)]
+        tests = [test for test in table.tests if any(place.test == test for place in places)]
         kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
-        scores, absent = pd.concat([scores, more]), [*absent, *told.get("absent", [])]
-    return replace(table, rows=kept), scores, provenance | ({"absent": absent} if absent else {})
+        scores, absent = pd.concat([scores, more]), [*absent, *told.absent]
+    return tables.Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
 
 
 def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
@@ -94,9 +94,8 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
     for table in _chosen(names, facts):
         local = results / "tables" / scale
         place = next((p for p in (local, published / scale) if (p / (table.name + tables.RECORD)).is_file()), None)
-        base = (
-            tables.left(table.name, place) if place else (table, pd.DataFrame(columns=tables.SCORES), {"scale": scale})
-        )
+        nothing = tables.Results(table, pd.DataFrame(columns=tables.SCORES), tables.Provenance({"scale": scale}))
+        base = tables.left(table.name, place) if place else nothing
         whole, scores, provenance = join(*base, results, scale)
         tables.write(whole, scores, provenance, local)
         print((local / f"{table.name}.md").read_text())

@@ -16,6 +16,9 @@ from benchmarks.evaluation import availability
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scorer
 from benchmarks.report import spec
+from benchmarks.report.markdown import markdown
+from benchmarks.report.results import SET_VALUE
+from benchmarks.report.sheets import assemble
 from benchmarks.report.verdicts import compare, rank, summarise
 from metrics import backbones
 from metrics.base import Scored
@@ -80,8 +83,6 @@ def with_metrics(monkeypatch):
         listed = [metric if isinstance(metric, Scored) else metric.scored() for metric in metrics]
         monkeypatch.setattr("benchmarks.tasks.self_reenactment.METRICS", listed)
         monkeypatch.setattr(spec, "METRICS", {scored.card.name: scored.card for scored in listed})
-        for module in ("report.verdicts", "report.sheets", "report.text", "tables"):
-            monkeypatch.setattr(f"benchmarks.{module}.METRICS", spec.METRICS)
 
     return use
 
@@ -323,13 +324,13 @@ def test_sets_of_other_videos_are_not_compared(set_table):
     assert compare(fewer, "near", "far", "self", "toy-FD") is None
     assert compare(fewer, "near", "far", "self", "L1").videos == 7  # means of videos are, on the common ones
     resized = scores.copy()
-    resized.loc[(resized["row"] == "far") & (resized["video_id"] == spec.WHOLE), "n_frames"] = 28
+    resized.loc[(resized["row"] == "far") & (resized["video_id"] == SET_VALUE), "n_frames"] = 28
     assert compare(resized, "near", "far", "self", "toy-FD") is None
     assert rank(resized, ROWS, "self", "toy-FD") == {}
-    sheet = tables.assemble(table, resized, provenance)
+    sheet = assemble(table, resized, provenance)
     assert sheet.claims[0].outcome == "n/a (other videos)"
-    assert "toy-FD@N ↓ (x)" in tables.markdown(sheet)
-    assert "@28" in tables.markdown(sheet)
+    assert "toy-FD@N ↓ (x)" in markdown(sheet)
+    assert "@28" in markdown(sheet)
 
 
 def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table, tmp_path):
@@ -340,7 +341,7 @@ def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table
     (tmp_path / "far/metrics.json").write_text(json.dumps(record))
     scores, provenance = tables.collect(table, places)
     assert "far" not in set(scores.loc[scores["metric"] == "toy-FD", "row"])
-    text = tables.markdown(tables.assemble(table, scores, provenance))
+    text = markdown(assemble(table, scores, provenance))
     assert "n/a (another version of the metric)" in text
 
 
@@ -352,8 +353,8 @@ def test_what_is_absent_is_printed_in_its_column(with_metrics, monkeypatch, tmp_
     columns = [{"test": "self", "metric": name} for name in ("L1", "networked")]
     content = {"title": "t", "base": "b", "tests": {"self": {"task": "self_reenactment"}}, "columns": columns}
     table = spec.parse(content | {"rows": [{"name": "row", "configs": [], "kind": "method"}]})
-    sheet = tables.assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
-    assert "n/a (weights absent)" in tables.markdown(sheet)
+    sheet = assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
+    assert "n/a (weights absent)" in markdown(sheet)
     assert "truth of self" in sheet.origin
 
 
