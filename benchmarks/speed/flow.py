@@ -171,7 +171,7 @@ def print_step(rounds: int, batch: int = 8) -> None:
     subject = sheet(*FULL, TEXTURE)
     channels = {"encoder": [16, 32, 32, 64, 64, 128], "decoder": [64, 64, 32, 32, 16], "latent": 256, "features": 256}
     dam = model(sizes(subject) | channels, "dam")
-    dam.know(subject)
+    dam.set_subject(subject)
     optimiser = torch.optim.Adam(dam.parameters(), lr=1e-3)
     cameras, picture = views(batch, 1, TEXTURE), torch.rand(batch, 1, 3, TEXTURE, TEXTURE)
     texture, vertices = torch.randn(batch, 3, TEXTURE, TEXTURE), torch.randn(batch, *subject.vertex_mean.shape)
@@ -223,7 +223,7 @@ def print_fitting(rounds: int, frames: int = 32) -> None:
         targets: tuple[Target, ...] = ("headset", "frontal", "keypoints")
         for target in targets:
             lip = model(sizes(subject), *(["keypoints"] if target == "keypoints" else [])).eval()
-            lip.know(subject)
+            lip.set_subject(subject)
             seen = {str(count): seen_from(target, count) for count in (1, frames)}
             seconds = in_turns({n: partial(lip.fit, s) for n, s in seen.items()}, rounds)
             one, many = seconds["1"], seconds[str(frames)]
