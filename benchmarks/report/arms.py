@@ -1,4 +1,4 @@
-"""Tidy by fit and video: what the crossed test of `metrics.crossed` takes."""
+"""Scores by fit and video: what the crossed test of `metrics.crossed` takes."""
 
 from dataclasses import dataclass
 
