@@ -126,6 +126,8 @@ class BenchmarkCLI(LightningCLI):
             # Lightning empties the folder of a log that it opens again; a resumed fit therefore gets a new one.
             part = len(list((self.run_.folder / "log").glob(f"{self.subcommand}_*")))
             config["logger"] = CSVLogger(self.run_.folder, name="log", version=f"{self.subcommand}_{part}")
+        if config.get("enable_progress_bar") is None:
+            config["enable_progress_bar"] = sys.stdout.isatty()  # a log file holds no bars
         asked = self.config[str(self.subcommand)]
         config = spread(config, keys.device(asked.trainer), self.model, self.datamodule.batch_size)
         return super()._instantiate_trainer(config, callbacks)
@@ -224,9 +226,12 @@ def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
 
 
 @cache
-def _parser() -> LightningArgumentParser:
+def _parsers() -> dict[str, LightningArgumentParser]:
+    """A parser for each subcommand; Lightning's own of all of them looks at everything twice."""
     example = ["--model=models.reference.CopySource", "--data=datamodules.video.frames.VideoFrames"]
-    return _cli(_ConfigOnly, ["fit", *example, "--data.init_args.root=.", "--data.init_args.image_size=64"]).parser
+    return _cli(
+        _ConfigOnly, ["fit", *example, "--data.init_args.root=.", "--data.init_args.image_size=64"]
+    )._subcommand_parsers
 
 
 def parse(args: list[str]) -> Namespace:
@@ -240,8 +245,16 @@ def parse(args: list[str]) -> Namespace:
 
 @cache
 def _parsed(args: tuple[str, ...]) -> Namespace:
-    config = _parser().parse_args(list(args))
-    return config[config.subcommand]
+    return _parsers()[args[0]].parse_args(list(args[1:]))
+
+
+def data_module(config: Namespace) -> PortraitDataModule:
+    """Builds the data module of a parsed configuration alone: its part ``data``."""
+    parser = LightningArgumentParser()
+    parser.add_subclass_arguments(PortraitDataModule, "data", required=True)
+    made = parser.instantiate(parser.parse_object({"data": config.as_dict()})).data
+    assert isinstance(made, PortraitDataModule)
+    return made
 
 
 def build(args: list[str] | None = None) -> BenchmarkCLI:

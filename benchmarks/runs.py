@@ -24,20 +24,8 @@ from models.errors import UserError
 
 Parse = Callable[[list[str]], Namespace]
 
-# What a need takes over from the run that needs it: the same data, seed and place.
-SHARED = (
-    "seed_everything",
-    "results",
-    "data.init_args.root",
-    "data.init_args.portraits",
-    "data.init_args.world",
-    "data.init_args.subject",
-    "data.init_args.crop",
-    "data.init_args.drop_leaked",
-    "data.init_args.num_workers",
-    "trainer.accelerator",
-    "trainer.devices",
-)
+# What a need takes over from the run that needs it, beside what its data share: the same seed and place.
+SHARED = ("seed_everything", "results", "trainer.accelerator", "trainer.devices")
 
 
 @dataclass(frozen=True)
@@ -160,7 +148,8 @@ def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tu
         whole = (*given, *(part for name in overlays for part in ("-c", name)))
         return Run.of("fit", parse(["fit", *whole]), parse, whole)
     args = [part for name in need["configs"] for part in ("-c", name)]
-    for name in SHARED:
+    shared = [f"data.init_args.{name}" for name in keys.named_class(config.data.class_path).shared]
+    for name in (*SHARED, *shared):
         if name in config:
             args.append(f"--{name}={keys.argument(config[name])}")
     return Run.of("fit", parse(["fit", *args]), parse, tuple(args))

@@ -91,6 +91,12 @@ class Share(DistributedSampler[Any]):
 class PortraitDataModule(LightningDataModule):
     """Loaders over the data sets that a layout provides (`train_set`, `val_set`, `test_set`).
 
+    What a run has to know of its data, the class says: see the attributes, `immaterial`, `made_by` and `reads`.
+
+    Attributes:
+        shared: Arguments that a fit takes over from the run that needs it, so that both see the same people.
+        axis: The argument that chooses the subject, of data whose methods are fitted to one subject each.
+
     Args:
         image_size: Side of the square pictures in pixels; the model takes it from here.
         batch_size: Samples a batch and device.
@@ -99,6 +105,8 @@ class PortraitDataModule(LightningDataModule):
         test: What a test run asks.
     """
 
+    shared: ClassVar[tuple[str, ...]] = ("root", "num_workers")
+    axis: ClassVar[str | None] = None
     train_set: Dataset[Any]
     val_set: Dataset[Any] | None = None
     test_set: Dataset[Any]
@@ -131,6 +139,16 @@ class PortraitDataModule(LightningDataModule):
             Files, and folders with all that is in them; a text stands for itself.
         """
         return [Path(options["root"])] if options.get("root") else []
+
+    @classmethod
+    def immaterial(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The arguments that cannot change a result; of data that are made here (`made_by`) also the place."""
+        return ("num_workers", "root") if cls.made_by(options) else ("num_workers",)
+
+    @classmethod
+    def made_by(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """The version of what makes the data in `prepare_data`; empty of data that are read as they lie."""
+        return {}
 
     def notes(self) -> dict[str, str]:
         """What a table must say of the data."""

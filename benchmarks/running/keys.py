@@ -15,7 +15,6 @@ from jsonargparse import Namespace
 from lightning.pytorch.accelerators import AcceleratorRegistry, MPSAccelerator
 
 from benchmarks.evaluation.availability import specs
-from datamodules.world.sets.portraits import WORLD_VERSION
 from models.errors import UserError
 from models.tasks import find
 
@@ -27,7 +26,6 @@ IMMATERIAL = (
     "verbose",
     "return_predictions",
     "checkpoint",  # when a fit is saved on its way; what it ends with is saved anyway
-    "data.init_args.num_workers",
     "trainer.logger",
     "trainer.log_every_n_steps",
     "trainer.enable_progress_bar",
@@ -63,14 +61,13 @@ def content(kind: str, config: Namespace) -> Tree:
     """
     if config.seed_everything is False or config.seed_everything is None:
         raise UserError("A run without a seed cannot be repeated: give --seed_everything=0, or any other number.")
-    options = _plain(config.data.init_args)
-    made_here = options.get("portraits") or options.get("world")
-    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *(["data.init_args.root"] if made_here else []))
+    data, options = named_class(config.data.class_path), _plain(config.data.init_args)
+    of_data = [f"data.init_args.{name}" for name in data.immaterial(options)]
+    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *of_data)
     found: Tree = {"kind": kind, "config": without(_plain(config), skipped), "device": device(config.trainer)}
-    found["files"] = digest(named_class(config.data.class_path).reads(options, kind))
+    found["files"] = digest(data.reads(options, kind))
     found["resolved"] = named_class(config.model.class_path).resolved(_plain(config.model.init_args))
-    if made_here:
-        found["world"] = WORLD_VERSION
+    found |= data.made_by(options)
     if config.get("ckpt_path"):
         found["checkpoint"] = file_digest(Path(config.ckpt_path))
     if kind == "test":  # what was scored by other metrics is scored anew, on the same fit

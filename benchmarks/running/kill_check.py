@@ -75,7 +75,7 @@ def check(fit: list[str], kills: int, seed: int, folder: Path) -> str | None:
         UserError: If the undisturbed fit fails.
     """
     undisturbed = _run(fit, folder / "undisturbed")
-    prepare([cli.parse(["fit", *undisturbed.args])])
+    prepare([undisturbed])
     started = time.monotonic()
     if _ended(forked(lambda: cli.build(["fit", *undisturbed.args]), folder / "log.txt")):
         raise UserError(f"The fit fails by itself: {(folder / 'log.txt').read_text().strip().splitlines()[-1]}")

@@ -19,6 +19,7 @@ from datamodules.capture.sets import HELD_OUT, RECONSTRUCT, AvatarProtocol, Spli
 from datamodules.video.protocols import spread
 from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.portraits import WORLD_VERSION
 from models.tasks.avatar import AvatarFrames, Subject
 
 MOST = 512  # frames that statistics are taken from, evenly spaced
@@ -48,6 +49,9 @@ class AvatarData(PortraitDataModule):
         test: What a test run asks.
         seed: Fixes what is drawn.
     """
+
+    shared = (*PortraitDataModule.shared, "world", "subject")
+    axis = "subject"
 
     def __init__(
         self,
@@ -85,6 +89,11 @@ class AvatarData(PortraitDataModule):
             return []
         root = Path(options["root"])
         return [*find_captures(root)[options["subject"] :][:1]] if root.is_dir() else []
+
+    @classmethod
+    def made_by(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """The version of the portrait world, where it makes the subjects."""
+        return {"world": WORLD_VERSION} if options.get("world") else {}
 
     def prepare_data(self) -> None:
         """Makes the portrait world's subjects if they are asked for and not there."""

@@ -15,6 +15,7 @@ from datamodules.video.pairs import ClipFinder, Pair, cross_pairs, read_pairs, s
 from datamodules.video.protocols import DepthBatches, ReenactmentBatches, with_truth
 from datamodules.video.samples import FRAMES_NEEDED, Augmentation, ClipSamples, FrameStore, Kind
 from datamodules.world.export.clips import PortraitSpec, make_clips
+from datamodules.world.sets.portraits import WORLD_VERSION
 from models.tasks import TaskBatch, find
 from models.tasks.depth import DepthFrames
 from models.tasks.reenactment import Reenactment
@@ -101,6 +102,8 @@ class VideoFrames(PortraitDataModule):
         seed: Fixes what is drawn.
     """
 
+    shared = (*PortraitDataModule.shared, "portraits", "crop", "drop_leaked")
+
     def __init__(
         self,
         root: str,
@@ -145,6 +148,11 @@ class VideoFrames(PortraitDataModule):
             others = sorted(path.name for path in (root / "test").glob("*"))
             return [root / "train", *others, *([root / "truth"] if options.get("sample") == "depth" else [])]
         return [root / "test", root / "targets", root / "truth", *(lists or sorted(root.glob("*.csv")))]
+
+    @classmethod
+    def made_by(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """The version of the portrait world, where it makes the clips."""
+        return {"world": WORLD_VERSION} if options.get("portraits") else {}
 
     def prepare_data(self) -> None:
         """Makes the built-in portraits if they are asked for and not there."""

@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -147,14 +145,3 @@ def test_a_mistake_in_the_arguments_is_one_sentence(argument, sentence, capsys):
     assert stopped.value.code == 2
     assert sentence in told
     assert told.count("\n") == 1
-
-
-def test_the_command_ends_with_status_0_or_1_and_no_traceback(micro):
-    def run(*args):
-        return subprocess.run([sys.executable, "-m", "benchmarks.cli", *args], capture_output=True, text=True)
-
-    refused = run("test", *micro)
-    assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-2].startswith("error: No finished fit")
-    assert "Traceback" not in refused.stderr
-    assert run("fit", *micro).returncode == 0

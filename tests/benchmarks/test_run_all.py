@@ -1,16 +1,22 @@
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from benchmarks import run_all, tables
+from benchmarks.cli import parse
+from benchmarks.running import warm
+from benchmarks.running.kill_check import differences
+from benchmarks.running.plan import in_order, places, plan
 from benchmarks.runs import Run, write_json
+from models.errors import UserError
 from tests.conftest import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -22,87 +28,51 @@ def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def options(monkeypatch, *args):
-    monkeypatch.setattr(sys, "argv", ["run_all", *args])
-    return run_all._options()
-
-
-def fake_runs(tmp_path):
-    fit = Run("fit", "fit", tmp_path)
-    other = Run("fit", "other", tmp_path)
-    test = Run("test", "test", tmp_path, needs={"checkpoint": fit})
-    return {run.key: (run.key, run) for run in (fit, other, test)}
-
-
-def succeed(calls, *failing):
-    def process(run, device):
-        calls.append(run.key)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "log.txt").write_text("Traceback\nerror: the loss is NaN\n")
-        if run.key not in failing:
-            write_json(run.record_file, {})
-        return 0
-
-    return process
-
-
-def test_fits_come_before_what_needs_them_and_a_second_call_runs_nothing(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(run_all, "_process", succeed(calls))
-    assert run_all.execute(fake_runs(tmp_path), ["cpu:0"]) == {}
-    assert calls == ["fit", "other", "test"]
-    assert run_all.execute(fake_runs(tmp_path), ["cpu:0"]) == {}
-    assert len(calls) == 3
-
-
-def test_a_failure_does_not_stop_the_others_and_is_listed(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(run_all, "_process", succeed(calls, "fit"))
-    failed = run_all.execute(fake_runs(tmp_path), ["cpu:0", "cpu:1"])
-    assert sorted(calls) == ["fit", "other"]
-    assert failed == {"fit": "error: the loss is NaN", "test": "a run that it needs failed"}
-
-
-def test_each_device_holds_one_run_at_a_time(tmp_path, monkeypatch):
-    held, most = set(), []
-
-    def process(run, device):
-        assert device not in held
-        held.add(device)
-        most.append(len(held))
-        time.sleep(0.05)
-        held.remove(device)
-        write_json(run.record_file, {})
-        return 0
-
-    todo = {f"r{i}": (f"r{i}", Run("fit", f"r{i}", tmp_path)) for i in range(6)}
-    for _, run in todo.values():
-        run.folder.mkdir(parents=True)
-    monkeypatch.setattr(run_all, "_process", process)
-    assert run_all.execute(todo, ["cuda:0", "cuda:1"]) == {}
-    assert max(most) == 2
+def choice(monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", ["run_all", "--devices", "cpu:0", *args])
+    return run_all.choice_of(run_all.read_options())
 
 
 def test_the_shuffled_row_reuses_the_fit_of_its_method(monkeypatch):
     chosen = [table for table in tables.load_all() if table.name == "dagan_self"]
-    cells = run_all.plan(chosen, options(monkeypatch, "--headline"))
-    by_row = {cell.row: cell.run for cell in cells}
-    shuffled, plain = by_row["DaGAN, driving shuffled"], by_row["DaGAN"]
+    rows = ["DaGAN", "DaGAN, driving shuffled"]
+    plain, shuffled = (each.run for each in plan(chosen, choice(monkeypatch, "--rows", *rows)))
     assert shuffled.needs["checkpoint"].key == plain.needs["checkpoint"].key
     assert shuffled.key != plain.key
 
 
-def test_the_plan_lists_needs_once_and_first(monkeypatch):
-    cells = run_all.plan(tables.load_all(), options(monkeypatch, "--headline"))
-    order = list(run_all.with_needs(cells))
-    for key, (_, run) in run_all.with_needs(cells).items():
-        assert all(order.index(need.key) < order.index(key) for need in run.needs.values())
+def test_fits_come_before_tests_and_the_table_with_least_to_do_is_first(monkeypatch):
+    chosen = [table for table in tables.load_all() if table.name in ("dagan_self", "depth")]
+    asked = choice(monkeypatch, "--rows", "learnt depth", "mean face", "DaGAN", "copy source")
+    ordered = [(job.run.kind, job.label) for job in in_order(plan(chosen, asked)).values()]
+    assert ordered == [
+        ("fit", "learnt depth"),
+        ("fit", "mean face"),
+        ("test", "learnt depth, depth, seed 0"),
+        ("test", "mean face, depth, seed 0"),
+        ("fit", "DaGAN"),
+        ("test", "DaGAN, self, seed 0"),
+        ("test", "copy source, self, seed 0"),
+    ]
+
+
+def test_subjects_are_of_data_that_have_them(monkeypatch):
+    chosen = [table for table in tables.load_all() if table.name == "depth"]
+    with pytest.raises(UserError, match="The data of the table 'depth' have no subjects"):
+        plan(chosen, choice(monkeypatch, "--subjects", "1"))
+
+
+def test_gpus_and_cpus_are_not_mixed():
+    assert run_all.threads(["cuda:0", "cuda:1"]) == {}
+    assert run_all.threads(["cpu:0"])["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(UserError, match="--devices cuda:0 cpu:0 are of two kinds"):
+        run_all.threads(["cuda:0", "cpu:0"])
 
 
 def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypatch, tmp_path):
     chosen = [table for table in tables.load_all() if table.name == "lipflow_2"]
-    asked = options(monkeypatch, "--rows", "DAM-HMC Reg", "--subjects", "0", "1", "--results", str(tmp_path))
-    first, second = cells = run_all.plan(chosen, asked)
+    asked = ["--rows", "DAM-HMC Reg", "--results", str(tmp_path)]
+    first, second = both = plan(chosen, choice(monkeypatch, *asked, "--subjects", "0", "1"))
     assert (first.subject, second.subject) == (0, 1)
     for level in (
         lambda run: run,
@@ -110,14 +80,14 @@ def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypa
         lambda run: run.needs["checkpoint"].needs["avatar"],
     ):
         assert level(first.run).key != level(second.run).key
-    (default,) = run_all.plan(chosen, options(monkeypatch, "--rows", "DAM-HMC Reg", "--results", str(tmp_path)))
+    (default,) = plan(chosen, choice(monkeypatch, *asked))
     assert default.run.key == first.run.key
-    for cell, places in zip(
-        cells, ([], [("DAM-HMC Reg", "headset", 0, 0), ("DAM-HMC Reg", "headset", 0, 1)]), strict=True
+    for each, expected in zip(
+        both, ([], [("DAM-HMC Reg", "headset", 0, 0), ("DAM-HMC Reg", "headset", 0, 1)]), strict=True
     ):
-        cell.run.folder.mkdir()
-        write_json(cell.run.record_file, {})
-        assert list(run_all._finished(cells)) == places
+        each.run.folder.mkdir()
+        write_json(each.run.record_file, {})
+        assert list(places(both)) == expected
 
 
 @pytest.fixture
@@ -139,29 +109,83 @@ def micro(tmp_path, portraits_root):
     table = {"title": "Micro", "base": "dagan", "tests": {"self": {"task": "self_reenactment"}}, "rows": rows}
     table["columns"] = [{"test": "self", "metric": name} for name in ("L1", "PSNR", "SSIM")]
     (tmp_path / "micro.yaml").write_text(json.dumps(table))
-    command = [sys.executable, "-m", "benchmarks.run_all", "--tables", str(tmp_path / "micro.yaml")]
+    command = ["run_all", "--tables", str(tmp_path / "micro.yaml")]
     return [*command, "--results", str(tmp_path / "runs"), "--devices", "cpu:0"]
 
 
-def kill_when(command, folder, pattern):
-    """Kills the benchmark and its runs as soon as a file of that pattern is there."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    deadline = time.time() + 90
-    while not list(folder.glob(pattern)) and process.poll() is None and time.time() < deadline:
+@pytest.fixture(scope="module")
+def warm_process():
+    """The process that runs are forked from; the tests of this file share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            patch.setenv(name, "1")
+        warm.warm_up({})
+        yield
+
+
+def kill_when(arguments, folder, pattern):
+    """Kills a benchmark as soon as a file of that pattern is there; its run ends with it, and lets its folder go."""
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.run_all", *arguments], stdout=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while not (files := list(folder.glob(pattern))) and process.poll() is None and time.time() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, f"no {pattern} before the end"
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    FileLock(files[0].with_name(".lock")).acquire(timeout=60).lock.release()
+    return files[0]
 
 
-def test_killed_in_a_fit_it_goes_on_and_completes(micro, tmp_path):
+def test_killed_in_a_fit_it_goes_on_and_completes(micro, tmp_path, warm_process, monkeypatch, capsys):
     folder = tmp_path / "runs"
-    kill_when(micro, folder, "*/last.ckpt")
-    (checkpoint,) = folder.glob("*/last.ckpt")
+    monkeypatch.setattr(sys, "argv", micro)
+    checkpoint = kill_when(micro[1:], folder, "*/last.ckpt")
     assert torch.load(checkpoint, weights_only=True)["epoch"] < EPOCHS - 1
     assert not list(folder.glob("*/*.json"))
-    done = subprocess.run(micro, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_all.main()
+    told = capsys.readouterr().out
     assert len(list(folder.glob("*/metrics.json"))) == 2
     assert "n/a" not in (folder / "tables/tiny/micro.md").read_text()
-    assert any("This fit goes on from" in path.read_text() for path in folder.glob("*/log.txt"))
+    logs = [path.read_text() for path in folder.glob("*/log.txt")]
+    assert any("This fit goes on from" in log for log in logs)
+    assert not any("it/s" in log for log in logs)
+    assert re.search(r"\[  1/3\] fit  FOMM +done in \d+ s", told)
+    assert told.index("[  3/3]") < told.index("Micro")
+
+
+def fresh(arguments, log):
+    with log.open("w") as file:
+        command = [sys.executable, "-m", "benchmarks.cli", *arguments]
+        return subprocess.run(command, stdout=file, stderr=file).returncode
+
+
+def warmed(arguments, log):
+    process = warm.start(arguments, log, {})
+    process.join()
+    return process.exitcode
+
+
+def test_a_run_from_the_warm_process_ends_as_one_from_a_fresh_process(
+    on_portraits, tmp_path, warm_process, monkeypatch
+):
+    args = [
+        part for name in ("dagan", "tiny/dagan", "variants/dagan/fomm") for part in ("-c", f"benchmarks/{name}.yaml")
+    ]
+    args += [*on_portraits, "--data.init_args.samples_per_epoch=16", "--trainer.max_epochs=1"]
+    done = []
+    for start in (fresh, warmed):
+        log, here = tmp_path / f"{start.__name__}.txt", [*args, f"--results={tmp_path / start.__name__}"]
+        if start is warmed:
+            assert warmed(["test", *here], log) == 1
+            assert log.read_text().splitlines()[-2].startswith("error: No finished fit")
+            assert "Traceback" not in log.read_text()
+        assert [start([kind, *here], log) for kind in ("fit", "test")] == [0, 0]
+        fit = Run.of("fit", parse(["fit", *here]), parse, tuple(here))
+        test = Run.of("test", parse(["test", *here]), parse, tuple(here))
+        done.append((fit, pd.read_parquet(test.folder / "samples.parquet"), json.loads(test.record_file.read_text())))
+    (one, samples, record), (other, other_samples, other_record) = done
+    assert differences(one.checkpoint, other.checkpoint) == []
+    pd.testing.assert_frame_equal(samples, other_samples, check_exact=True)
+    assert record["values"] == other_record["values"]
+    assert record["device"] == other_record["device"]  # with the number of threads
+    assert "it/s" not in (tmp_path / "warmed.txt").read_text()

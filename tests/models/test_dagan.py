@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.utils.data import DataLoader
 from models.dagan.optimisation import OptimiserConfig
 from models.errors import UserError
 from models.tasks import Context, perform
+from models.tasks.reenactment import Reenactment
 
 TINY = "tiny/dagan.yaml"
 SMALLEST = {
@@ -115,9 +117,10 @@ def test_depth_weights_are_handed_over_by_prefix(smallest, depth_stage):
 def test_relative_motion_with_the_driving_frame_as_initial_rests(smallest):
     model = smallest().eval()
     source, frame = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
-    batch = {"task": "self_reenactment", "motion": "relative", "source": source, "driving": frame[:, None]}
-    moved = perform(model, batch | {"initial": frame})
-    rest = perform(model, batch | {"driving": source[:, None], "motion": "absolute", "initial": frame})
+    named = {"task": "self_reenactment", "sample_id": ["v/0"], "video_id": ["v"], "frame": [0], "number": [0]}
+    batch = Reenactment(**named, source=source, driving=frame[:, None], initial=frame, motion="relative")
+    moved = perform(model, batch)
+    rest = perform(model, replace(batch, driving=source[:, None], motion="absolute"))
     torch.testing.assert_close(moved, rest, atol=1e-5, rtol=0)
 
 

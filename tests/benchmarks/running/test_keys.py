@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks import cli, runs
 from benchmarks.running import keys
+from datamodules.video import frames
 from models.errors import UserError
 
 ROOT = Path(__file__).parents[3] / "benchmarks"
@@ -62,12 +63,12 @@ def changed(value):
 
 
 def is_on_the_list(name):
-    names = (*keys.IMMATERIAL, *keys.OF_TESTS, "data.init_args.root")
+    names = (*keys.IMMATERIAL, *keys.OF_TESTS, "data.init_args.root", "data.init_args.num_workers")
     return any(name == listed or name.startswith(f"{listed}.") for listed in names)
 
 
 def test_the_short_list_is_short_and_says_nothing_of_models_and_seeds():
-    assert len(keys.IMMATERIAL) <= 21
+    assert len(keys.IMMATERIAL) <= 20
     assert not [name for name in keys.IMMATERIAL if name.startswith(("model", "seed"))]
 
 
@@ -132,7 +133,7 @@ def test_the_key_knows_devices_by_what_they_come_to(options, expected, monkeypat
 
 def test_the_version_of_the_world_and_what_auto_stands_for_are_in_the_key(monkeypatch):
     plain = run().key
-    monkeypatch.setattr(keys, "WORLD_VERSION", keys.WORLD_VERSION + 1)
+    monkeypatch.setattr(frames, "WORLD_VERSION", frames.WORLD_VERSION + 1)
     assert run().key != plain
     monkeypatch.undo()
     depth = ["-c", "benchmarks/dagan_depth.yaml"]

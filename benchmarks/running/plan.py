@@ -1,0 +1,154 @@
+"""Tables -> runs: the test runs of their rows, and with them the fits that these need, in the order of their start."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.cli import parse
+from benchmarks.report.results import Place
+from benchmarks.report.spec import Row, Table
+from benchmarks.running import keys
+from benchmarks.running.queue import Job
+from benchmarks.runs import Run
+from models.errors import UserError
+
+HERE = Path("benchmarks")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the tables is run, and how.
+
+    Args:
+        scale: ``tiny``, ``small`` or ``paper``.
+        seeds: Of the fits and tests.
+        subjects: Of data whose methods are fitted to one subject each; None for the configuration's own.
+        rows: Names of rows; none for all.
+        headline: The headline rows only.
+        devices: On which runs are started.
+        results: The folder that holds the runs.
+    """
+
+    scale: str
+    seeds: Sequence[int]
+    subjects: Sequence[int | None]
+    rows: Sequence[str]
+    headline: bool
+    devices: Sequence[str]
+    results: str
+
+    def of(self, table: Table) -> list[Row]:
+        """The rows of a table that are asked for."""
+        headline = [row for row in table.rows if row.headline or not self.headline]
+        return [row for row in headline if not self.rows or row.name in self.rows]
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """A test run and its place: a row of a table, one of the row's tests, a seed, and a subject of its data."""
+
+    table: str
+    row: str
+    test: str
+    seed: int
+    subject: int | None
+    run: Run
+
+    @property
+    def label(self) -> str:
+        """What the progress line calls it."""
+        whose = "" if self.subject is None else f", subject {self.subject}"
+        return f"{self.row}, {self.test}, seed {self.seed}{whose}"
+
+
+def plan(chosen: Iterable[Table], choice: Choice) -> list[TableRun]:
+    """Lists the test runs of the chosen tables' rows; each carries the fits that it needs."""
+    return [
+        TableRun(table.name, row.name, test, seed, subject, _test_run(table, row, test, seed, subject, choice))
+        for table in chosen
+        for row in choice.of(table)
+        for test in table.tests_of(row)
+        for seed in choice.seeds
+        for subject in choice.subjects
+    ]
+
+
+def jobs(table_runs: Iterable[TableRun]) -> dict[str, Job]:
+    """All runs by key, each once, needs before those that need them."""
+    listed: dict[str, Job] = {}
+
+    def add(label: str, run: Run) -> None:
+        for name, need in run.needs.items():
+            add(label.split(",")[0] if name == "checkpoint" else f"{name} of {label}", need)
+        listed.setdefault(run.key, Job(label, run, _epochs(run)))
+
+    for table_run in table_runs:
+        add(table_run.label, table_run.run)
+    return listed
+
+
+def in_order(table_runs: Sequence[TableRun]) -> dict[str, Job]:
+    """The jobs of the table with the fewest epochs left first, then of that with the fewest left then, and so on.
+
+    Within a table fits come first, and of these the longest that may start, so that no device waits at its end.
+    """
+    tables = {
+        name: jobs(r for r in table_runs if r.table == name) for name in dict.fromkeys(r.table for r in table_runs)
+    }
+    ordered: dict[str, Job] = {}
+    while tables:
+        left = {name: {k: job for k, job in of.items() if k not in ordered} for name, of in tables.items()}
+        name = min(left, key=lambda name: _work(left[name].values()))
+        ordered |= dict(sorted(left[name].items(), key=lambda item: (item[1].run.kind != "fit", -item[1].epochs)))
+        del tables[name]
+    return ordered
+
+
+def places(table_runs: Iterable[TableRun]) -> Mapping[Place, Path]:
+    """The folders of the runs that are done, of each row, test and seed those of all subjects or none."""
+    groups: dict[tuple[str, str, int], list[TableRun]] = {}
+    for table_run in table_runs:
+        groups.setdefault((table_run.row, table_run.test, table_run.seed), []).append(table_run)
+    done = {place: group for place, group in groups.items() if all(each.run.is_done for each in group)}
+    return {Place(*place, each.subject): each.run.folder for place, group in done.items() for each in group}
+
+
+def _work(left: Iterable[Job]) -> int:
+    return sum(job.epochs for job in left if job.run.kind == "fit" and not job.run.is_done)
+
+
+def _epochs(run: Run) -> int:
+    return (parse([run.kind, *run.args]).trainer.max_epochs or 1) if run.kind == "fit" else 1
+
+
+def _test_run(table: Table, row: Row, test: str, seed: int, subject: int | None, choice: Choice) -> Run:
+    names = [f"{table.base}.yaml", *([] if choice.scale == "paper" else [f"{choice.scale}/{table.base}.yaml"])]
+    args = [part for name in [*names, *row.configs] for part in ("-c", str(HERE / name))]
+    args += [f"--seed_everything={seed}", f"--results={choice.results}"]
+    args += [] if subject is None else [f"--data.init_args.{_axis(table, tuple(args))}={subject}"]
+    args += _placed(choice.devices, torch.cuda.device_count())
+    protocol = table.tests[test] | row.test
+    args += [f"--data.init_args.test.{name}={value}" for name, value in protocol.items()]
+    run = Run.of("test", parse(["test", *args]), parse, tuple(args))
+    return replace(run, args=tuple(args))
+
+
+def _axis(table: Table, args: tuple[str, ...]) -> str:
+    """The argument by which the data of a table are of one subject or another.
+
+    Raises:
+        UserError: If they have none.
+    """
+    axis = keys.named_class(parse(["test", *args]).data.class_path).axis
+    if axis is None:
+        raise UserError(f"The data of the table '{table.name}' have no subjects: leave out --subjects.")
+    return str(axis)
+
+
+def _placed(devices: Sequence[str], gpus: int) -> list[str]:
+    """What a line must say so that it means the same run here, in its own process, and where it is pasted."""
+    if gpus and all(device.startswith("cpu") for device in devices):
+        return ["--trainer.accelerator=cpu"]
+    return ["--trainer.devices=1"] if gpus > 1 else []
