@@ -4,7 +4,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,77 +13,70 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import tables
-from benchmarks.evaluation import saved
 from benchmarks.evaluation.callbacks import FACES, write_scores
+from benchmarks.evaluation.saved import Saved
 from benchmarks.evaluation.scorer import Scorer
 from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
+from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
-from metrics.alignment import KINDS
 from models.errors import UserError
 from models.reading import read_json, reading
-from models.tasks import DEPTH, REENACTMENT
+from models.tasks import find
 
-FACTS = ("label", "predictions", "scale", "task", "motion")  # what such a record is known by
+FACTS = ("label", "predictions", "scale", "task", "protocol")  # what such a record is known by
 SCORED = "scored"  # the folder of these records, among the runs
 
 
-def score(predictions: Path, truth: Path, protocol: saved.Protocol, label: str, scale: str, results: Path) -> Path:
-    """Scores a folder of outputs and leaves its record among the runs, in place of an older one of it.
+def score(options: argparse.Namespace, saved: Saved) -> Path:
+    """Scores saved outputs and leaves their record among the runs, in place of an older one of them.
 
     Args:
-        predictions: A folder or file for each video.
-        truth: The same of what is true.
-        protocol: How the two are matched.
-        label: What the tables call the row.
-        scale: Whose tables it belongs to.
-        results: The folder that holds the runs.
+        options: Those of the command line.
+        saved: The outputs with their truth.
 
     Returns:
         The folder of the record.
 
     Raises:
-        UserError: If the two folders do not match.
+        UserError: If an output does not fit its truth.
     """
-    matches = saved.match(predictions, truth, protocol)
-    if counted := [found for found in matches if found.counts_from_0]:
-        first = f"those of '{counted[0].truth.path}' begin at {counted[0].truth.numbers[0]}"
-        print(f"The outputs' frames are counted from 0, {first}: output 0 is taken for that one, and so on.")
-    scorer = Scorer(protocol.task, without=saved.without(matches, protocol), faces=results / FACES)
-    for outputs, batch in saved.batches(matches, protocol):
+    scorer = Scorer(options.task, without=saved.without, faces=options.results / FACES)
+    for outputs, batch in saved.batches():
         scorer.add(outputs, batch)
-    scores, digest = scorer.finish(), saved.files_hash(matches)
-    place = (protocol.task, protocol.motion, scale)
-    for older in _records(results):
-        if _place(older) == place and older["predictions"] == digest and older["label"] != label:
+    scores, label = scorer.finish(), options.label
+    facts = {"label": label, "predictions": saved.digest, "scale": options.scale, "task": options.task}
+    facts |= {"protocol": dict(saved.facts)}
+    for older in _records(options.results):
+        if _place(older) == _place(facts) and older["predictions"] == saved.digest and older["label"] != label:
             print(f"These files were scored as '{older['label']}'; that row is replaced.")
             shutil.rmtree(older["folder"])
-    folder = results / SCORED / sha256(repr((*place, label)).encode()).hexdigest()[:12]
+    folder = Path(options.results) / SCORED / sha256(repr((_place(facts), label)).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"label": label, "predictions": digest, "scale": scale, "task": protocol.task, "motion": protocol.motion}
-    write_scores(folder, scores, facts | {"notes": {"outputs": str(predictions), "scored against": str(truth)}})
+    against = str(options.truth or " ".join(options.config))
+    write_scores(folder, scores, facts | {"notes": {"outputs": str(options.predictions), "scored against": against}})
     return folder
 
 
 def join(
-    table: Table, scores: pd.DataFrame, provenance: dict[str, Any], results: Path, scale: str
-) -> tuple[Table, pd.DataFrame, dict[str, Any]]:
+    table: Table, scores: pd.DataFrame, provenance: tables.Provenance, results: Path, scale: str
+) -> tables.Results:
     """Adds every scored folder that has a place in a table, instead of the rows that were added before.
 
     A row that was scored against the table's own truth is a method among the others; one that was not stands apart.
     """
     table, scores, provenance = tables.ours(table, scores, provenance)
-    kept, absent = [*table.rows], provenance.pop("absent", [])
+    kept, absent = [*table.rows], provenance.absent
     names = {row.name for row in kept}
     for label in sorted({r["label"] for r in _records(results) if _tests(table, r, scale)} - names):
         found = [r for r in _records(results) if r["label"] == label and _tests(table, r, scale)]
-        places = {(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
+        places = {tables.Place(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
         more, told = tables.collect(table, places)
-        same = all(provenance.get("truth", {}).get(test) == digests for test, digests in told["truth"].items())
+        same = all(provenance.truth.get(test) == digests for test, digests in told.truth.items())
         files = ", ".join(sorted({r["predictions"] for r in found}))
-        tests = [test for test in table.tests if any(place[1] == test for place in places)]
+        tests = [test for test in table.tests if any(place.test == test for place in places)]
         kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
-        scores, absent = pd.concat([scores, more]), [*absent, *told.get("absent", [])]
-    return replace(table, rows=kept), scores, provenance | ({"absent": absent} if absent else {})
+        scores, absent = pd.concat([scores, more]), [*absent, *told.absent]
+    return tables.Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
 
 
 def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
@@ -101,9 +94,8 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
     for table in _chosen(names, facts):
         local = results / "tables" / scale
         place = next((p for p in (local, published / scale) if (p / (table.name + tables.RECORD)).is_file()), None)
-        base = (
-            tables.left(table.name, place) if place else (table, pd.DataFrame(columns=tables.SCORES), {"scale": scale})
-        )
+        nothing = tables.Results(table, pd.DataFrame(columns=tables.SCORES), tables.Provenance({"scale": scale}))
+        base = tables.left(table.name, place) if place else nothing
         whole, scores, provenance = join(*base, results, scale)
         tables.write(whole, scores, provenance, local)
         print((local / f"{table.name}.md").read_text())
@@ -130,7 +122,7 @@ def _chosen(names: Sequence[str], facts: dict[str, Any]) -> list[Table]:
     chosen = chosen or [table for table in load_all() if _tests(table, facts, facts["scale"])]
     for table in chosen:
         if not _tests(table, facts, facts["scale"]):
-            asked = f"{facts['task']} {facts['motion']}".strip()
+            asked = " ".join([facts["task"], *filter(None, facts["protocol"].values())])
             raise UserError(f"The table '{table.name}' has no test of {asked}; name another with --table.")
         if facts["label"] in [row.name for row in table.rows]:
             raise UserError(f"'{table.name}' has a row '{facts['label']}' of its own; choose another --label.")
@@ -150,100 +142,78 @@ def _record(file: Path) -> dict[str, Any]:
     return record | {"folder": str(file.parent)}
 
 
-def _place(record: dict[str, Any]) -> tuple[str, str, str]:
-    return record["task"], record["motion"], record["scale"]
+def _place(record: Mapping[str, Any]) -> tuple[str, ...]:
+    return record["task"], record["scale"], *record["protocol"].values()
 
 
-def _tests(table: Table, record: dict[str, Any], scale: str) -> list[str]:
+def _tests(table: Table, record: Mapping[str, Any], scale: str) -> list[str]:
     """The tests of a table that a record was scored under."""
     if record["scale"] != scale:
         return []
-    asked = (record["task"], record["motion"])
-    motion = {
-        name: "" if test["task"] == DEPTH else test.get("motion", "absolute") for name, test in table.tests.items()
-    }
-    return [name for name, test in table.tests.items() if (test["task"], motion[name]) == asked]
+    facts = find(record["task"], "benchmarks").facts
+    return [
+        name
+        for name, test in table.tests.items()
+        if test["task"] == record["task"] and facts(test) == record["protocol"]
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line.
 
     Raises:
-        SystemExit: With one sentence if the folders cannot be scored.
+        SystemExit: With one sentence if the outputs cannot be scored.
     """
-    options = _options(arguments)
-    options.label = same_form(options.label)
     try:
-        protocol = _protocol(options)
-        facts = {"label": options.label, "scale": options.scale, "task": options.task, "motion": protocol.motion}
+        options = options_of(arguments)
+        saved = find(options.task, "benchmarks").saved(options)
+        facts = {"label": options.label, "scale": options.scale, "task": options.task, "protocol": dict(saved.facts)}
         _chosen(options.table, facts)
-        record = score(options.predictions, options.truth, protocol, options.label, options.scale, options.results)
-        print_tables(options.table, record, options.published)
+        saved.check()
+        if saved.remark:
+            print(saved.remark)
+        print_tables(options.table, score(options, saved), options.published)
     except (UserError, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def _protocol(options: argparse.Namespace) -> saved.Protocol:
-    motion = options.motion or ("absolute" if options.task == "self_reenactment" else "")
-    if options.task == "cross_reenactment" and not motion:
-        raise UserError("Say how the motion was transferred, which is the column to stand in: --motion relative.")
-    told = options.predictions / "kind.txt"  # as `lightning predict` leaves it
-    kind = options.kind or (told.read_text(errors="replace").strip() if told.is_file() else None)
-    if options.task == DEPTH and kind not in KINDS:
-        wrong = told.exists() and not options.kind
-        start = f"'{told}' does not say what the maps are; say it" if wrong else "Say what the maps are"
-        raise UserError(f"{start} with --kind: {', '.join(KINDS)}.")
-    _check_numbers(options)
-    return saved.Protocol(
-        options.task,
-        "" if options.task == DEPTH else motion,
-        options.source_frame,
-        options.max_frames,
-        options.image_size,
-        kind or "depth",
-        options.masks,
-    )
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options, those of the task among them.
+
+    Raises:
+        UserError: If there is no such task, or one is out of range.
+    """
+    first = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, add_help=False)
+    first.add_argument("--task", required=True, help=f"{', '.join(names())}, or a module of your own")
+    task = find(first.parse_known_args(arguments)[0].task, "benchmarks")
+    parser = argparse.ArgumentParser(prog=first.prog, description=__doc__, parents=[first])
+    task.add_options(_common(parser))
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        listed = f"python -m benchmarks.score --task {options.task} -h"
+        raise UserError(f"{' '.join(unknown)} is no option of {options.task}; see: {listed}")
+    options.label = same_form(options.label)
+    for name in ("image_size", "max_frames"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; give at least 1.")
+    return options
 
 
-def _check_numbers(options: argparse.Namespace) -> None:
-    """Refuses options that are out of range, or of another task."""
-    for name, value in (("--image-size", options.image_size), ("--max-frames", options.max_frames)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; give at least 1.")
-    if options.source_frame < 0:
-        raise UserError(f"--source-frame is {options.source_frame}; frames are counted from 0.")
-    if options.task == DEPTH and options.source_frame:
-        raise UserError("--source-frame is of reenactment; depth has no source frame, leave it out.")
-    if options.task != DEPTH and options.masks:
-        raise UserError(f"--masks are of depth; leave them out for {options.task}.")
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
-    parser.add_argument("--task", choices=(*REENACTMENT, DEPTH), required=True)
+def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--predictions", type=Path, required=True, help="a folder or file for each video")
-    parser.add_argument("--truth", type=Path, required=True, help="the same of what is true")
+    parser.add_argument("--truth", type=Path, help="the same of what is true")
     parser.add_argument("--label", required=True, help="what the tables call the row")
     parser.add_argument("--scale", default="tiny", help="whose tables the row belongs to")
     parser.add_argument("--table", nargs="+", default=[], help="names in benchmarks/tables; all of the task by default")
-    parser.add_argument("--motion", choices=("absolute", "relative"), help="of cross_reenactment")
-    parser.add_argument("--kind", choices=KINDS, help="of depth: what the maps are")
-    parser.add_argument("--masks", type=Path, help="of depth: masks, where the truth has none; white (or 1) is scored")
     parser.add_argument(
         "--image-size",
         type=int,
         help="side in pixels that the truth and its masks are scaled to, both sides alike; as they are by default",
     )
-    parser.add_argument(
-        "--source-frame",
-        type=int,
-        default=0,
-        help="of self_reenactment: the index, counted from 0, of the frame that is not scored",
-    )
     parser.add_argument("--max-frames", type=int, help="frames scored of a video, evenly spaced; all by default")
     parser.add_argument("--results", type=Path, default=Path("results/runs"), help="the folder that holds the runs")
     parser.add_argument("--published", type=Path, default=Path("results/tables"), help="the published tables")
-    return parser.parse_args(arguments)
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningDataModule
@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from models.errors import UserError
-
-Task = Literal["self_reenactment", "cross_reenactment", "depth", "avatar"]
+from models.tasks import Motion, find
 
 
 class DataError(UserError):
@@ -34,18 +33,22 @@ class TestProtocol:
         pairs: A CSV of pairs; by default the set's own, else pairs drawn with the seed and written beside the run.
         max_frames: Frames scored of a video, evenly spaced; None for all.
         allow_partial: Accept a list that names clips or frames that are not there.
+
+    Raises:
+        UserError: If there is no such task, or `max_frames` is not positive.
     """
 
     __test__: ClassVar[bool] = False
 
-    task: Task = "self_reenactment"
-    motion: Literal["absolute", "relative"] = "absolute"
+    task: str = "self_reenactment"
+    motion: Motion = "absolute"
     shuffle_driving: bool = False
     pairs: str | None = None
     max_frames: int | None = None
     allow_partial: bool = False
 
     def __post_init__(self) -> None:
+        find(self.task)
         if self.max_frames is not None and self.max_frames < 1:
             raise DataError(f"test.max_frames is {self.max_frames}: give at least 1, or null for all frames.")
 

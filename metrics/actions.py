@@ -1,15 +1,16 @@
 """Action units and blendshapes of faces: which are on in both pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from metrics.base import check_pair
+from metrics.base import Card, check_pair
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache
-from metrics.face_scores import FaceMetric, Pair
+from metrics.face_scores import ANALYSER, FaceMetric, Pair
 
 
 def aucon(preds: Tensor, target: Tensor) -> Tensor:
@@ -52,15 +53,19 @@ def _check_switches(layout: str, *states: Tensor) -> None:
 class AUCON(FaceMetric):
     """`aucon` of two faces; `kappa` is the better statistic."""
 
-    name = "AUCON"
-    higher_is_better = True
-    protocol = "share of action units in the same state, a miss is 0"
+    card = Card(
+        name="AUCON",
+        group="picture",
+        higher_is_better=True,
+        protocol="share of action units in the same state, a miss is 0",
+        definition="Share of the action units that are on, or off, in both faces.",
+        value_range="[0, 1]; 1 for equal states, however many faces are found",
+        reference="Ha et al. 2020, MarioNETte",
+        traps="Most units are off in most frames, so all-off and the still source score high; read kappa too.",
+        parity="28",
+        backbone=ANALYSER,
+    )
     part, proxy_name, worst = "actions", "proxy-AUCON", 0.0
-    definition = "Share of the action units that are on, or off, in both faces."
-    value_range = "[0, 1]; 1 for equal states, however many faces are found"
-    reference = "Ha et al. 2020, MarioNETte"
-    traps = "Most units are off in most frames, so all-off and the still source score high; read kappa too."
-    parity = "28"
     on_truth: list[Tensor]
     on_generated: list[Tensor]
 
@@ -69,13 +74,13 @@ class AUCON(FaceMetric):
         for state in ("on_truth", "on_generated"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Stores the values, and the states of the units that they come from."""
-        super().append_pairs(sample_ids, pairs)
-        whole = [truth is not None and generated is not None for truth, generated, _ in pairs]
+        super().append_pairs(sample_ids, pairs, status)
+        complete = [truth is not None and generated is not None for truth, generated, _ in pairs]
         truths, generateds, _ = zip(*pairs, strict=True) if pairs else ((), (), ())
         for state, faces in ((self.on_truth, truths), (self.on_generated, generateds)):
-            packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, whole, strict=True)]
+            packed = [self._packed(face) if both else -1.0 for face, both in zip(faces, complete, strict=True)]
             state.append(torch.tensor(packed, dtype=torch.float64, device=self.device))
 
     compare = staticmethod(aucon)
@@ -108,9 +113,12 @@ class AUCON(FaceMetric):
 class BSCON(AUCON):
     """`bscon` of two faces."""
 
-    name = "BSCON"
-    protocol = "share of blendshapes in the same state (on from 0.5), a miss is 0"
+    card = replace(
+        AUCON.card,
+        name="BSCON",
+        protocol="share of blendshapes in the same state (on from 0.5), a miss is 0",
+        definition="Share of the blendshapes that are on, or off, in both faces.",
+        reference="None: it is AUCON of what is no action unit",
+        traps="Blendshapes are no FACS action units, so it is no AUCON; all-off scores high.",
+    )
     proxy_name = "proxy-BSCON"
-    definition = "Share of the blendshapes that are on, or off, in both faces."
-    reference = "None: it is AUCON of what is no action unit"
-    traps = "Blendshapes are no FACS action units, so it is no AUCON; all-off scores high."

@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metrics.frozen import Frozen
+from metrics.geometry import umeyama
 from metrics.inception import InceptionTF2015
 from models import weights
 from models.errors import UserError
@@ -243,19 +245,15 @@ def similarity(points: NDArray[np.floating], goal: NDArray[np.floating]) -> NDAr
 
     Raises:
         ValueError: If they are not two sets of as many points, finite, or the first are one point.
-
-    Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
     if points.ndim != 2 or points.shape[1] != 2 or points.shape != goal.shape or not np.ptp(points, axis=0).any():
         raise ValueError(f"The points are {points.shape} and {goal.shape}; pass two sets N 2, of more than one point.")
     if not (np.isfinite(points).all() and np.isfinite(goal).all()):
         raise ValueError("A point is nan or inf; look for a detector that failed.")
-    centre, goal_centre = points.mean(0), goal.mean(0)
-    source, target = points - centre, goal - goal_centre
-    u, d, vt = np.linalg.svd(target.T @ source)
-    sign = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt * (d @ sign) / (source**2).sum()
-    return np.column_stack([rotation, goal_centre - rotation @ centre])
+    source, target = (torch.from_numpy(np.asarray(side, dtype=np.float64))[None] for side in (points, goal))
+    fitted = umeyama(source, target, scaled=True)
+    turn = (fitted.scale * fitted.rotation.mT)[0].numpy()
+    return np.column_stack([turn, fitted.goal[0, 0].numpy() - turn @ fitted.centre[0, 0].numpy()])
 
 
 def _procface() -> nn.Module:

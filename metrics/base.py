@@ -1,9 +1,10 @@
 """The base of every metric that has a value for each sample: states, synchronisation, aggregation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from hashlib import sha256
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,50 +30,86 @@ class Status(IntEnum):
     DIVERGED = 11  # a fit that ceased to be finite, scored by its last finite state
 
 
-class Described:
-    """What a metric says of itself: its card, and the specification that makes a column a column.
+@dataclass(frozen=True)
+class Card:
+    """What a metric says of itself, and what makes a column a column.
 
-    ``backbone`` is the key of the network that it cannot do without, ``least_size`` the smallest side in pixels of a
-    picture that it takes; where either is not met, a table prints n/a. A metric with ``clip_frames`` scores that many
-    first frames of a video as one clip, ``B T 3 H W``; the others score frames, ``B 3 H W``.
+    Args:
+        name: The head of its column.
+        group: What feeds it: ``picture`` (the generated and the true pictures of samples), ``clip`` (first frames of a
+            generated and of the true video), ``identity`` (the generated picture and the one whose person it has to
+            keep), ``depth``, ``mesh``, ``mask``, or another that a task fills.
+        higher_is_better: The direction.
+        protocol: All that a value depends on, in words.
+        unit: Of the values; empty without one.
+        digits: After the point, where a table prints a value.
+        version: Goes up when the same protocol gives another value.
+        definition: What the value is.
+        value_range: The values that it can take, and which is the best.
+        reference: Where it comes from.
+        traps: What makes two such numbers incomparable.
+        parity: The cases that the tests hold it to.
+        backbone: Key of the network that it cannot do without.
+        least_size: Smallest side in pixels of a picture that it takes. Where this or the network is not met, a table
+            prints n/a.
+        clip_frames: How many first frames of a video are one clip ``B T 3 H W``; 0 for a metric of frames ``B 3 H W``.
     """
 
-    name: ClassVar[str]
-    unit: ClassVar[str] = ""
-    protocol: ClassVar[str]
-    digits: ClassVar[int] = 3
-    version: ClassVar[int] = 1
-    definition: ClassVar[str] = ""
-    value_range: ClassVar[str] = ""
-    reference: ClassVar[str] = ""
-    traps: ClassVar[str] = ""
-    parity: ClassVar[str] = ""
-    backbone: ClassVar[str] = ""
-    least_size: ClassVar[int] = 1
-    clip_frames: ClassVar[int] = 0
+    name: str
+    group: str
+    higher_is_better: bool
+    protocol: str
+    unit: str = ""
+    digits: int = 3
+    version: int = 1
+    definition: str = ""
+    value_range: str = ""
+    reference: str = ""
+    traps: str = ""
+    parity: str = ""
+    backbone: str = ""
+    least_size: int = 1
+    clip_frames: int = 0
 
-    @classmethod
-    def spec(cls) -> str:
-        """`specification` of the class."""
-        return specification(cls.name, cls.version, cls.protocol, cls.backbone)
-
-
-def specification(name: str, version: int, protocol: str, backbone: str) -> str:
-    """``name@`` and 8 hex digits of all that a value depends on; values of two specifications are not compared."""
-    canonical = "\n".join((name, str(version), protocol, backbone))
-    return f"{name}@{sha256(canonical.encode()).hexdigest()[:8]}"
+    def spec(self) -> str:
+        """``name@`` and 8 hex digits of all that a value depends on; values of two specifications are not compared."""
+        canonical = "\n".join((self.name, str(self.version), self.protocol, self.backbone))
+        return f"{self.name}@{sha256(canonical.encode()).hexdigest()[:8]}"
 
 
-class PerSampleMetric(Described, Metric):
+@dataclass(frozen=True)
+class Scored:
+    """A metric as a task lists it: its card, which costs nothing to read, and the way to it, which may load a network.
+
+    Args:
+        card: What the table says of it.
+        metric: The class, or the class with its options.
+    """
+
+    card: Card
+    metric: Callable[..., "PerSampleMetric"]
+
+    def make(self, **options: object) -> "PerSampleMetric":
+        """The metric, with more options, under this card."""
+        metric = self.metric(**options)
+        metric.card = self.card
+        return metric
+
+
+class PerSampleMetric(Metric):
     """A metric with one value per sample, averaged over the frames of a video and then over videos.
 
     The states are float64 lists that are concatenated over processes, which is the one layout that survives unequal
     batches and processes without data; identifiers are integers below 2**53, exact in float64. A sample that a
     distributed sampler repeated counts once. Values that are not finite are left out of the mean and stay in
-    `per_sample`; a subclass's ``update`` ends in `append`.
+    `per_sample`. A metric with options has a card of its own.
+
+    A subclass's ``update`` ends in `append` and takes ``status``, ``B`` of `Status`: what else is to be known of each
+    sample, such as a fit that has not converged. It stands where the metric's own status is OK.
     """
 
     full_state_update = False
+    card: Card
     ids: list[Tensor]
     videos: list[Tensor]
     values: list[Tensor]
@@ -82,6 +119,11 @@ class PerSampleMetric(Described, Metric):
         super().__init__()
         for state in ("ids", "videos", "values", "status"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    @classmethod
+    def scored(cls, **changes: Any) -> Scored:  # noqa: ANN401 - of a card's fields
+        """The metric without options, for a task's list; ``changes`` are what the task has otherwise on the card."""
+        return Scored(replace(cls.card, **changes), cls)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,19 +135,24 @@ class PerSampleMetric(Described, Metric):
         """The integer below 2**53 under which a sample is stored."""
         return int.from_bytes(sha256(sample_id.encode()).digest()[:8], "big") >> 11
 
-    def append(self, sample_ids: Sequence[str], values: Tensor, status: Tensor | None = None) -> None:
-        """Stores the values ``B`` of the samples ``video_id/frame``, with their status.
+    def append(self, sample_ids: Sequence[str], values: Tensor, *statuses: Tensor | None) -> None:
+        """Stores the values ``B`` of the samples ``video_id/frame``, and of each the first status that is not OK.
 
         Raises:
-            ValueError: If the numbers of samples and values differ.
+            ValueError: If the numbers of samples, values and statuses differ.
         """
         if len(sample_ids) != len(values):
             counts = f"{len(values)} images and {len(sample_ids)} sample_ids"
-            raise ValueError(f"{self.name} got {counts}; pass one identifier for each image.")
+            raise ValueError(f"{self.card.name} got {counts}; pass one identifier for each image.")
+        first = torch.zeros(len(values), dtype=torch.float64, device=self.device)
+        for status in statuses:
+            if status is not None:
+                self._check_status(status, len(values))
+                first = torch.where(first == Status.OK, status.to(first), first)
         self.ids.append(self._keys(sample_ids))
         self.videos.append(self._keys([name.rpartition("/")[0] or name for name in sample_ids]))
         self.values.append(values.detach().to(self.device, torch.float64))
-        self.status.append(torch.zeros_like(self.values[-1]) if status is None else status.to(self.values[-1]))
+        self.status.append(first)
 
     def compute(self) -> Tensor:
         """Mean over videos of the mean over a video's finite values; nan if there is none."""
@@ -130,6 +177,11 @@ class PerSampleMetric(Described, Metric):
         states = [dim_zero_cat(s).cpu().numpy() for s in (self.ids, self.videos, self.values, self.status)]
         _, first = np.unique(states[0], return_index=True)
         return tuple(state[first] for state in states)
+
+    def _check_status(self, status: Tensor, count: int) -> None:
+        if status.shape != (count,):
+            shapes = f"a status {tuple(status.shape)} of {count} samples"
+            raise ValueError(f"{self.card.name} got {shapes}; pass one of each, B.")
 
     def _keys(self, names: Sequence[str]) -> Tensor:
         return torch.tensor([self.sample_key(name) for name in names], dtype=torch.float64, device=self.device)

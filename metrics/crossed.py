@@ -97,7 +97,7 @@ def crossed(arms: Sequence[ArrayLike], wholes: Sequence[ArrayLike] = (), confide
     variance components.
     """
     designs = _checked(arms)
-    centres = [np.asarray(whole, dtype=np.float64) for whole in wholes] or [design.mean(-1) for design in designs]
+    centres = [np.asarray(value, dtype=np.float64) for value in wholes] or [design.mean(-1) for design in designs]
     squares = [_squares(design, centre) for design, centre in zip(designs, centres, strict=True)]
     mean = np.sum([part.mean for part in squares], axis=0)
     by_video = np.sum([design.mean(-2) for design in designs], axis=0)
@@ -139,10 +139,10 @@ def pseudo_values(wholes: ArrayLike, replicates: ArrayLike) -> np.ndarray:
 
     Reference: Tukey 1958, Bias and confidence in not-quite large samples; Wolter 2007, section 4.2.
     """
-    whole, rest = np.asarray(wholes, dtype=np.float64)[..., None], np.asarray(replicates, dtype=np.float64)
-    if not np.isfinite(whole).all() or not np.isfinite(rest).all() or rest.shape[:-1] != whole.shape[:-1]:
+    value, rest = np.asarray(wholes, dtype=np.float64)[..., None], np.asarray(replicates, dtype=np.float64)
+    if not np.isfinite(value).all() or not np.isfinite(rest).all() or rest.shape[:-1] != value.shape[:-1]:
         raise ValueError("Pseudo-values need a finite value of each fit's whole set, and its finite replicates.")
-    return whole + (rest.shape[-1] - 1) * (whole - rest)
+    return value + (rest.shape[-1] - 1) * (value - rest)
 
 
 def _checked(arms: Sequence[ArrayLike]) -> list[np.ndarray]:
@@ -151,8 +151,8 @@ def _checked(arms: Sequence[ArrayLike]) -> list[np.ndarray]:
         if design.ndim < 2 or 0 in design.shape or not np.isfinite(design).all():
             raise ValueError("A crossed design needs finite values by fit and video; keep what all fits have.")
         if design.shape[-1] != designs[0].shape[-1]:
-            found = f"{designs[0].shape[-1]} and {design.shape[-1]}"
-            raise ValueError(f"Both methods need the same videos, not {found}; keep common videos.")
+            counts = f"{designs[0].shape[-1]} and {design.shape[-1]}"
+            raise ValueError(f"Both methods need the same videos, not {counts}; keep common videos.")
     return designs
 
 

@@ -1,6 +1,7 @@
 """Affine-invariant depth errors inside a mask: one value an image, float64, metres."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -8,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metrics.alignment import Space, affine_align, check_depths, check_space, depth_range, in_space, masked_mean
-from metrics.base import PerSampleMetric, Status, check_finite
+from metrics.base import Card, PerSampleMetric, Status, check_finite
 
+VALUE_RANGE, PARITY = "[0, inf); 0 for a map that is right up to scale and shift", "20, 21, 22, 23"  # of most
 SPACES = {
     "unit": "true depth over its range in the mask as [0.1, 1] (RMSE: as [0, 1])",
     "closeness": "nearest true pixel 1, farthest 0, floor 1e-3",
@@ -94,16 +96,14 @@ class DepthMetric(PerSampleMetric):
         space: Where the error is taken, see `in_space`; another than ``metric`` is named.
     """
 
-    value_range = "[0, inf); 0 for a map that is right up to scale and shift"
-    parity = "20, 21, 22, 23"
-
     def __init__(self, space: Space = "metric") -> None:
         super().__init__()
         check_space(space)
         self.space: Space = space
         if space != "metric":
-            protocol = self.protocol.replace(", metric depth", "")
-            self.__dict__.update(name=f"{self.name}-{space}", protocol=f"{protocol}, {SPACES[space]}")
+            protocol = self.card.protocol.replace(", metric depth", "")
+            name = f"{self.card.name}-{space}"
+            self.card = replace(self.card, name=name, protocol=f"{protocol}, {SPACES[space]}")
 
     def update(
         self,
@@ -113,11 +113,13 @@ class DepthMetric(PerSampleMetric):
         mask: Tensor,
         intrinsics: Tensor,
         sample_ids: Sequence[str],
+        status: Tensor | None = None,
     ) -> None:
         """Adds maps ``B 1 H W`` of a kind, with true depth in metres, masks, and intrinsics ``B 3 3`` in pixels."""
         alignment = affine_align(preds, kind, depth, mask)
         values = self.error(alignment.depth, depth, mask, intrinsics)
-        self.append(sample_ids, values, torch.where(values.isnan(), int(Status.EMPTY_MASK), alignment.status))
+        own = alignment.status.masked_fill(values.isnan(), int(Status.EMPTY_MASK))
+        self.append(sample_ids, values, own, status)
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """The error ``B`` of aligned maps."""
@@ -127,15 +129,20 @@ class DepthMetric(PerSampleMetric):
 class AbsRel(DepthMetric):
     """`abs_rel` after alignment with positive scale."""
 
-    name = "AbsRel"
-    higher_is_better = False
-    protocol = "face skin, scale > 0 and shift fitted per image, metric depth"
-    digits = 4
-    definition = "Mean over skin pixels of |d - d'| / d after the best scale and shift of each image."
-    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
-    traps = (
-        "Governed by the space: a shallow face in metres scores near 0 with no geometry at all, and in a unit range "
-        "the pixels whose truth is nearly 0 rule it. Read it beside the constant-depth row."
+    card = Card(
+        name="AbsRel",
+        group="depth",
+        higher_is_better=False,
+        protocol="face skin, scale > 0 and shift fitted per image, metric depth",
+        digits=4,
+        definition="Mean over skin pixels of |d - d'| / d after the best scale and shift of each image.",
+        value_range=VALUE_RANGE,
+        reference="Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4",
+        traps=(
+            "Governed by the space: a shallow face in metres scores near 0 with no geometry at all, and in a unit "
+            "range the pixels whose truth is nearly 0 rule it. Read it beside the constant-depth row."
+        ),
+        parity=PARITY,
     )
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
@@ -146,14 +153,17 @@ class AbsRel(DepthMetric):
 class Delta1(DepthMetric):
     """`delta` at 1.25 after alignment with positive scale; near 1 for any face, since faces are shallow."""
 
-    name = "Delta1"
-    higher_is_better = True
-    protocol = "share of skin pixels within a factor 1.25, aligned as AbsRel"
-    digits = 3
-    definition = "Share of skin pixels whose aligned depth is within a factor 1.25 of the truth."
-    value_range = "[0, 1]; 1 for a map that is right up to scale and shift"
-    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
-    traps = "In metres 1 for a constant map of a face; the space moves it more than methods do."
+    card = Card(
+        name="Delta1",
+        group="depth",
+        higher_is_better=True,
+        protocol="share of skin pixels within a factor 1.25, aligned as AbsRel",
+        definition="Share of skin pixels whose aligned depth is within a factor 1.25 of the truth.",
+        value_range="[0, 1]; 1 for a map that is right up to scale and shift",
+        reference="Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4",
+        traps="In metres 1 for a constant map of a face; the space moves it more than methods do.",
+        parity=PARITY,
+    )
     threshold: ClassVar[float] = 1.25
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
@@ -164,37 +174,48 @@ class Delta1(DepthMetric):
 class Delta2(Delta1):
     """`delta` at 1.25² after alignment with positive scale."""
 
-    name = "Delta2"
-    protocol = "share of skin pixels within a factor 1.25², aligned as AbsRel"
-    definition = "Share of skin pixels whose aligned depth is within a factor 1.25² of the truth."
+    card = replace(
+        Delta1.card,
+        name="Delta2",
+        protocol="share of skin pixels within a factor 1.25², aligned as AbsRel",
+        definition="Share of skin pixels whose aligned depth is within a factor 1.25² of the truth.",
+    )
     threshold = 1.25**2
 
 
 class Delta3(Delta1):
     """`delta` at 1.25³ after alignment with positive scale."""
 
-    name = "Delta3"
-    protocol = "share of skin pixels within a factor 1.25³, aligned as AbsRel"
-    definition = "Share of skin pixels whose aligned depth is within a factor 1.25³ of the truth."
+    card = replace(
+        Delta1.card,
+        name="Delta3",
+        protocol="share of skin pixels within a factor 1.25³, aligned as AbsRel",
+        definition="Share of skin pixels whose aligned depth is within a factor 1.25³ of the truth.",
+    )
     threshold = 1.25**3
 
 
 class RMSE(DepthMetric):
     """`rmse` after alignment with positive scale: in millimetres, or else as a share of the true depth range."""
 
-    name = "RMSE"
-    unit = "mm"
-    higher_is_better = False
-    protocol = "per image and then averaged, aligned as AbsRel"
-    digits = 2
-    definition = "Root of the mean squared difference over skin pixels after the best scale and shift of each image."
-    reference = "Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4"
-    traps = "The mean of images' RMSE is not the RMSE of the pooled error; fitting the background too inflates it."
+    card = Card(
+        name="RMSE",
+        group="depth",
+        higher_is_better=False,
+        protocol="per image and then averaged, aligned as AbsRel",
+        unit="mm",
+        digits=2,
+        definition="Root of the mean squared difference over skin pixels after the best scale and shift of each image.",
+        value_range=VALUE_RANGE,
+        reference="Eigen et al. 2014, Depth map prediction from a single image using a multi-scale network, section 4",
+        traps="The mean of images' RMSE is not the RMSE of the pooled error; fitting the background too inflates it.",
+        parity=PARITY,
+    )
 
     def __init__(self, space: Space = "metric") -> None:
         super().__init__(space)
         if space != "metric":
-            self.__dict__.update(unit="", digits=4)
+            self.card = replace(self.card, unit="", digits=4)
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""
@@ -205,16 +226,19 @@ class RMSE(DepthMetric):
 class NormalError(DepthMetric):
     """`normal_error` after alignment with positive scale; there is no other space than the metric one."""
 
-    name = "NormalError"
-    unit = "°"
-    higher_is_better = False
-    protocol = "mean angle of normals inside the eroded skin, aligned as AbsRel"
-    digits = 2
-    definition = "Mean angle between the normals of the aligned and of the true surface, unprojected by the camera."
-    value_range = "[0, 180] degrees; 0 for a map that is right up to scale and shift"
-    reference = "Eigen and Fergus 2015, Predicting depth, surface normals and semantic labels, section 5.2"
-    traps = "Grows with resolution for a noisy map, since neighbours are differenced; needs the camera."
-    parity = "21"
+    card = Card(
+        name="NormalError",
+        group="depth",
+        higher_is_better=False,
+        protocol="mean angle of normals inside the eroded skin, aligned as AbsRel",
+        unit="°",
+        digits=2,
+        definition="Mean angle between the normals of the aligned and of the true surface, unprojected by the camera.",
+        value_range="[0, 180] degrees; 0 for a map that is right up to scale and shift",
+        reference="Eigen and Fergus 2015, Predicting depth, surface normals and semantic labels, section 5.2",
+        traps="Grows with resolution for a noisy map, since neighbours are differenced; needs the camera.",
+        parity="21",
+    )
 
     def __init__(self) -> None:
         super().__init__()

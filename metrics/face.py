@@ -1,16 +1,14 @@
 """Landmarks, identity, head pose, action units and expression of faces: one value a picture, float64."""
 
-import warnings
-from typing import ClassVar
+from dataclasses import replace
 
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from metrics.actions import AUCON, BSCON, aucon, bscon, cohen_kappa
-from metrics.base import check_pair
-from metrics.face_scores import Comparison, FaceMetric
-from metrics.geometry import check_rotation, geodesic_degrees
+from metrics.base import Card, check_pair
+from metrics.face_scores import ANALYSER, FaceMetric
+from metrics.pose import PRMSE, HeadPose, angle_rmse_degrees, euler_degrees, prmse_degrees
 from metrics.quality import IQA
 
 __all__ = [
@@ -41,7 +39,6 @@ __all__ = [
 ]
 
 EYE_CORNERS = (36, 45)  # the outer ones, in the order of the field
-EULER_ORDER = "YXZ"  # yaw, pitch, roll about the moving axes
 MISS_INTER_OCULAR = 1.0  # a missed face is this many inter-ocular distances off
 
 
@@ -99,40 +96,6 @@ def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
     return (_unit(preds) * _unit(target)).sum(1).clamp(-1, 1)
 
 
-def prmse_degrees(preds: Tensor, target: Tensor, order: str = EULER_ORDER) -> Tensor:
-    """Root of the mean squared difference of the three Euler angles of rotations ``B 3 3``, degrees, ``B``.
-
-    Args:
-        preds: Rotations.
-        target: As ``preds``.
-        order: Axes as scipy names them, capitals turning with the head; another order gives another number.
-
-    Reference: Ha et al. 2020, MarioNETte, "PRMSE".
-    """
-    return angle_rmse_degrees(euler_degrees(preds, order), euler_degrees(target, order))
-
-
-def angle_rmse_degrees(preds: Tensor, target: Tensor) -> Tensor:
-    """Root of the mean squared difference of angles ``B 3`` in degrees, each wrapped to [-180, 180), ``B``."""
-    turned = torch.remainder(_gap("B 3", preds, target) + 180, 360) - 180
-    return turned.square().mean(1).sqrt()
-
-
-def euler_degrees(rotations: Tensor, order: str = EULER_ORDER) -> Tensor:
-    """Euler angles ``B 3`` of rotations ``B 3 3`` in degrees, in the order of the axes named.
-
-    Raises:
-        ValueError: If they are no rotations, or the order names no three axes.
-    """
-    if rotations.ndim != 3:
-        raise ValueError(f"The rotations are {tuple(rotations.shape)}; pass a batch B 3 3.")
-    check_rotation("A rotation", rotations)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Gimbal lock")  # one of the many that are right is as good
-        angles = Rotation.from_matrix(rotations.double().cpu().numpy()).as_euler(order, degrees=True)  # type: ignore[call-overload]
-    return torch.from_numpy(angles)
-
-
 def expression_error(preds: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of expression coefficients ``B K``, ``B``."""
     return _gap("B K", preds, target).abs().mean(1)
@@ -152,19 +115,23 @@ def _unit(vectors: Tensor) -> Tensor:
 class AKD(FaceMetric):
     """`akd_l1` of the landmarks of two faces."""
 
-    name = "AKD"
-    unit = "px"
-    higher_is_better = False
-    protocol = "68 landmarks, mean absolute coordinate difference in pixels of the picture, a miss is 1 inter-ocular"
-    part, proxy_name = "landmarks", "proxy-AKD"
-    definition = "Mean of |Δx| and |Δy| over the 68 landmarks of the true and the generated face."
-    value_range = "[0, inf) px; 0 for equal landmarks, half as many pixels at half the resolution"
-    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (2DFAN-4 at 256 px)"
-    traps = (
-        "No Euclidean distance, which is about π/2 times larger; the detector's own jitter is a floor; "
-        "JPEG or mp4 instead of PNG moves it."
+    card = Card(
+        name="AKD",
+        group="picture",
+        higher_is_better=False,
+        protocol="68 landmarks, mean absolute coordinate difference in pixels of the picture, a miss is 1 inter-ocular",
+        unit="px",
+        definition="Mean of |Δx| and |Δy| over the 68 landmarks of the true and the generated face.",
+        value_range="[0, inf) px; 0 for equal landmarks, half as many pixels at half the resolution",
+        reference="Siarohin et al. 2019, First Order Motion Model, section 4 (2DFAN-4 at 256 px)",
+        traps=(
+            "No Euclidean distance, which is about π/2 times larger; the detector's own jitter is a floor; JPEG or "
+            "mp4 instead of PNG moves it."
+        ),
+        parity="24",
+        backbone=ANALYSER,
     )
-    parity = "24"
+    part, proxy_name = "landmarks", "proxy-AKD"
 
     compare = staticmethod(akd_l1)
 
@@ -176,13 +143,16 @@ class AKD(FaceMetric):
 class AKDL2(AKD):
     """`akd_l2` of the landmarks of two faces."""
 
-    name = "AKD-L2"
-    protocol = "68 landmarks, mean Euclidean distance in pixels of the picture, a miss is 1 inter-ocular"
+    card = replace(
+        AKD.card,
+        name="AKD-L2",
+        protocol="68 landmarks, mean Euclidean distance in pixels of the picture, a miss is 1 inter-ocular",
+        definition="Mean Euclidean distance of the 68 landmarks of the true and the generated face.",
+        reference="None: it is what AKD is often taken for",
+        traps="Not the AKD of the published tables.",
+        parity="24",
+    )
     proxy_name = "proxy-AKD-L2"
-    definition = "Mean Euclidean distance of the 68 landmarks of the true and the generated face."
-    reference = "None: it is what AKD is often taken for"
-    traps = "Not the AKD of the published tables."
-    parity = "24"
 
     compare = staticmethod(akd_l2)
 
@@ -190,16 +160,19 @@ class AKDL2(AKD):
 class NME(AKD):
     """`nme` of the landmarks of two faces."""
 
-    name = "NME"
-    unit = ""
-    protocol = "68 landmarks, mean Euclidean distance over the true outer eye corners' distance, a miss is 1"
-    digits = 4
+    card = replace(
+        AKD.card,
+        name="NME",
+        protocol="68 landmarks, mean Euclidean distance over the true outer eye corners' distance, a miss is 1",
+        unit="",
+        digits=4,
+        definition="AKD-L2 divided by the distance of the true face's outer eye corners.",
+        value_range="[0, inf), at any resolution; 0 for equal landmarks",
+        reference="Sagonas et al. 2013, 300 Faces in-the-Wild Challenge",
+        traps="Elsewhere the distance of the pupils or the size of the box divides; profiles have little width.",
+        parity="24",
+    )
     proxy_name = "proxy-NME"
-    definition = "AKD-L2 divided by the distance of the true face's outer eye corners."
-    value_range = "[0, inf), at any resolution; 0 for equal landmarks"
-    reference = "Sagonas et al. 2013, 300 Faces in-the-Wild Challenge"
-    traps = "Elsewhere the distance of the pupils or the size of the box divides; profiles have little width."
-    parity = "24"
 
     compare = staticmethod(nme)
 
@@ -211,18 +184,23 @@ class NME(AKD):
 class CSIM(FaceMetric):
     """`cosine_similarity` of the identities of two faces; as target give the picture whose person is to be kept."""
 
-    name = "CSIM"
-    higher_is_better = True
-    protocol = "cosine of the embeddings of the generated and the given picture, a miss is 0"
-    part, proxy_name, worst = "embedding", "proxy-ID", 0.0
-    definition = "Cosine of the identity embeddings of the generated face and the face to be kept."
-    value_range = "[-1, 1]; 1 for equal embeddings"
-    reference = "Deng et al. 2019, ArcFace; Ha et al. 2020, MarioNETte"
-    traps = (
-        "A copy of the source scores 1, so read it beside a motion metric and beside the rows of another real frame "
-        "and of another person; alignment and backbone matter more than the method; BGR taken for RGB lowers it."
+    card = Card(
+        name="CSIM",
+        group="identity",
+        higher_is_better=True,
+        protocol="cosine of the embeddings of the generated and the given picture, a miss is 0",
+        definition="Cosine of the identity embeddings of the generated face and the face to be kept.",
+        value_range="[-1, 1]; 1 for equal embeddings",
+        reference="Deng et al. 2019, ArcFace; Ha et al. 2020, MarioNETte",
+        traps=(
+            "A copy of the source scores 1, so read it beside a motion metric and beside the rows of another real "
+            "frame and of another person; alignment and backbone matter more than the method; BGR taken for RGB "
+            "lowers it."
+        ),
+        parity="26",
+        backbone=ANALYSER,
     )
-    parity = "26"
+    part, proxy_name, worst = "embedding", "proxy-ID", 0.0
 
     compare = staticmethod(cosine_similarity)
 
@@ -230,15 +208,19 @@ class CSIM(FaceMetric):
 class AED(FaceMetric):
     """`aed_squared` of the identities of two faces at unit length."""
 
-    name = "AED-id²"
-    higher_is_better = False
-    protocol = "squared distance of unit embeddings, a miss is 2 (cosine 0)"
+    card = Card(
+        name="AED-id²",
+        group="identity",
+        higher_is_better=False,
+        protocol="squared distance of unit embeddings, a miss is 2 (cosine 0)",
+        definition="Squared distance of the identity embeddings at unit length, which is 2 (1 - CSIM).",
+        value_range="[0, 4]; 0 for equal embeddings",
+        reference="Siarohin et al. 2019, First Order Motion Model, section 4 (OpenFace nn4.small2)",
+        traps="The field's script squares it; the AED of expression codes or of blendshapes is another metric.",
+        parity="25",
+        backbone=ANALYSER,
+    )
     part, proxy_name, worst = "embedding", "proxy-AED-id²", 2.0
-    definition = "Squared distance of the identity embeddings at unit length, which is 2 (1 - CSIM)."
-    value_range = "[0, 4]; 0 for equal embeddings"
-    reference = "Siarohin et al. 2019, First Order Motion Model, section 4 (OpenFace nn4.small2)"
-    traps = "The field's script squares it; the AED of expression codes or of blendshapes is another metric."
-    parity = "25"
 
     @staticmethod
     def compare(generated: Tensor, truth: Tensor) -> Tensor:
@@ -246,53 +228,22 @@ class AED(FaceMetric):
         return (_unit(generated) - _unit(truth)).square().sum(1)  # nan, as cosine_similarity, for a zero vector
 
 
-class HeadPose(FaceMetric):
-    """`geodesic_degrees` of two faces: the angle of the turn between two heads, whatever the Euler order."""
-
-    name = "Pose"
-    unit = "°"
-    higher_is_better = False
-    protocol = "geodesic angle between head rotations, a miss is 90"
-    digits = 2
-    part, proxy_name, worst = "rotation", "proxy-pose", 90.0
-    definition = "Angle of the rotation between the generated and the true head."
-    value_range = "[0, 180] degrees; 0 for equal rotations"
-    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, section 3.6"
-    traps = "Not the number of any Euler angles; estimators differ by constant offsets."
-    parity = "27"
-
-    compare: ClassVar[Comparison] = staticmethod(geodesic_degrees)
-
-
-class PRMSE(HeadPose):
-    """`prmse_degrees` of two faces."""
-
-    name = "PRMSE"
-    protocol = f"root mean square of the wrapped differences of {EULER_ORDER} angles a picture, a miss is 90"
-    proxy_name = "proxy-PRMSE"
-    definition = "Root of the mean squared difference of yaw, pitch and roll of a picture, averaged over pictures."
-    reference = "Ha et al. 2020, MarioNETte"
-    traps = (
-        "The order of the angles changes it threefold; radians divide it by 57.3; without wrapping, 179 against -179 "
-        "is 358; a mean over pictures of roots, no root over the set."
-    )
-    parity = "27"
-
-    compare = staticmethod(prmse_degrees)
-
-
 class ExpressionError(FaceMetric):
     """`expression_error` of two faces."""
 
-    name = "Expression"
-    higher_is_better = False
-    protocol = "mean absolute difference of expression coefficients, a miss is 1"
-    digits = 4
+    card = Card(
+        name="Expression",
+        group="picture",
+        higher_is_better=False,
+        protocol="mean absolute difference of expression coefficients, a miss is 1",
+        digits=4,
+        definition="Mean absolute difference of the expression coefficients of one face model.",
+        value_range="[0, inf); 0 for equal coefficients, at most 1 for strengths in [0, 1]",
+        reference="Ji et al. 2025 (whose tracker is not public)",
+        traps="Coefficients of different models, or sums instead of means, cannot be compared.",
+        parity="none: held to a closed form",
+        backbone=ANALYSER,
+    )
     part, proxy_name, worst = "expression", "proxy-expr", 1.0
-    definition = "Mean absolute difference of the expression coefficients of one face model."
-    value_range = "[0, inf); 0 for equal coefficients, at most 1 for strengths in [0, 1]"
-    reference = "Ji et al. 2025 (whose tracker is not public)"
-    traps = "Coefficients of different models, or sums instead of means, cannot be compared."
-    parity = "none: held to a closed form"
 
     compare = staticmethod(expression_error)

@@ -12,8 +12,9 @@ from metrics.backbones import BACKBONES, load_backbone
 from metrics.face_analysis import Face, FaceAnalyser
 from metrics.frozen import Frozen
 from metrics.pictures import check_rgb
+from models.pixels import to_uint8
 
-_SEEN = ("landmarks", "rotation", "expression", "embedding", "features")  # of procface, as `Face` calls them
+_PARTS = ("landmarks", "rotation", "expression", "embedding", "features")  # of procface, as `Face` calls them
 ON = 0.5  # a blendshape of this strength or more is on
 
 
@@ -39,10 +40,10 @@ class LandmarkAnalyser:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No faces were detected")
             landmarks, _, boxes = self.network(picture)
-        found = zip(landmarks or [], boxes if boxes is not None else [], strict=True)
+        detections = zip(landmarks or [], boxes if boxes is not None else [], strict=True)
         return [
             Face(_doubles(box[:4]), landmarks=_doubles(points), confidence=float(np.clip(box[4], 0, 1)))
-            for points, box in found
+            for points, box in detections
         ]
 
 
@@ -91,18 +92,18 @@ class ProxyAnalyser:
 
     def __call__(self, pictures: Tensor) -> list[list[Face]]:
         """The face of each picture ``B 3 H H`` in [0, 1]."""
-        seen = self.network(pictures.float())
-        named = {name: getattr(seen, name).cpu().double() for name in _SEEN}
+        faces = self.network(pictures.float())
+        named = {name: getattr(faces, name).cpu().double() for name in _PARTS}
         return [
-            [_proxy_face({name: values[i] for name, values in named.items()}, float(seen.confidence[i]))]
+            [_proxy_face({name: values[i] for name, values in named.items()}, float(faces.confidence[i]))]
             for i in range(len(pictures))
         ]
 
 
-def _proxy_face(seen: dict[str, Tensor], confidence: float) -> Face:
-    points = seen["landmarks"]
+def _proxy_face(parts: dict[str, Tensor], confidence: float) -> Face:
+    points = parts["landmarks"]
     box = torch.cat([points.amin(0), points.amax(0)])
-    return Face(box, **seen, actions=seen["expression"] >= ON, confidence=confidence)
+    return Face(box, **parts, actions=parts["expression"] >= ON, confidence=confidence)
 
 
 @cache
@@ -133,7 +134,7 @@ def as_pixels(pictures: Tensor) -> NDArray[np.uint8]:
         ValueError: If a shape, type or range is wrong.
     """
     check_rgb("A batch of pictures", pictures)
-    return pictures.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return to_uint8(pictures).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _doubles(values: object) -> Tensor:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha1
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 from metrics.base import Status
 from metrics.pictures import check_rgb
 from models.errors import UserError
+from models.pixels import to_uint8
 from models.reading import reading
 
 
@@ -64,29 +65,6 @@ class FaceAnalyser(Protocol):
         """The faces of each of the pictures ``B 3 H W`` in [0, 1]."""
 
 
-class OracleAnalyser:
-    """Knows the faces of the pictures it was told of, exactly; sees none in any other.
-
-    Args:
-        key: Two oracles that were told different things need different keys to share a cache.
-    """
-
-    proxy = False
-    min_confidence = 0.0
-
-    def __init__(self, key: str = "oracle") -> None:
-        self.key = key
-        self._known: dict[str, list[Face]] = {}
-
-    def tell(self, pictures: Tensor, faces: Sequence[Sequence[Face]]) -> None:
-        """Takes the faces of the pictures ``B 3 H W``; before they are first looked at through a cache."""
-        self._known |= {key: list(seen) for key, seen in zip(pictures_sha1(pictures), faces, strict=True)}
-
-    def __call__(self, pictures: Tensor) -> list[list[Face]]:
-        """What it was told."""
-        return [self._known.get(key, []) for key in pictures_sha1(pictures)]
-
-
 def pictures_sha1(pictures: Tensor) -> list[str]:
     """The SHA-1 of each picture ``B 3 H W`` in [0, 1] as 8-bit pixels, and of its shape.
 
@@ -94,7 +72,7 @@ def pictures_sha1(pictures: Tensor) -> list[str]:
         ValueError: If a shape, type or range is wrong.
     """
     check_rgb("A batch of pictures", pictures)
-    pixels = pictures.detach().clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()
+    pixels = to_uint8(pictures).cpu().contiguous().numpy()
     shape = repr(pixels.shape[1:]).encode()
     return [sha1(shape + picture.tobytes()).hexdigest() for picture in pixels]
 
@@ -121,12 +99,11 @@ class FaceAnalysisCache:
         keys = self._keys(analyser, pictures)
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._kept}
         self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
-        found = {key: self._kept[key] for key in keys if key in self._kept}
+        analyses = {key: self._kept[key] for key in keys if key in self._kept}
         if new:
-            seen = _look(analyser, torch.stack(list(new.values())))
-            found |= dict(zip(new, seen, strict=True))
-        self._keep(found)
-        return [found[key] for key in keys]
+            analyses |= dict(zip(new, _look(analyser, torch.stack(list(new.values()))), strict=True))
+        self._keep(analyses)
+        return [analyses[key] for key in keys]
 
     def recall(self, analyser: FaceAnalyser, pictures: Tensor, file: Path) -> None:
         """Looks at pictures that other processes look at too: what is seen is kept in a file, and read from there.
@@ -145,21 +122,21 @@ class FaceAnalysisCache:
     def _keys(self, analyser: FaceAnalyser, pictures: Tensor) -> list[tuple[str, str]]:
         return [(digest, analyser.key) for digest in pictures_sha1(pictures)]
 
-    def _keep(self, found: Mapping[tuple[str, str], list[Face] | None]) -> None:
-        for key, faces in found.items():
+    def _keep(self, analyses: Mapping[tuple[str, str], list[Face] | None]) -> None:
+        for key, faces in analyses.items():
             self._kept[key] = faces
             self._kept.move_to_end(key)
         while len(self._kept) > self.size:
             self._kept.popitem(last=False)
 
 
-def _write(seen: list[list[Face] | None], file: Path) -> None:
+def _write(analyses: list[list[Face] | None], file: Path) -> None:
     """Writes analyses aside, then renames: another process may write the same."""
-    faces = [face for found in seen for face in found or []]
+    faces = [face for analysis in analyses for face in analysis or []]
     parts = {field.name: [getattr(face, field.name) for face in faces] for field in fields(Face)}
     known = {name: values for name, values in parts.items() if values and values[0] is not None}
     stacked = {name: torch.stack([torch.as_tensor(value).cpu() for value in values]) for name, values in known.items()}
-    stacked["count"] = torch.tensor([-1 if found is None else len(found) for found in seen])
+    stacked["count"] = torch.tensor([-1 if analysis is None else len(analysis) for analysis in analyses])
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.part")
     save_file(stacked, aside)
@@ -170,18 +147,18 @@ def _read(file: Path) -> list[list[Face] | None]:
     stacked = load_file(file)
     counts = stacked.pop("count").tolist()
     rows = (dict(zip(stacked, row, strict=True)) for row in zip(*stacked.values(), strict=True))
-    found = [Face(**row | {"confidence": row["confidence"].item()}) for row in rows]
-    if sum(count for count in counts if count > 0) != len(found):
+    stored = [Face(**row | {"confidence": row["confidence"].item()}) for row in rows]
+    if sum(count for count in counts if count > 0) != len(stored):
         raise ValueError("its counts are not those of its faces")
-    faces = iter(found)
+    faces = iter(stored)
     return [None if count < 0 else [next(faces) for _ in range(count)] for count in counts]
 
 
 def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
     """The faces of each picture; where the whole batch fails, each is tried alone, and those that fail are None."""
-    pictures = pictures.clamp(0, 1).mul(255).round().div(255)
+    pictures = to_uint8(pictures).to(pictures.dtype).div(255)
     try:
-        seen: list[list[Face] | None] = [*analyser(pictures)]
+        analyses: list[list[Face] | None] = [*analyser(pictures)]
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a library's own: many kinds
@@ -189,7 +166,7 @@ def _look(analyser: FaceAnalyser, pictures: Tensor) -> list[list[Face] | None]:
             return [_look(analyser, picture[None])[0] for picture in pictures]
         warnings.warn(f"{analyser.key} failed on a picture: {type(error).__name__}: {error}", stacklevel=2)
         return [None]
-    return [None if faces is None or not all(face.is_finite() for face in faces) else faces for faces in seen]
+    return [None if faces is None or not all(face.is_finite() for face in faces) else faces for faces in analyses]
 
 
 def paired(
@@ -245,7 +222,7 @@ def area(box: Tensor) -> float:
 
 def iou(one: Tensor, other: Tensor) -> float:
     """Intersection over union of two boxes; 0 if both are empty. Errors are those of `area`."""
-    whole = area(one) + area(other)
+    both = area(one) + area(other)
     common = area(torch.cat([torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])]))
-    union = whole - common
+    union = both - common
     return common / union if union else 0.0

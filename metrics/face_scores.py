@@ -1,17 +1,21 @@
 """The base of the metrics that compare one face with another: statuses, penalties for misses, counts."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, Status
+from metrics.backbones import BACKBONES
+from metrics.base import Card, PerSampleMetric, Scored, Status
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired
 from metrics.procface import DISCLAIMER, PROXY
 
+ANALYSER = "that of the analyser, which stands in the name"
 MEASURED = (Status.OK, Status.SEVERAL_FACES)
 Comparison: TypeAlias = "staticmethod[[Tensor, Tensor], Tensor]"
 Pair = tuple[Face | None, Face | None, Status]
@@ -39,28 +43,28 @@ class FaceMetric(PerSampleMetric):
     part: ClassVar[str]
     proxy_name: ClassVar[str]
     worst: ClassVar[float]
-    definition: ClassVar[str]
-    value_range: ClassVar[str]
-    reference: ClassVar[str]
-    traps: ClassVar[str]
-    parity: ClassVar[str]
-    digits = 3
-    backbone: ClassVar[str] = "that of the analyser, which stands in the name"
 
     def __init__(self, analyser: FaceAnalyser | str = "procface", cache: FaceAnalysisCache | None = None) -> None:
         super().__init__()
         self.analyser = load_analyser(analyser) if isinstance(analyser, str) else analyser
         self.cache = FaceAnalysisCache() if cache is None else cache
-        self.__dict__.update(self.facts(self.analyser.key, self.analyser.proxy))  # the class keeps the card's
+        self.card = self.card_of(self.analyser.key, self.analyser.proxy)
 
     @classmethod
-    def facts(cls, key: str, proxy: bool = False) -> dict[str, str]:
-        """Name, protocol and network of the metric by the analyser of that key."""
+    def card_of(cls, key: str, proxy: bool = False) -> Card:
+        """The card of the metric by the analyser of that key."""
+        name, protocol = f"{cls.card.name}[{key}]", f"{key}; {cls.card.protocol}"
         if proxy:
-            return {"name": cls.proxy_name, "backbone": key, "protocol": f"{PROXY}; {cls.protocol}; {DISCLAIMER}"}
-        return {"name": f"{cls.name}[{key}]", "backbone": key, "protocol": f"{key}; {cls.protocol}"}
+            name, protocol = cls.proxy_name, f"{PROXY}; {cls.card.protocol}; {DISCLAIMER}"
+        return replace(cls.card, name=name, protocol=protocol, backbone=key)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    @classmethod
+    def by(cls, network: str, **changes: Any) -> Scored:  # noqa: ANN401 - of a card's fields
+        """The metric by a network of `metrics.face_analysers`, for a task's list; ``changes`` as in `scored`."""
+        card = cls.card_of(network, not BACKBONES[network].comparable)
+        return Scored(replace(card, **changes), partial(cls, network))
+
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] and the true ones under their identifiers.
 
         Raises:
@@ -71,15 +75,15 @@ class FaceMetric(PerSampleMetric):
             raise ValueError(f"Predictions and targets are {shapes}; pass two RGB batches of one shape, B 3 H W.")
         truth, generated = (self.cache.analyse(self.analyser, pictures) for pictures in (target, preds))
         faces = zip(truth, generated, strict=True)
-        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces])
+        self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces], status)
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair]) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
         """Scores true and generated faces and stores the values."""
-        values, status = self._scored([pair for pair in pairs if pair[0] is not None])
+        values, own = self._scored([pair for pair in pairs if pair[0] is not None])
         place = torch.tensor([pair[0] is not None for pair in pairs])
         every = torch.full((len(pairs),), torch.nan, dtype=torch.float64).masked_scatter(place, values)
-        told = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, status)
-        self.append(sample_ids, every, told)
+        flags = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64).masked_scatter(place, own)
+        self.append(sample_ids, every, flags, status)
 
     def penalty(self, truth: Tensor) -> float:
         """The value of a sample whose generated face was missed."""
@@ -114,12 +118,12 @@ class FaceMetric(PerSampleMetric):
         if not pairs:
             return values, status
         goals = torch.cat([self.read(truth) for truth, _, _ in pairs if truth])
-        found = torch.tensor([generated is not None for _, generated, _ in pairs])
-        if found.any():
-            seen = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
-            values[found] = self.compare(seen, goals[found]).double().cpu()
+        present = torch.tensor([generated is not None for _, generated, _ in pairs])
+        if present.any():
+            parts = torch.cat([self.read(generated) for _, generated, _ in pairs if generated])
+            values[present] = self.compare(parts, goals[present]).double().cpu()
         right = torch.isfinite(self.compare(goals, goals)).cpu()
-        status[~right | found & ~torch.isfinite(values)] = Status.FAILED
+        status[~right | present & ~torch.isfinite(values)] = Status.FAILED
         for i in torch.nonzero(~torch.isfinite(values)).flatten().tolist():
             values[i] = self.penalty(goals[i])
         return values.where(right, torch.nan), status
@@ -132,7 +136,8 @@ class FaceMetric(PerSampleMetric):
         """
         value: Tensor | None = getattr(face, self.part)
         if value is None:
-            raise ValueError(f"{self.analyser.key} tells no {self.part}, so it gives no {self.name}; choose another.")
+            absent = f"{self.analyser.key} tells no {self.part}, so it gives no {self.card.name}"
+            raise ValueError(f"{absent}; choose another.")
         return value[None]
 
 

@@ -1,6 +1,7 @@
 """Metrics of two sets of features, real and generated, of any network: Fréchet and kernel distance."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metrics import distribution
-from metrics.base import PerSampleMetric, check_finite
+from metrics.base import Card, PerSampleMetric, check_finite
 from metrics.frozen import Frozen
 
 
@@ -37,8 +38,14 @@ class FeatureSetMetric(PerSampleMetric):
         super().__init__()
         self.extractor = Frozen(extractor) if extractor is not None else None
 
-    def update(self, preds: Tensor | None, target: Tensor | None, sample_ids: Sequence[str]) -> None:
-        """Adds generated and real samples under their identifiers; either may be None.
+    def update(
+        self,
+        preds: Tensor | None,
+        target: Tensor | None,
+        sample_ids: Sequence[str],
+        status: Tensor | None = None,
+    ) -> None:
+        """Adds generated and real samples under their identifiers; either may be None, and no status of one is kept.
 
         Raises:
             ValueError: If a shape, type or range is wrong.
@@ -106,7 +113,7 @@ class FeatureSetMetric(PerSampleMetric):
 
         Every process has to call it.
         """
-        return f"{self.name}@{self.n}"
+        return f"{self.card.name}@{self.n}"
 
     def per_sample(self) -> dict[int, tuple[float, int]]:
         """Nothing: one sample has no distance."""
@@ -124,12 +131,12 @@ class FeatureSetMetric(PerSampleMetric):
         if self.extractor is None:
             from metrics.backbones import load_backbone
 
-            self.extractor = load_backbone(self.backbone)
+            self.extractor = load_backbone(self.card.backbone)
         return self.extractor(prepared)
 
     def _sets(self) -> FeatureSets:
         if not len(self.ids):
-            raise ValueError(f"{self.name} got no samples; a distribution needs at least 2, better 100s.")
+            raise ValueError(f"{self.card.name} got no samples; a distribution needs at least 2, better 100s.")
         states = (self.ids, self.videos, self.values, self.status)
         ids, videos, flat, real = (torch.cat(s) if isinstance(s, list) else s for s in states)
         features = flat.cpu().reshape(len(ids), -1)
@@ -137,7 +144,7 @@ class FeatureSetMetric(PerSampleMetric):
         (generated, generated_videos), (truth, real_videos) = sets
         if len(generated) != len(truth):
             counts = f"{len(generated)} generated and {len(truth)} real samples"
-            raise ValueError(f"{self.name} got {counts}; its bias depends on the number, so pass equally many.")
+            raise ValueError(f"{self.card.name} got {counts}; its bias depends on the number, so pass equally many.")
         return FeatureSets(generated, truth, generated_videos, real_videos)
 
     @staticmethod
@@ -154,19 +161,25 @@ class FrechetDistance(FeatureSetMetric):
         ddof: See `frechet_distance`; another than 1 is named.
     """
 
-    name = "FD"
-    higher_is_better = False
-    protocol = "Fréchet distance, unbiased covariance, equal numbers"
-    digits = 2
-    definition = "|Δmean|² + Tr(S + S' - 2 (S S')^½) of the features of generated and real samples."
-    value_range = "[0, inf); 0 for identical sets"
-    reference = "Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, eq. 6"
-    traps = "Biased upwards by few samples, so that only equal numbers compare; frames of a video are not independent."
-    parity = "10, 11, 12, 13, 14, 15, 16"
+    card = Card(
+        name="FD",
+        group="picture",
+        higher_is_better=False,
+        protocol="Fréchet distance, unbiased covariance, equal numbers",
+        digits=2,
+        definition="|Δmean|² + Tr(S + S' - 2 (S S')^½) of the features of generated and real samples.",
+        value_range="[0, inf); 0 for identical sets",
+        reference="Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, eq. 6",
+        traps=(
+            "Biased upwards by few samples, so that only equal numbers compare; frames of a video are not independent."
+        ),
+        parity="10, 11, 12, 13, 14, 15, 16",
+    )
 
     def __init__(self, extractor: nn.Module | None = None, ddof: int = 1) -> None:
         if ddof != 1:
-            self.__dict__.update(name=f"{self.name}-ddof{ddof}", protocol=f"{self.protocol}; but ddof {ddof}")
+            card = self.card
+            self.card = replace(card, name=f"{card.name}-ddof{ddof}", protocol=f"{card.protocol}; but ddof {ddof}")
         super().__init__(extractor)
         self.ddof = ddof
 
@@ -187,15 +200,17 @@ class FrechetDistance(FeatureSetMetric):
 class KernelDistance(FeatureSetMetric):
     """`kernel_distance` of the features of any network."""
 
-    name = "KD"
-    higher_is_better = False
-    protocol = "unbiased squared MMD, kernel (x.y / D + 1)³, one U-statistic over all samples, equal numbers"
-    digits = 3
-    definition = "Unbiased squared maximum mean discrepancy of the features of generated and real samples."
-    value_range = "about [0, inf); slightly negative for equal distributions, which is not clipped"
-    reference = "Bińkowski et al. 2018, Demystifying MMD GANs"
-    traps = "Libraries average random subsets, some unseeded, and print their spread, which is no standard error."
-    parity = "15, 17"
+    card = Card(
+        name="KD",
+        group="picture",
+        higher_is_better=False,
+        protocol="unbiased squared MMD, kernel (x.y / D + 1)³, one U-statistic over all samples, equal numbers",
+        definition="Unbiased squared maximum mean discrepancy of the features of generated and real samples.",
+        value_range="about [0, inf); slightly negative for equal distributions, which is not clipped",
+        reference="Bińkowski et al. 2018, Demystifying MMD GANs",
+        traps="Libraries average random subsets, some unseeded, and print their spread, which is no standard error.",
+        parity="15, 17",
+    )
 
     def distance(self, sets: FeatureSets) -> float:
         """Implements `FeatureSetMetric`."""

@@ -1,12 +1,13 @@
 """Angles between rotations and errors of mesh vertices: one value a sample, float64."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, check_finite
+from metrics.base import Card, PerSampleMetric, check_finite, check_pair
 
 Alignment = Literal["none", "rigid", "similarity"]
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - 1, which half precision misses and single precision does not
@@ -73,7 +74,7 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     preds, target = _checked(preds, target)
     if align not in get_args(Alignment):
         raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(Alignment))}.")
-    aligned = preds if align == "none" else _fitted(preds, target, scaled=align == "similarity")
+    aligned = preds if align == "none" else procrustes(preds, target, scaled=align == "similarity")
     return 1000 * (aligned - target).norm(dim=2).mean(1)
 
 
@@ -111,47 +112,73 @@ def vertex_spread(vertices: Tensor) -> float:
     return float((vertices.double() - vertices.double().mean(0)).std(correction=0))
 
 
-def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
-    """Predictions ``B V 3`` after the least-squares rotation, translation and, if ``scaled``, scale onto targets.
+class Similarity(NamedTuple):
+    """What brings points ``B N D`` to others: ``scale (points - centre) rotation + goal``.
+
+    Args:
+        scale: ``B 1 1``.
+        rotation: ``B D D``, of determinant 1.
+        centre: ``B 1 D``, of the points.
+        goal: ``B 1 D``, of the others.
+    """
+
+    scale: Tensor
+    rotation: Tensor
+    centre: Tensor
+    goal: Tensor
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """The points after it."""
+        return self.scale * ((points - self.centre) @ self.rotation) + self.goal
+
+
+def umeyama(preds: Tensor, target: Tensor, scaled: bool = False) -> Similarity:
+    """The least-squares rotation, translation and, if ``scaled``, scale of points ``B N D`` onto others, no reflection.
 
     Raises:
-        ValueError: If a shape, type or value is wrong.
+        ValueError: If they are not two finite batches of one shape.
 
     Reference: Umeyama 1991, Least-squares estimation of transformation parameters between two patterns, eq. 40.
     """
-    return _fitted(*_checked(preds, target), scaled)
-
-
-def _fitted(preds: Tensor, target: Tensor, scaled: bool) -> Tensor:
+    check_pair("B N D", preds, target)
     centre, goal = preds.mean(1, keepdim=True), target.mean(1, keepdim=True)
     moved, fixed = preds - centre, target - goal
     u, size, vh = torch.linalg.svd(moved.mT @ fixed)
     sign = torch.ones_like(size)
-    sign[:, 2] = torch.linalg.det(u @ vh).sign()  # no reflection
-    rotation = (u * sign[:, None]) @ vh
+    sign[:, -1] = torch.linalg.det(u @ vh).sign()
     scale = (size * sign).sum(1) / (moved**2).sum((1, 2)) if scaled else torch.ones_like(size[:, 0])
-    return scale[:, None, None] * (moved @ rotation) + goal
+    return Similarity(scale[:, None, None], (u * sign[:, None]) @ vh, centre, goal)
+
+
+def procrustes(preds: Tensor, target: Tensor, scaled: bool = False) -> Tensor:
+    """Vertices ``B V 3`` after the transformation of `umeyama` onto targets; errors and reference as there."""
+    preds, target = _checked(preds, target)
+    return umeyama(preds, target, scaled)(preds)
 
 
 class GeodesicError(PerSampleMetric):
     """`geodesic_degrees` of rotation matrices."""
 
-    name = "Rotation"
-    unit = "°"
-    higher_is_better = False
-    protocol = "geodesic angle between rotation matrices"
-    digits = 2
-    definition = "Angle of the rotation between the predicted and the true orientation."
-    value_range = "[0, 180] degrees; 0 for equal rotations"
-    reference = "Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6"
-    traps = (
-        "Differences of Euler angles depend on their order, wrap at 180 and come in radians or degrees; this does not."
+    card = Card(
+        name="Rotation",
+        group="rotation",
+        higher_is_better=False,
+        protocol="geodesic angle between rotation matrices",
+        unit="°",
+        digits=2,
+        definition="Angle of the rotation between the predicted and the true orientation.",
+        value_range="[0, 180] degrees; 0 for equal rotations",
+        reference="Huynh 2009, Metrics for 3D Rotations: Comparison and Analysis, distance Φ6",
+        traps=(
+            "Differences of Euler angles depend on their order, wrap at 180 and come in radians or degrees; this does "
+            "not."
+        ),
+        parity="27",
     )
-    parity = "27"
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds rotations ``B 3 3`` under their identifiers."""
-        self.append(sample_ids, geodesic_degrees(preds, target))
+        self.append(sample_ids, geodesic_degrees(preds, target), status)
 
 
 class VertexError(PerSampleMetric):
@@ -161,56 +188,65 @@ class VertexError(PerSampleMetric):
         align: See `vertex_error`; another than ``none`` is named.
     """
 
-    name = "Vertex"
-    unit = "mm"
-    higher_is_better = False
-    protocol = "mean Euclidean distance of all vertices, no alignment"
-    digits = 2
-    definition = "Mean Euclidean distance of corresponding vertices, averaged over frames and then videos."
-    value_range = "[0, inf) mm; 0 for equal meshes"
-    reference = "Lombardi et al. 2018, Deep Appearance Models for Face Rendering"
-    traps = (
-        "Papers print squared, standardised or unit-less errors under the same name; alignment hides errors of pose."
+    card = Card(
+        name="Vertex",
+        group="mesh",
+        higher_is_better=False,
+        protocol="mean Euclidean distance of all vertices, no alignment",
+        unit="mm",
+        digits=2,
+        definition="Mean Euclidean distance of corresponding vertices, averaged over frames and then videos.",
+        value_range="[0, inf) mm; 0 for equal meshes",
+        reference="Lombardi et al. 2018, Deep Appearance Models for Face Rendering",
+        traps=(
+            "Papers print squared, standardised or unit-less errors under the same name; alignment hides errors of "
+            "pose."
+        ),
+        parity="29",
     )
-    parity = "29"
 
     def __init__(self, align: Alignment = "none") -> None:
         super().__init__()
         self.align: Alignment = align
         if align != "none":
             protocol = f"mean Euclidean distance of all vertices, after {align} Procrustes alignment"
-            self.__dict__.update(name=f"Vertex-{align}", protocol=protocol)
+            self.card = replace(self.card, name=f"Vertex-{align}", protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` in metres under their identifiers."""
-        self.append(sample_ids, vertex_error(preds, target, self.align))
+        self.append(sample_ids, vertex_error(preds, target, self.align), status)
 
 
 class StandardisedVertexError(PerSampleMetric):
     """`standardised_vertex_error`; the scale is in its protocol.
 
     Args:
-        scale: In the unit of the vertices.
+        scale: In the unit of the vertices; 1 for those that are already divided by it.
     """
 
-    name = "Geom-MSEn"
-    higher_is_better = False
-    protocol = "mean squared vertex difference over the squared spread of the training set"
-    digits = 4
-    definition = "Mean over vertices and axes of ((v - v') / s)², with one scalar s."
-    value_range = "[0, inf); 1 is the spread of the training set"
-    reference = "Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering"
-    traps = "Says nothing without its scale s; S4 prints a vertex loss without a unit, which this may or may not be."
-    parity = "29"
+    card = Card(
+        name="Geom-MSEn",
+        group="mesh",
+        higher_is_better=False,
+        protocol="mean squared vertex difference over the squared spread of the training set",
+        digits=4,
+        definition="Mean over vertices and axes of ((v - v') / s)², with one scalar s.",
+        value_range="[0, inf); 1 is the spread of the training set",
+        reference="Wuu et al. 2022, Multiface: A Dataset for Neural Face Rendering",
+        traps="Says nothing without its scale s; S4 prints a vertex loss without a unit, which this may or may not be.",
+        parity="29",
+    )
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
         self.scale = scale
-        self.__dict__.update(protocol=f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit")
+        if scale != 1:
+            protocol = f"mean squared vertex difference over s², s = {scale:.6g} in the vertices' unit"
+            self.card = replace(self.card, protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds vertices ``B V 3`` under their identifiers."""
-        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale))
+        self.append(sample_ids, standardised_vertex_error(preds, target, self.scale), status)
 
 
 def _checked(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """L1, PSNR, SSIM and MS-SSIM of image pairs, and LPIPS from `metrics.perceptual`: one value an image."""
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.base import check_mask
+from metrics.base import Card, check_mask
 from metrics.perceptual import LPIPS, lpips
 from metrics.pictures import PictureMetric, as_saved, checked_pair, masked_mean
 from metrics.windows import gaussian, similarity_maps, uniform
@@ -153,15 +154,18 @@ def ms_ssim(
 class L1(PictureMetric):
     """`l1` of the pictures that would be saved."""
 
-    name = "L1"
-    higher_is_better = False
-    protocol = "mean absolute difference of 8-bit RGB in [0, 1]"
-    digits = 4
-    definition = "Mean absolute difference over pixels and RGB channels, averaged over frames and then videos."
-    value_range = "[0, 1]; 0 for identical pictures"
-    reference = "Siarohin et al. 2019, First Order Motion Model, section 4"
-    traps = "Doubles on pictures in [-1, 1] and is 255 times larger on 8-bit values; counting frame 0 flatters it."
-    parity = "7, 8"
+    card = Card(
+        name="L1",
+        group="picture",
+        higher_is_better=False,
+        protocol="mean absolute difference of 8-bit RGB in [0, 1]",
+        digits=4,
+        definition="Mean absolute difference over pixels and RGB channels, averaged over frames and then videos.",
+        value_range="[0, 1]; 0 for identical pictures",
+        reference="Siarohin et al. 2019, First Order Motion Model, section 4",
+        traps="Doubles on pictures in [-1, 1] and is 255 times larger on 8-bit values; counting frame 0 flatters it.",
+        parity="7, 8",
+    )
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""
@@ -171,18 +175,22 @@ class L1(PictureMetric):
 class PSNR(PictureMetric):
     """`psnr` of the pictures that would be saved; identical pictures are infinite, left out, and counted."""
 
-    name = "PSNR"
-    unit = "dB"
-    higher_is_better = True
-    protocol = "mean of the frames' PSNR, 8-bit RGB, identical frames left out"
-    digits = 2
-    definition = "-10 log10 of a frame's mean squared error, averaged over frames and then videos."
-    value_range = "(0, inf) dB; inf for identical pictures, which are counted and left out of the mean"
-    reference = "Huynh-Thu and Ghanbari 2008, Scope of validity of PSNR in image/video quality assessment"
-    traps = (
-        "The mean of frames is not the PSNR of the pooled error (several dB apart), and libraries cap inf differently."
+    card = Card(
+        name="PSNR",
+        group="picture",
+        higher_is_better=True,
+        protocol="mean of the frames' PSNR, 8-bit RGB, identical frames left out",
+        unit="dB",
+        digits=2,
+        definition="-10 log10 of a frame's mean squared error, averaged over frames and then videos.",
+        value_range="(0, inf) dB; inf for identical pictures, which are counted and left out of the mean",
+        reference="Huynh-Thu and Ghanbari 2008, Scope of validity of PSNR in image/video quality assessment",
+        traps=(
+            "The mean of frames is not the PSNR of the pooled error (several dB apart), and libraries cap inf "
+            "differently."
+        ),
+        parity="6, 7",
     )
-    parity = "6, 7"
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""
@@ -192,14 +200,18 @@ class PSNR(PictureMetric):
 class PooledPSNR(PSNR):
     """`pooled_psnr` of the frames of a video and then of the videos; a sample's value is its own PSNR."""
 
-    name = "PSNR-pooled"
-    protocol = "PSNR of the mean squared error (of frames, then of videos), 8-bit RGB, identical frames counted"
-    definition = "-10 log10 of the squared error averaged over frames and then videos."
-    value_range = "(0, inf) dB"
-    traps = (
-        "Dominated by the worst frames; equals torchmetrics' default for videos of one length. Not a mean of `PSNR`."
+    card = replace(
+        PSNR.card,
+        name="PSNR-pooled",
+        protocol="PSNR of the mean squared error (of frames, then of videos), 8-bit RGB, identical frames counted",
+        definition="-10 log10 of the squared error averaged over frames and then videos.",
+        value_range="(0, inf) dB",
+        traps=(
+            "Dominated by the worst frames; equals torchmetrics' default for videos of one length. Not a mean of "
+            "`PSNR`."
+        ),
+        parity="6",
     )
-    parity = "6"
 
     def compute(self) -> Tensor:
         """PSNR of the mean error; nan if there is no frame."""
@@ -217,24 +229,27 @@ class SSIM(PictureMetric):
         masked: See `PictureMetric`.
     """
 
-    name = "SSIM"
-    higher_is_better = True
-    protocol = "Gaussian window 11 px, sigma 1.5, valid positions, mean of RGB, 8-bit"
-    digits = 3
-    definition = "Mean over window positions and RGB of luminance, contrast and structure similarity."
-    value_range = "[-1, 1]; 1 for identical pictures"
-    reference = "Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13"
-    traps = (
-        "Window, border, colour and range differ between libraries by more than methods do (torchmetrics averages the "
-        "mirrored border too); blacking out the background raises it."
+    card = Card(
+        name="SSIM",
+        group="picture",
+        higher_is_better=True,
+        protocol="Gaussian window 11 px, sigma 1.5, valid positions, mean of RGB, 8-bit",
+        definition="Mean over window positions and RGB of luminance, contrast and structure similarity.",
+        value_range="[-1, 1]; 1 for identical pictures",
+        reference="Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13",
+        traps=(
+            "Window, border, colour and range differ between libraries by more than methods do (torchmetrics averages "
+            "the mirrored border too); blacking out the background raises it."
+        ),
+        parity="1, 2, 3, 4",
+        least_size=11,
     )
-    parity = "1, 2, 3, 4"
-    least_size = 11
 
     def __init__(self, convention: Convention = "valid", masked: bool = False) -> None:
         if convention != "valid":
             windows = {"torchmetrics": "Gaussian window 11 px, mirrored border", "skimage": "uniform window 7 px"}
-            self.__dict__.update(name=f"SSIM-{convention}", protocol=f"{windows[convention]}, mean of RGB, 8-bit")
+            protocol = f"{windows[convention]}, mean of RGB, 8-bit"
+            self.card = replace(self.card, name=f"SSIM-{convention}", protocol=protocol)
         super().__init__(masked)
         self.convention: Convention = convention
 
@@ -246,16 +261,20 @@ class SSIM(PictureMetric):
 class MSSSIM(PictureMetric):
     """`ms_ssim` of the pictures that would be saved; they need 176 pixels a side."""
 
-    name = "MS-SSIM"
-    higher_is_better = True
-    protocol = "five scales of 2 x 2 means, window of SSIM at valid positions, negative terms 0, mean of RGB, 8-bit"
-    digits = 3
-    definition = "Product over five scales of powers of the mean contrast term, and of the mean SSIM at the coarsest."
-    value_range = "[0, 1]; 1 for identical pictures"
-    reference = "Wang et al. 2003, Multi-scale structural similarity for image quality assessment, eq. 7"
-    traps = "Undefined under 176 pixels; a negative term has no real power and is clamped to 0 here."
-    parity = "5"
-    least_size = LEAST_MS_SSIM
+    card = Card(
+        name="MS-SSIM",
+        group="picture",
+        higher_is_better=True,
+        protocol="five scales of 2 x 2 means, window of SSIM at valid positions, negative terms 0, mean of RGB, 8-bit",
+        definition=(
+            "Product over five scales of powers of the mean contrast term, and of the mean SSIM at the coarsest."
+        ),
+        value_range="[0, 1]; 1 for identical pictures",
+        reference="Wang et al. 2003, Multi-scale structural similarity for image quality assessment, eq. 7",
+        traps="Undefined under 176 pixels; a negative term has no real power and is clamped to 0 here.",
+        parity="5",
+        least_size=LEAST_MS_SSIM,
+    )
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""

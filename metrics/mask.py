@@ -1,12 +1,13 @@
 """Overlap of masks: one value an image, float64, and pooled over images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.base import PerSampleMetric, Status, check_finite
+from metrics.base import Card, PerSampleMetric, Status, check_finite
 
 
 def iou(preds: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
@@ -47,46 +48,54 @@ class MaskIoU(PerSampleMetric):
         threshold: See `iou`.
     """
 
-    name = "IoU"
-    higher_is_better = True
-    protocol = "per image, empty against empty is 1, threshold 0.5"
-    digits = 3
-    definition = "Pixels in both masks over pixels in either, averaged over images."
-    value_range = "[0, 1]; 1 for equal masks, two empty ones included"
-    reference = "Everingham et al. 2010, The PASCAL Visual Object Classes Challenge"
-    traps = "torchmetrics gives two empty masks 0 or nan; the pooled value, which large masks rule, is another metric."
-    parity = "30"
+    card = Card(
+        name="IoU",
+        group="mask",
+        higher_is_better=True,
+        protocol="per image, empty against empty is 1, threshold 0.5",
+        definition="Pixels in both masks over pixels in either, averaged over images.",
+        value_range="[0, 1]; 1 for equal masks, two empty ones included",
+        reference="Everingham et al. 2010, The PASCAL Visual Object Classes Challenge",
+        traps=(
+            "torchmetrics gives two empty masks 0 or nan; the pooled value, which large masks rule, is another metric."
+        ),
+        parity="30",
+    )
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
         self.threshold = threshold
-        self.__dict__.update(protocol=self.protocol.replace("threshold 0.5", f"threshold {threshold:g}"))
+        protocol = self.card.protocol.replace("threshold 0.5", f"threshold {threshold:g}")
+        self.card = replace(self.card, protocol=protocol)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds masks ``B 1 H W`` under their identifiers."""
         intersection, union = overlap(preds, target, self.threshold)
         empty = union == 0
-        status = torch.where(empty, int(Status.EMPTY_MASK), int(Status.OK))
-        self.append(sample_ids, torch.where(empty, 1.0, intersection / union), status)
+        own = torch.where(empty, int(Status.EMPTY_MASK), int(Status.OK))
+        self.append(sample_ids, torch.where(empty, 1.0, intersection / union), own, status)
 
 
 class PooledIoU(MaskIoU):
     """Intersections of all images over unions of all images; a sample's value is its own IoU."""
 
-    name = "IoU-pooled"
-    protocol = "sum of intersections over sum of unions, threshold 0.5"
-    definition = "Pixels in both masks over pixels in either, each summed over all images."
-    value_range = "[0, 1]; nan if all masks are empty"
-    traps = "Ruled by large masks, so that a small one missed hardly shows; equals torchmetrics' BinaryJaccardIndex."
+    card = replace(
+        MaskIoU.card,
+        name="IoU-pooled",
+        protocol="sum of intersections over sum of unions, threshold 0.5",
+        definition="Pixels in both masks over pixels in either, each summed over all images.",
+        value_range="[0, 1]; nan if all masks are empty",
+        traps="Ruled by large masks, so that a small one missed hardly shows; equals torchmetrics' BinaryJaccardIndex.",
+    )
     unions: list[Tensor]
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__(threshold)
         self.add_state("unions", default=[], dist_reduce_fx="cat")
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds masks ``B 1 H W`` under their identifiers."""
-        super().update(preds, target, sample_ids)
+        super().update(preds, target, sample_ids, status)
         self.unions.append(overlap(preds, target, self.threshold)[1].to(self.device))
 
     def compute(self) -> Tensor:

@@ -2,11 +2,13 @@
 
 import re
 import warnings
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, Literal
 
 from torch import Tensor
 
+from metrics.base import Card, Scored
 from metrics.frozen import Frozen
 from metrics.pictures import PictureMetric, checked_pair, masked_mean
 from models import weights
@@ -92,33 +94,41 @@ class LPIPS(PictureMetric):
         network: Instead of the pretrained one; from `make_network`.
     """
 
-    name = "LPIPS"
-    higher_is_better = False
-    protocol = "version 0.1, own resolution, spatial mean, 8-bit RGB"
-    digits = 3
-    definition = (
-        "Weighted squared difference of unit-normalised deep features, averaged over positions and layers summed."
+    card = Card(
+        name="LPIPS",
+        group="picture",
+        higher_is_better=False,
+        protocol="version 0.1, own resolution, spatial mean, 8-bit RGB",
+        definition=(
+            "Weighted squared difference of unit-normalised deep features, averaged over positions and layers summed."
+        ),
+        value_range="[0, about 1]; 0 for identical pictures",
+        reference="Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, eq. 1",
+        traps=(
+            "Papers mix trunks (alex, vgg), whose values are not interchangeable; pictures in [0, 1] fed as if in "
+            "[-1, 1] give a fraction of the value."
+        ),
+        parity="9",
+        backbone="lpips-alex",
+        least_size=LEAST_SIZE,
     )
-    value_range = "[0, about 1]; 0 for identical pictures"
-    reference = "Zhang et al. 2018, The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, eq. 1"
-    traps = (
-        "Papers mix trunks (alex, vgg), whose values are not interchangeable; pictures in [0, 1] fed as if in [-1, 1] "
-        "give a fraction of the value."
-    )
-    parity = "9"
-    backbone = "lpips-alex"
-    least_size = LEAST_SIZE
 
     def __init__(self, net: Net = "alex", masked: bool = False, network: Frozen | None = None) -> None:
         _check_net(net)
-        self.__dict__.update(self.facts(net))
+        self.card = self.card_of(net)
         super().__init__(masked)
         self.network = network or pretrained_network(net)
 
     @classmethod
-    def facts(cls, net: Net) -> dict[str, str]:
-        """Name, protocol and network of the metric with that trunk."""
-        return {"name": f"LPIPS-{net}", "protocol": f"{net}, {cls.protocol}", "backbone": f"lpips-{net}"}
+    def card_of(cls, net: Net) -> Card:
+        """The card of the metric with that trunk."""
+        protocol = f"{net}, {cls.card.protocol}"
+        return replace(cls.card, name=f"LPIPS-{net}", protocol=protocol, backbone=f"lpips-{net}")
+
+    @classmethod
+    def by(cls, net: Net) -> Scored:
+        """The metric with that trunk, for a task's list."""
+        return Scored(cls.card_of(net), partial(cls, net))
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """Implements `PictureMetric`."""

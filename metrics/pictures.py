@@ -1,11 +1,13 @@
 """What all metrics of picture pairs share: the checks of their input, 8-bit rounding, masked means, the class."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from metrics.base import PerSampleMetric, Status, check_finite, check_mask
+from models.pixels import to_uint8
 
 RANGE_TOLERANCE = 1e-3
 
@@ -17,7 +19,7 @@ def as_saved(images: Tensor) -> Tensor:
         ValueError: If they are no finite floats.
     """
     check_finite("A picture", images)
-    return images.double().clamp(0, 1).mul_(255).round_().div_(255)
+    return to_uint8(images.double()).double().div_(255)
 
 
 def check_range(name: str, images: Tensor) -> None:
@@ -87,13 +89,17 @@ class PictureMetric(PerSampleMetric):
         super().__init__()
         self.masked = masked
         if masked:
-            self.describe(name=f"{self.name}-masked", protocol=f"{self.protocol}; inside the mask")
+            card = self.card
+            self.card = replace(card, name=f"{card.name}-masked", protocol=f"{card.protocol}; inside the mask")
 
-    def describe(self, **attributes: str) -> None:
-        """Sets what this object declares of itself where that differs from its class."""
-        self.__dict__.update(attributes)
-
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], mask: Tensor | None = None) -> None:
+    def update(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        sample_ids: Sequence[str],
+        status: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
         """Adds images ``B 3 H W`` in [0, 1] under their identifiers, and masks ``B 1 H W``, bool, if `masked`.
 
         Raises:
@@ -101,11 +107,11 @@ class PictureMetric(PerSampleMetric):
         """
         if self.masked == (mask is None):
             advice = "pass one to update" if self.masked else f"make it with {type(self).__name__}(masked=True)"
-            raise ValueError(f"{self.name} {'needs a' if self.masked else 'takes no'} mask; {advice}.")
+            raise ValueError(f"{self.card.name} {'needs a' if self.masked else 'takes no'} mask; {advice}.")
         preds, target = checked_pair(preds, target)
         values = self.score(as_saved(preds), as_saved(target), mask)
-        status = torch.where(values.isinf(), int(Status.IDENTICAL), int(Status.OK))
-        self.append(sample_ids, values, torch.where(values.isnan(), int(Status.EMPTY_MASK), status))
+        own = torch.where(values.isinf(), int(Status.IDENTICAL), int(Status.OK))
+        self.append(sample_ids, values, own.masked_fill(values.isnan(), int(Status.EMPTY_MASK)), status)
 
     def score(self, preds: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The score ``B`` of pictures that are rounded to 8 bits."""

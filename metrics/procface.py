@@ -91,15 +91,15 @@ class ProcFace(nn.Module):
         check_rgb("A batch of pictures", images)
         if images.shape[2] != images.shape[3]:
             raise ValueError(f"The pictures are {tuple(images.shape)}; pass square ones, B 3 H H.")
-        found = self.look(resized(images))
+        outputs = self.look(resized(images))
         side = images.shape[-1]
         return Faces(
-            (found["points"] + 1) * (side / 2) - 0.5,
-            found["rotation"],
-            found["expression"],
-            F.normalize(found["identity"], dim=1),
-            (found["pooled"] - self.centre) / self.scale,
-            found["presence"].sigmoid(),
+            (outputs["points"] + 1) * (side / 2) - 0.5,
+            outputs["rotation"],
+            outputs["expression"],
+            F.normalize(outputs["identity"], dim=1),
+            (outputs["pooled"] - self.centre) / self.scale,
+            outputs["presence"].sigmoid(),
         )
 
     def look(self, images: Tensor) -> dict[str, Tensor]:
@@ -109,18 +109,18 @@ class ProcFace(nn.Module):
         coarse = self.coarse(middle)
         maps = self.smooth(middle + F.interpolate(self.lateral(coarse), scale_factor=2.0, mode="nearest"))
         rough = _centres(self.heat(maps))
-        whole = coarse.mean((2, 3))
+        pooled = coarse.mean((2, 3))
         read = zip(self.local, (fine, maps), strict=True)
         spots = torch.cat([_sampled(local(stage), rough.detach()) for local, stage in read], 1)
-        joined = self.join(torch.cat([spots, whole, rough.detach().flatten(1)], 1))
+        joined = self.join(torch.cat([spots, pooled, rough.detach().flatten(1)], 1))
         return {
             "rough": rough,
             "points": rough + 0.1 * self.offsets(joined).unflatten(1, (LANDMARKS, 2)),
             "rotation": _rotations(self.pose(joined)),
             "expression": self.expression(joined),
-            "identity": self.identity(torch.cat([spots, whole], 1)),
-            "presence": self.presence(whole)[:, 0],
-            "pooled": torch.cat([fine.mean((2, 3)), whole], 1),
+            "identity": self.identity(torch.cat([spots, pooled], 1)),
+            "presence": self.presence(pooled)[:, 0],
+            "pooled": torch.cat([fine.mean((2, 3)), pooled], 1),
         }
 
     @classmethod

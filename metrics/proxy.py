@@ -4,6 +4,8 @@
 comparable with a published number.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -25,11 +27,14 @@ class ProxyFD(FrechetDistance):
         UserError: If the network's file is damaged.
     """
 
-    name = "proxy-FD"
-    protocol = f"{PROXY}; 8-bit RGB at 128 px, standardised stage means, unbiased covariance; {DISCLAIMER}"
-    definition = "Fréchet distance of 144 features of the suite's own face network."
-    parity = "10, 12, 13"
-    backbone = "procface"
+    card = replace(
+        FrechetDistance.card,
+        name="proxy-FD",
+        protocol=f"{PROXY}; 8-bit RGB at 128 px, standardised stage means, unbiased covariance; {DISCLAIMER}",
+        definition="Fréchet distance of 144 features of the suite's own face network.",
+        parity="10, 12, 13",
+        backbone="procface",
+    )
 
     def __init__(self, analyser: FaceAnalyser | None = None, cache: FaceAnalysisCache | None = None) -> None:
         super().__init__()
@@ -42,23 +47,30 @@ class ProxyFD(FrechetDistance):
         return samples
 
     def _features(self, prepared: Tensor) -> Tensor:
-        seen = self.cache.analyse(self.analyser, prepared)
-        features = [faces[0].features if faces else None for faces in seen]
-        if missing := sum(found is None for found in features):
-            raise ValueError(f"{self.analyser.key} gives no features of {missing} pictures, so no {self.name} either.")
-        return torch.stack([found for found in features if found is not None])
+        analyses = self.cache.analyse(self.analyser, prepared)
+        features = [faces[0].features if faces else None for faces in analyses]
+        if missing := sum(feature is None for feature in features):
+            absent = f"{self.analyser.key} gives no features of {missing} pictures"
+            raise ValueError(f"{absent}, so no {self.card.name} either.")
+        return torch.stack([feature for feature in features if feature is not None])
 
 
 class ProxyFVD(ProxyFD):
     """Fréchet distance of clips: the face network's features pooled over the frames as they follow each other."""
 
-    name = "proxy-FVD"
-    protocol = (
-        f"{PROXY}; first 16 frames; mean, deviation and mean absolute step over time of standardised stage means, "
-        f"unbiased covariance; {DISCLAIMER}"
+    card = replace(
+        ProxyFD.card,
+        name="proxy-FVD",
+        group="clip",
+        protocol=(
+            f"{PROXY}; first 16 frames; mean, deviation and mean absolute step over time of standardised stage means, "
+            f"unbiased covariance; {DISCLAIMER}"
+        ),
+        definition=(
+            "Fréchet distance of 432 features of a clip: how the face network's 144 lie and move over its frames."
+        ),
+        clip_frames=16,
     )
-    definition = "Fréchet distance of 432 features of a clip: how the face network's 144 lie and move over its frames."
-    clip_frames = 16
 
     def prepare(self, samples: Tensor, name: str) -> Tensor:
         """Clips ``B T 3 H H`` in [0, 1], as they are."""

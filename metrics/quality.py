@@ -1,6 +1,7 @@
 """The no-reference quality of pictures, by networks that were fitted to people's opinions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from metrics.backbones import load_backbone
-from metrics.base import PerSampleMetric
+from metrics.base import Card, PerSampleMetric
 from metrics.frozen import Frozen
 from metrics.pictures import as_saved, check_rgb
 
@@ -59,34 +60,37 @@ class IQA(PerSampleMetric):
         UserError: If its files or its package are absent.
     """
 
-    name = "IQA"
-    unit = ""
-    higher_is_better = True
-    protocol = "8-bit RGB at native resolution, 0 to 100, no reference"
-    digits = 1
-    definition = "Mean opinion of quality that a network predicts for the generated picture."
-    value_range = "about [0, 100]; 100 is best"
-    reference = (
-        "Agnolucci et al. 2024, ARNIQA, section 3; Su et al. 2020, Blindly Assess Image Quality in the Wild (HyperIQA)"
+    card = Card(
+        name="IQA",
+        group="picture",
+        higher_is_better=True,
+        protocol="8-bit RGB at native resolution, 0 to 100, no reference",
+        digits=1,
+        definition="Mean opinion of quality that a network predicts for the generated picture.",
+        value_range="about [0, 100]; 100 is best",
+        reference=(
+            "Agnolucci et al. 2024, ARNIQA, section 3; Su et al. 2020, Blindly Assess Image Quality in the Wild "
+            "(HyperIQA)"
+        ),
+        traps=(
+            "Resolution changes the score; HyperIQA's own demo distorts squares and draws crops at random; scales of "
+            "0 to 1 and 0 to 100 are both in print."
+        ),
+        parity="none: held to torchmetrics",
+        backbone="arniqa-koniq10k or hyperiqa-koniq10k",
     )
-    traps = (
-        "Resolution changes the score; HyperIQA's own demo distorts squares and draws crops at random; "
-        "scales of 0 to 1 and 0 to 100 are both in print."
-    )
-    parity = "none: held to torchmetrics"
-    backbone = "arniqa-koniq10k or hyperiqa-koniq10k"
 
     def __init__(self, network: str | Frozen = "arniqa") -> None:
         super().__init__()
         key = _KEYS.get(network, network) if isinstance(network, str) else "custom"
         self.network = load_backbone(key) if isinstance(network, str) else network
-        self.__dict__.update(name=f"IQA[{key}]", backbone=key)
+        self.card = replace(self.card, name=f"IQA[{key}]", backbone=key)
 
-    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str]) -> None:
+    def update(self, preds: Tensor, target: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
         """Adds pictures ``B 3 H W`` in [0, 1] under their identifiers; the target is not looked at.
 
         Raises:
             ValueError: If a shape, type or range is wrong.
         """
         check_rgb("The prediction", preds)
-        self.append(sample_ids, self.network(as_saved(preds).float()).flatten())
+        self.append(sample_ids, self.network(as_saved(preds).float()).flatten(), status)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import UserError
 from models.reading import reading
-from models.tasks import Batch, perform
+from models.tasks import TaskBatch, perform
 
 
 class PortraitModule(LightningModule):
@@ -33,11 +33,11 @@ class PortraitModule(LightningModule):
         super().__init__()
         self.image_size = image_size
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
+    def test_step(self, batch: TaskBatch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
         """Performs the task that the batch names; the Evaluator callback scores what is returned."""
         return perform(self, batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
+    def predict_step(self, batch: TaskBatch, batch_idx: int, dataloader_idx: int = 0) -> Any:  # noqa: ANN401 - of the task
         """Performs the task that the batch names."""
         return perform(self, batch)
 

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from models.base import PortraitModule, summed
-from models.tasks import Batch, Context, DepthEstimate
+from models.tasks import Batch, Context
+from models.tasks.depth import DepthEstimate
 
 
 class CopySource(PortraitModule):

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.tasks.avatar import Cameras, Keypoints, Pictures, Subject
+from models.tasks.avatar import AvatarFrames, Cameras, Keypoints, Pictures, Subject
 
 SIZE, TEXTURE, GRID = 24, 64, 4
 SMALLEST = {
@@ -58,22 +58,22 @@ def batch(size=2, views=1, seed=1, target="dome"):
     mask = (torch.rand(size, 3, 1, 16, 16) > 0.2).float()
     headset = Pictures(torch.rand(size, 3, 1, 16, 16) * mask, mask, cameras(size, [-0.6, 0.0, 0.6], (16, 16)))
     points = torch.rand(size, 4, 2) * (SIZE - 1)
-    return {
-        "task": "avatar",
-        "target": target,
-        "texture": torch.rand(size, 3, TEXTURE, TEXTURE),
-        "view_texture": torch.rand(size, 3, TEXTURE, TEXTURE),
-        "vertices": vertices,
-        "truth": vertices,
-        "views": pictures,
-        "headset": headset,
-        "keypoints": Keypoints(points, torch.ones(size, 4, dtype=torch.bool), cameras(size, [0.0], (SIZE, SIZE))),
-        "frontal": Pictures(pictures.image[:, :1], pictures.mask[:, :1], cameras(size, [0.0], (SIZE, SIZE), [0])),
-        "video_id": [f"toy-segment{i}" for i in range(size)],
-        "frame": list(range(size)),
-        "sample_id": [f"toy-segment{i}/{i:06d}" for i in range(size)],
-        "view_names": ["left", "middle", "right"][:views],
-        "vertex_std": 0.01,
-        "random_start": False,
-        "likelihood": True,
-    }
+    return AvatarFrames(
+        task="avatar",
+        target=target,
+        texture=torch.rand(size, 3, TEXTURE, TEXTURE),
+        view_texture=torch.rand(size, 3, TEXTURE, TEXTURE),
+        vertices=vertices,
+        truth=vertices,
+        views=pictures,
+        headset=headset,
+        keypoints=Keypoints(points, torch.ones(size, 4, dtype=torch.bool), cameras(size, [0.0], (SIZE, SIZE))),
+        frontal=Pictures(pictures.image[:, :1], pictures.mask[:, :1], cameras(size, [0.0], (SIZE, SIZE), [0])),
+        video_id=[f"toy-segment{i}" for i in range(size)],
+        frame=list(range(size)),
+        sample_id=[f"toy-segment{i}/{i:06d}" for i in range(size)],
+        view_names=["left", "middle", "right"][:views],
+        vertex_std=0.01,
+        random_start=False,
+        likelihood=True,
+    )

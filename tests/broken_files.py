@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks import cli, runs, score, tables
-from benchmarks.evaluation import saved
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scores, SetScore
 from benchmarks.procface.data import FaceSet, open_set
@@ -37,11 +36,13 @@ from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import PortraitSpec, clip_name, clips, record_of
 from datamodules.world.sets.samples import Cached, PortraitFrames
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face_analysis import Face, FaceAnalysisCache
 from metrics.procface import WEIGHTS, ProcFace
 from models import weights
 from models.base import read_checkpoint
 from models.weight_files import WeightsFile
+from tests import saved_outputs
+from tests.metrics.faces import OracleAnalyser
 
 ROOT = Path(__file__).parents[1]
 SIDE = 16
@@ -261,7 +262,11 @@ def make_tables(home: Path) -> None:
         sets = {"proxy-FD": SetScore(1.5, 6, {"v0": 1.25, "v1": 1.5, "v2": 1.75})}
         given = Scores({"L1": 0.1}, samples, sets, {"PSNR": "why"}, {}, {}, "0123456789ab", 1.0, pd.DataFrame())
         facts = {"label": row, "predictions": "0" * 12, "scale": "tiny", "task": "self_reenactment"}
-        write_scores(home / row, given, facts | {"motion": "absolute", "notes": {"data": "made"}})
+        write_scores(
+            home / row,
+            given,
+            facts | {"motion": "absolute", "protocol": {"motion": "absolute"}, "notes": {"data": "made"}},
+        )
     write(home / "runs" / "scored" / "one" / "metrics.json", (home / "ours" / "metrics.json").read_bytes())
     write(home / "runs" / "scored" / "one" / "samples.parquet", (home / "ours" / "samples.parquet").read_bytes())
     scores, provenance = tables.collect(table, {("theirs", "self", 0): home / "theirs"})
@@ -424,10 +429,7 @@ def make_outputs(home: Path) -> None:
 def match(predictions: str, truth: str, **protocol: Any) -> Callable[[Path], None]:
     def read(home: Path) -> None:
         options = {name: home / value if name == "masks" else value for name, value in protocol.items()}
-        asked = saved.Protocol(**{"task": "depth"} | options)
-        found = saved.match(home / predictions, home / truth, asked)
-        list(saved.batches(found, asked))
-        saved.files_hash(found)
+        saved_outputs.read(home / predictions, home / truth, **{"task": "depth"} | options).digest  # noqa: B018
 
     return read
 

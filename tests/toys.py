@@ -4,22 +4,20 @@ import numpy as np
 import torch
 from torchmetrics.utilities import dim_zero_cat
 
-from metrics.base import PerSampleMetric
+from metrics.base import Card, PerSampleMetric
 
 
 class ToySetMetric(PerSampleMetric):
     """Squared distance of the mean colours of two sets: the first term of a Frechet distance on 3 features."""
 
-    name = "toy-FD"
-    unit = "x"
-    higher_is_better = False
-    protocol = "squared distance of mean colours"
-    definition = "squared distance of mean colours"
-    value_range = "[0, 3]"
-    reference = "none"
-    traps = "none"
-    parity = "none"
-    digits = 5
+    card = Card(
+        name="toy-FD",
+        group="picture",
+        higher_is_better=False,
+        protocol="squared distance of mean colours",
+        unit="x",
+        digits=5,
+    )
 
     def __init__(self):
         super().__init__()

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from PIL import PngImagePlugin
@@ -15,13 +14,12 @@ from benchmarks import runs
 from benchmarks.evaluation import figures
 from benchmarks.evaluation.scorer import Scorer, Scores
 from benchmarks.running.processes import gathered
-from benchmarks.tasks import avatar as avatars
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule
-from models.tasks import AVATAR, DEPTH, Batch, DepthEstimate
-from models.tasks.avatar import AvatarEstimate
+from models.tasks import TaskBatch, find, is_oracle
 
 SAMPLES = "samples.parquet"
+DETAILS = "details.csv"
 FACES = "faces"  # among the runs: what the face network saw in the truth
 
 
@@ -41,7 +39,7 @@ class Evaluator(Callback):
         """Starts empty."""
         self.scorer: Scorer | None = None
         self.figure: list[tuple[int, Tensor]] = []
-        self.protocol: dict[str, str] = {}
+        self.protocol: dict[str, Any] = {}
         self.started = time.time()
 
     def on_test_batch_end(
@@ -49,17 +47,19 @@ class Evaluator(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,  # noqa: ANN401 - what perform() returned
-        batch: Batch,
+        batch: TaskBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Scores one batch."""
         if self.scorer is None:
-            self.scorer = Scorer(batch["task"], pl_module.device, faces=self.run.results / FACES)
-            self.protocol = {"task": batch["task"], "motion": batch.get("motion", "")}
+            self.scorer = Scorer(batch.task, pl_module.device, faces=self.run.results / FACES)
+            self.protocol = {"task": batch.task, "motion": getattr(batch, "motion", "")}
+            self.protocol |= {"oracle": is_oracle(pl_module, batch)}
         self.scorer.add(outputs, batch)
-        if not batch.get("piece") and len(self.figure) < self.figure_rows:
-            self.figure.append((batch_idx, figures.picture_row(outputs, batch)))
+        if not batch.piece and len(self.figure) < self.figure_rows:
+            lines = find(batch.task, "benchmarks").lines(outputs, batch, 4)
+            self.figure.append((batch_idx, figures.picture_row(lines)))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the scores of all processes and writes them once.
@@ -84,7 +84,8 @@ class Evaluator(Callback):
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}
-        write_scores(self.run.folder, scores, {"key": self.run.key} | self.protocol | seconds | {"notes": notes})
+        facts = {"key": self.run.key} | self.protocol | seconds | {"notes": notes}
+        write_scores(self.run.folder, scores, facts | summary(self.protocol["task"], scores))
 
 
 def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
@@ -102,18 +103,24 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
     record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
-    if len(scores.fits):
-        scores.fits.to_csv(folder / "fits.csv", index=False)
-    runs.write_json(folder / "metrics.json", facts | record | avatars.summary(scores.fits) | runs.provenance())
+    if len(scores.details):
+        scores.details.to_csv(folder / DETAILS, index=False)
+    runs.write_json(folder / "metrics.json", facts | record | runs.provenance())
+
+
+def summary(task: str, scores: Scores) -> dict[str, Any]:
+    """What the record says of a task's details; nothing of a task without."""
+    scoring = find(task, "benchmarks")
+    return scoring.summary(scores.details) if hasattr(scoring, "summary") else {}
 
 
 class PredictionWriter(Callback):
-    """Writes predicted frames as PNG files that are marked as generated, and depth maps as ``.npy`` in float32.
+    """Leaves predictions as files, as their task saves them, pictures marked as generated.
 
-    `benchmarks.score` reads the folder, but for an avatar's, and gives the numbers of the test run.
+    `benchmarks.score` reads the folder, and gives the numbers of the test run.
 
     Args:
-        folder: Where to write; one folder a video, and in an avatar's one a view.
+        folder: Where to write; one folder a video.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -124,46 +131,30 @@ class PredictionWriter(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,  # noqa: ANN401 - what perform() returned
-        batch: Batch,
+        batch: TaskBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Writes one batch, and of each video's first a strip of inputs, result and truth beside it."""
         if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
             return  # a repetition (`datamodules.base.Share`)
-        video = batch["video_id"][0]
-        (self.folder / video).mkdir(parents=True, exist_ok=True)
-        if batch["task"] == DEPTH:
-            self._save_depth(outputs, batch)
-        elif batch["task"] == AVATAR:
-            self._save_avatars(outputs, batch)
-        else:
-            for frame, number in zip(outputs[0], batch["number" if "number" in batch else "frame"], strict=True):
-                self._save(frame, self.folder / video / f"{int(number):07d}.png")
-        if batch.get("piece"):  # the strip shows the first frames
+        task, mark = find(batch.task, "benchmarks"), _generated(pl_module)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        task.save(outputs, batch, self.folder, _write)
+        if batch.piece:  # the strip shows the first frames
             return
-        strip = figures.stack([figures.picture_row(outputs, batch, columns=8)])
-        strip.save(self.folder / f"{video}.strip.png", pnginfo=_generated(pl_module))
+        strip = figures.stack([figures.picture_row(task.lines(outputs, batch, 8))])
+        strip.save(self.folder / f"{batch.video_id[0]}.strip.png", pnginfo=mark)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says where the frames are."""
         if trainer.is_global_zero:
             print(f"Frames written to {self.folder}")
 
-    def _save_depth(self, estimate: DepthEstimate, batch: Batch) -> None:
-        (self.folder / "kind.txt").write_text(f"{estimate.kind}\n")
-        for depth, video, index in zip(estimate.map, batch["video_id"], batch["frame"], strict=True):
-            (self.folder / video).mkdir(exist_ok=True)
-            np.save(self.folder / video / f"{int(index):07d}.npy", depth[0].float().cpu().numpy())
 
-    def _save_avatars(self, estimate: AvatarEstimate, batch: Batch) -> None:
-        for renders, video, index in zip(estimate.renders, batch["video_id"], batch["frame"], strict=True):
-            for render, view in zip(renders, batch["view_names"], strict=True):
-                (self.folder / video / view).mkdir(parents=True, exist_ok=True)
-                self._save(render, self.folder / video / view / f"{int(index):07d}.png")
-
-    def _save(self, frame: Tensor, path: Path) -> None:
-        figures.to_image(frame).save(path, pnginfo=_generated(None))
+def _write(frame: Tensor, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figures.to_image(frame).save(path, pnginfo=_generated(None))
 
 
 def _generated(model: LightningModule | None) -> PngImagePlugin.PngInfo:

@@ -6,13 +6,13 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from torchmetrics import Metric
 
 import metrics
-from benchmarks.evaluation.task_metrics import TASK_METRICS, Configured, provenance
+from benchmarks.evaluation.availability import provenance
+from benchmarks.tasks import names
 from metrics.backbones import BACKBONES
+from metrics.base import Card, PerSampleMetric
+from models.tasks import find
 
 PAGE = Path("results/metrics/cards.md")
 FIELDS = ("definition", "value_range", "reference", "traps", "parity", "protocol")
@@ -29,49 +29,54 @@ own face network and is comparable with no published number. Parity cases are th
 
 def cards() -> str:
     """The page."""
-    found: list[Any] = [*classes(), *(m for group in TASK_METRICS.values() for m in group if isinstance(m, Configured))]
-    unique = {metric.name: metric for metric in sorted(found, key=lambda metric: metric.name.lower())}
-    contents = " · ".join(f"[{name}](#{_anchor(metric)})" for name, metric in unique.items())
-    return "\n\n".join([HEAD + "\n" + contents, *(_card(metric) for metric in unique.values())]) + "\n"
+    listed = [card for cards in _by_task().values() for card in cards]
+    unique = {card.name: card for card in [*listed, *(metric.card for metric in classes())]}
+    ordered = sorted(unique.values(), key=lambda card: card.name.lower())
+    contents = " · ".join(f"[{card.name}](#{_anchor(card)})" for card in ordered)
+    return "\n\n".join([HEAD + "\n" + contents, *(_section(card) for card in ordered)]) + "\n"
 
 
-def classes() -> list[type[Any]]:
-    """The metrics of the package: classes that have a name of their own."""
+def classes() -> list[type[PerSampleMetric]]:
+    """The metrics of the package: classes that have a card of their own."""
     modules = [importlib.import_module(f"metrics.{info.name}") for info in pkgutil.iter_modules(metrics.__path__)]
-    return list(dict.fromkeys(found for module in modules for found in _named(vars(module).values())))
+    return list(dict.fromkeys(metric for module in modules for metric in _metrics(vars(module).values())))
 
 
-def _named(values: Iterable[Any]) -> Iterable[type[Any]]:
-    of_ours = (v for v in values if inspect.isclass(v) and v.__module__.startswith("metrics."))
-    return (value for value in of_ours if issubclass(value, Metric) and "name" in vars(value))
+def _metrics(values: Iterable[object]) -> Iterable[type[PerSampleMetric]]:
+    of_ours = (value for value in values if inspect.isclass(value) and value.__module__.startswith("metrics."))
+    return (value for value in of_ours if issubclass(value, PerSampleMetric) and "card" in vars(value))
 
 
-def _card(metric: Any) -> str:  # noqa: ANN401 - a class, or one that is configured
-    tasks = ", ".join(task for task, group in TASK_METRICS.items() if metric in group)
+def _section(card: Card) -> str:
+    tasks = ", ".join(task for task, listed in _by_task().items() if card.name in {c.name for c in listed})
     lines = {
-        "definition": metric.definition,
-        "range": metric.value_range,
-        "direction": f"{'higher' if metric.higher_is_better else 'lower'} is better",
-        "unit": metric.unit or "none",
-        "protocol": metric.protocol,
-        "network": provenance(metric.backbone) if metric.backbone in BACKBONES else metric.backbone or "none",
-        "reference": metric.reference,
-        "traps": metric.traps,
-        "parity case": metric.parity,
+        "definition": card.definition,
+        "range": card.value_range,
+        "direction": f"{'higher' if card.higher_is_better else 'lower'} is better",
+        "unit": card.unit or "none",
+        "protocol": card.protocol,
+        "network": provenance(card.backbone) if card.backbone in BACKBONES else card.backbone or "none",
+        "reference": card.reference,
+        "traps": card.traps,
+        "parity case": card.parity,
         "scored in": tasks or "none of the tasks by default",
     }
     table = "\n".join(f"| {field} | {text.replace('|', chr(92) + '|')} |" for field, text in lines.items())
-    return f"## {_title(metric)}\n\n| | |\n|---|---|\n{table}"
+    return f"## {_title(card)}\n\n| | |\n|---|---|\n{table}"
 
 
-def _title(metric: Any) -> str:  # noqa: ANN401
-    name, _, digits = metric.spec().rpartition("@")
-    return f"{name} {'↑' if metric.higher_is_better else '↓'} `{digits}`"
+def _by_task() -> dict[str, list[Card]]:
+    return {task: [scored.card for scored in find(task, "benchmarks").METRICS] for task in names()}
 
 
-def _anchor(metric: Any) -> str:  # noqa: ANN401
+def _title(card: Card) -> str:
+    name, _, digits = card.spec().rpartition("@")
+    return f"{name} {'↑' if card.higher_is_better else '↓'} `{digits}`"
+
+
+def _anchor(card: Card) -> str:
     """The anchor that GitHub gives a heading: lower case, no punctuation, hyphens for spaces."""
-    kept = "".join(c for c in _title(metric).lower() if c.isalnum() or c in "-_ ")
+    kept = "".join(c for c in _title(card).lower() if c.isalnum() or c in "-_ ")
     return kept.replace(" ", "-")
 
 

@@ -70,9 +70,9 @@ def write_card(path: Path, people: int, pictures: int, root: Path, seed: int = 0
     """Measures the shipped network and writes the card and, beside it, its picture."""
     spec = FaceSet(people, pictures, "test", detail="full", seed=seed, native=True)
     sets = {size: open_set(FaceSet(**{**asdict(spec), "image_size": size}), root) for size in SIZES}
-    seen = {size: analyse(torch.from_numpy(arrays["image"]).float() / 255) for size, arrays in sets.items()}
-    measured = [floors(sets[size], seen[size]) for size in SIZES]
-    write_picture(path.with_suffix(".png"), sheet(sets, seen))
+    faces = {size: analyse(torch.from_numpy(arrays["image"]).float() / 255) for size, arrays in sets.items()}
+    measured = [floors(sets[size], faces[size]) for size in SIZES]
+    write_picture(path.with_suffix(".png"), sheet(sets, faces))
     text = _TEXT.format(
         picture=path.with_suffix(".png").name, digest=SHA256[:12], version=WORLD_VERSION, side=SIDE,
         sizes=" and ".join(f"{size} px" for size in SIZES), people=people, pictures=pictures,
@@ -94,17 +94,17 @@ def floor_table(measured: list[dict[str, Floor]]) -> str:
     return "\n".join(lines)
 
 
-def ladder_table(found: dict[str, dict[str, float]]) -> str:
+def ladder_table(measured: dict[str, dict[str, float]]) -> str:
     """Rho of every score over every ladder."""
-    scores = list(next(iter(found.values())))
+    scores = list(next(iter(measured.values())))
     lines = [f"| ladder | {' | '.join(scores)} |", "|---" * (1 + len(scores)) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{row[score]:.2f}' for score in scores)} |" for name, row in found.items()]
+    lines += [f"| {name} | {' | '.join(f'{row[score]:.2f}' for score in scores)} |" for name, row in measured.items()]
     return "\n".join(lines)
 
 
-def sheet(sets: dict[int, Arrays], seen: dict[int, Faces]) -> Pixels:
+def sheet(sets: dict[int, Arrays], faces: dict[int, Faces]) -> Pixels:
     """A row of unseen people at each size, enlarged to one, with true and seen landmarks."""
-    rows = [np.concatenate([_marked(sets[size], seen[size], i) for i in _shown(sets[size])], 1) for size in sets]
+    rows = [np.concatenate([_marked(sets[size], faces[size], i) for i in _shown(sets[size])], 1) for size in sets]
     return np.concatenate(rows)
 
 

@@ -1,6 +1,5 @@
 """Teaches the suite's own face network from pictures of the portrait world."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Generator, Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from tqdm import trange
 
 from benchmarks.procface.augment import Batch, augmented, without_face
@@ -65,9 +64,9 @@ class Lesson(nn.Module):
             Scalars under the names of `WEIGHTS`; points are in halves of the picture's side.
         """
         images = torch.cat([batch["image"], faceless]).contiguous(memory_format=torch.channels_last)
-        found = self.network.look(images)
+        outputs = self.network.look(images)
         count = len(batch["image"])
-        faces = {name: value[:count] for name, value in found.items()}
+        faces = {name: value[:count] for name, value in outputs.items()}
         present = (torch.arange(len(images)) < count).float()
         weight = batch["visible"] + HIDDEN_WEIGHT * ~batch["visible"]
         return {
@@ -76,7 +75,7 @@ class Lesson(nn.Module):
             "rotation": (faces["rotation"] - batch["rotation"]).square().sum((1, 2)).add(1e-6).sqrt().mean(),
             "expression": F.mse_loss(faces["expression"], batch["expression"]),
             "identity": self._told_apart(faces["identity"], batch["person"]),
-            "presence": F.binary_cross_entropy_with_logits(found["presence"], present),
+            "presence": F.binary_cross_entropy_with_logits(outputs["presence"], present),
         }
 
     def _told_apart(self, embedding: Tensor, person: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ def fit(data: Batch, recipe: Recipe) -> ProcFace:
     rng = torch.Generator().manual_seed(recipe.seed)
     lesson = Lesson(int(data["person"].max()) + 1).to(memory_format=torch.channels_last).train()
     optimiser = AdamW(_groups(lesson, recipe.decay), recipe.rate)
-    schedule = LambdaLR(optimiser, lambda step: _risen(step / recipe.steps))
+    schedule = rise_and_fall(optimiser, recipe.steps)
     order = _order(len(data["image"]), recipe, rng)
     bar = trange(recipe.steps, desc="Training", disable=None)
     for step in bar:
@@ -129,8 +128,11 @@ def _groups(lesson: Lesson, decay: float) -> list[dict[str, object]]:
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _risen(share: float) -> float:
-    return share / WARM_UP if share < WARM_UP else 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+def rise_and_fall(optimiser: Optimizer, steps: int) -> SequentialLR:
+    """The learning rate from nothing along a line over the warm-up, then to nothing along a cosine."""
+    warm = max(1, round(WARM_UP * steps))
+    rise = LinearLR(optimiser, start_factor=1e-12, total_iters=warm)  # torch wants more than 0
+    return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warm)], [warm])
 
 
 def _order(count: int, recipe: Recipe, rng: Generator) -> Tensor:
@@ -145,6 +147,6 @@ def _batch(data: Batch, chosen: Tensor, rng: Generator) -> tuple[Batch, Tensor]:
     return batch, without_face(batch["image"][: len(chosen) // FACELESS], rng)
 
 
-def _pointed(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def _pointed(points: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean distance along the axes in halves of the side, of the landmarks as they are weighted."""
-    return ((found - truth).abs().mean(2) * weight).sum() / (weight.sum())
+    return ((points - truth).abs().mean(2) * weight).sum() / (weight.sum())

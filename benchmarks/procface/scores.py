@@ -56,8 +56,8 @@ class Floor:
 def analyse(pictures: Tensor) -> Faces:
     """What the shipped network sees in pictures ``B 3 H H`` in [0, 1] as they would be saved."""
     network = shipped(pictures.device)
-    seen = [network(as_saved(piece).float()) for piece in pictures.split(64)]
-    return Faces(*(torch.cat(parts) for parts in zip(*seen, strict=True)))
+    parts = [network(as_saved(piece).float()) for piece in pictures.split(64)]
+    return Faces(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def floors(arrays: Arrays, faces: Faces) -> dict[str, Floor]:
@@ -69,10 +69,10 @@ def floors(arrays: Arrays, faces: Faces) -> dict[str, Floor]:
         "expression": np.abs(faces.expression.numpy() - arrays["expression"]).mean(1),
         "seen": (faces.confidence >= MIN_CONFIDENCE).double().numpy(),
     }
-    found = {name: over_people(error, arrays["person"]) for name, error in errors.items()}
-    found["correlation"] = correlation(faces.expression.numpy(), arrays["expression"])
-    found["AUC"] = jackknifed_auc(faces.embedding.numpy(), arrays["person"])
-    return found
+    measured = {name: over_people(error, arrays["person"]) for name, error in errors.items()}
+    measured["correlation"] = correlation(faces.expression.numpy(), arrays["expression"])
+    measured["AUC"] = jackknifed_auc(faces.embedding.numpy(), arrays["person"])
+    return measured
 
 
 def landmark_error(landmarks: Tensor, arrays: Arrays) -> Array:
@@ -114,10 +114,10 @@ def jackknifed_auc(embedding: Array, person: NDArray[np.int64]) -> Floor:
     return Floor(value, float(value - error), float(min(value + error, 1.0)))
 
 
-def correlation(found: Array, truth: Array) -> Floor:
+def correlation(strengths: Array, truth: Array) -> Floor:
     """The mean over the expressions of Pearson's r, with an interval over expressions; the natural ones that vary."""
     moved = truth.std(0) > 0.01
-    values = [float(np.corrcoef(found[:, i], truth[:, i])[0, 1]) for i in np.flatnonzero(moved)]
+    values = [float(np.corrcoef(strengths[:, i], truth[:, i])[0, 1]) for i in np.flatnonzero(moved)]
     return Floor(float(np.mean(values)), *bootstrap_interval(values))
 
 
@@ -206,11 +206,11 @@ DRAWN = {
 
 def _ranked(levels: list[Tensor]) -> dict[str, float]:
     """Rho of every score over one ladder; ``levels`` holds the pictures ``P 3 S S`` of each level."""
-    truth, *_ = seen = [analyse(pictures) for pictures in levels]
+    truth, *_ = ladder = [analyse(pictures) for pictures in levels]
     severity = np.repeat(LEVELS, len(levels[0]))
-    found = {}
+    correlations = {}
     for name, (part, score, worse) in SCORES.items():
-        values = torch.cat([score(getattr(faces, part), getattr(truth, part)) for faces in seen]).numpy()
-        found[name] = float(spearmanr(severity, worse * values).statistic)
-    distances = [frechet_distance(faces.features, truth.features) for faces in seen]
-    return {**found, "proxy-FD": float(spearmanr(LEVELS, distances).statistic)}
+        values = torch.cat([score(getattr(faces, part), getattr(truth, part)) for faces in ladder]).numpy()
+        correlations[name] = float(spearmanr(severity, worse * values).statistic)
+    distances = [frechet_distance(faces.features, truth.features) for faces in ladder]
+    return {**correlations, "proxy-FD": float(spearmanr(LEVELS, distances).statistic)}

@@ -24,8 +24,7 @@ from models.base import read_checkpoint
 from models.errors import UserError
 from models.lipflow import LiPFlow
 from models.rendering import camera as pinhole
-from models.tasks import Batch
-from models.tasks.avatar import Cameras, observation
+from models.tasks.avatar import AvatarFrames, Cameras, observation
 
 INPUTS, SAMPLES = 15, 100  # Fig. 7: samples of each of so many inputs
 SIDE, MARGIN = 400, 20  # of a panel, pixels
@@ -33,7 +32,7 @@ TURN = np.radians(50.0)  # to either side of a turntable
 FPS = 25
 
 
-def opened(arguments: list[str]) -> tuple[LiPFlow, Batch]:
+def opened(arguments: list[str]) -> tuple[LiPFlow, AvatarFrames]:
     """The fitted model of a test's line, and its first test batch.
 
     Raises:
@@ -59,7 +58,7 @@ def _built(kind: type[Any], init_args: Namespace) -> Any:  # noqa: ANN401 - an i
 
 
 @torch.no_grad()
-def latent_picture(model: LiPFlow, batch: Batch) -> Image.Image:
+def latent_picture(model: LiPFlow, batch: AvatarFrames) -> Image.Image:
     """Samples of P for several inputs, by colour, in P's space and through the flow in Q's (LiP-Flow, Fig. 7).
 
     Raises:
@@ -94,7 +93,7 @@ def _panel(codes: Tensor, rows: Tensor, title: str) -> Image.Image:
     return picture
 
 
-def turntable(model: LiPFlow, batch: Batch, size: int, frames: int) -> Tensor:
+def turntable(model: LiPFlow, batch: AvatarFrames, size: int, frames: int) -> Tensor:
     """The first frame's avatar from a camera that swings from side to side, ``T 3 H W`` in [0, 1]."""
     seen = observation(batch)
     yaws = TURN * np.sin(np.linspace(0, 2 * np.pi, frames, endpoint=False))
@@ -104,7 +103,7 @@ def turntable(model: LiPFlow, batch: Batch, size: int, frames: int) -> Tensor:
     translation = torch.tensor(np.stack([stop.translation for stop in stops])).float()
     number = torch.full((1, frames), -1)
     cameras = Cameras(K[None], rotation[None], translation[None], (size, size), number)
-    seen.cameras = cameras.repeat(len(batch["frame"]))
+    seen.cameras = cameras.repeat(len(batch.frame))
     return model.fit(seen).renders[0]
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import tables
-from benchmarks.report.spec import Table
+from benchmarks.report.designs import Designs
+from benchmarks.report.files import left, table_names
+from benchmarks.report.spec import Claim, Table
 from benchmarks.report.verdicts import judge
 from metrics.crossed import MIN_FITS
 from models.errors import UserError
@@ -62,8 +63,8 @@ def halves(seeds: Sequence[int], most: int = SPLITS) -> list[tuple[Seeds, Seeds]
     size = len(seeds) // 2
     if size < LEAST:
         return []
-    found = [(half, tuple(s for s in seeds if s not in half)) for half in combinations(seeds, size)]
-    distinct = [pair for pair in found if len(seeds) % 2 or pair[0] < pair[1]]
+    pairs = [(half, tuple(s for s in seeds if s not in half)) for half in combinations(seeds, size)]
+    distinct = [pair for pair in pairs if len(seeds) % 2 or pair[0] < pair[1]]
     chosen = sorted(np.random.default_rng(0).permutation(len(distinct))[:most].tolist())
     return [distinct[i] for i in chosen]
 
@@ -73,18 +74,21 @@ def replicate(table: Table, scores: pd.DataFrame, most: int = SPLITS) -> Replica
     seeds = tuple(sorted(int(seed) for seed in scores["seed"].unique()))
     splits = halves(seeds, most)
     judged = {half: _verdicts(table, scores, half) for half in {half for pair in splits for half in pair}}
-    outcomes, turned, decided = Counter[str](), list[str](), 0
-    for first, second in splits:
-        for claim, one, other in zip([*table.claims, *table.checks], judged[first], judged[second], strict=True):
-            if one is None or other is None:
-                continue
-            outcomes[relation(one, other)] += 1
-            decided += one == other != 0
-            if relation(one, other) == TURN:
-                turned.append(
-                    f"{claim.text} on {claim.metric} ({claim.test}), seeds {_told(first)} and {_told(second)}"
-                )
+    orderings = [*table.claims, *table.checks]
+    pairs = [
+        (orderings[i], split, one, other)
+        for split in splits
+        for i, (one, other) in enumerate(zip(*(judged[half] for half in split), strict=True))
+        if one is not None and other is not None
+    ]
+    outcomes = Counter(relation(one, other) for _, _, one, other in pairs)
+    turned = [_turned(claim, *split) for claim, split, one, other in pairs if relation(one, other) == TURN]
+    decided = sum(one == other != 0 for _, _, one, other in pairs)
     return Replication(table.name, seeds, len(splits), outcomes, decided, turned)
+
+
+def _turned(claim: Claim, first: Seeds, second: Seeds) -> str:
+    return f"{claim.text} on {claim.metric} ({claim.test}), seeds {_listed(first)} and {_listed(second)}"
 
 
 def relation(one: int, other: int) -> str:
@@ -92,16 +96,16 @@ def relation(one: int, other: int) -> str:
     return AGREE if one == other else TURN if one * other else WEAKEN
 
 
-def page(found: Sequence[Replication]) -> str:
-    """What was found, as Markdown."""
+def page(replications: Sequence[Replication]) -> str:
+    """What halves say of each table, as Markdown."""
     lines = [
         *HEAD.splitlines(),
         "",
         "| table | seeds | splits | agree | of these decided | weaken | turn round |",
         "|---|---|---|---|---|---|---|",
-        *map(_line, found),
-        *([""] if any(one.turned for one in found) else []),
-        *(f"- {one.name} turned round: {text}." for one in found for text in one.turned),
+        *map(_line, replications),
+        *([""] if any(one.turned for one in replications) else []),
+        *(f"- {one.name} turned round: {text}." for one in replications for text in one.turned),
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,18 +119,18 @@ def _line(one: Replication) -> str:
 
 def _verdicts(table: Table, scores: pd.DataFrame, seeds: Seeds) -> list[int | None]:
     """1, -1 or 0 for each claim and check; none where nothing was tested."""
-    part = scores[scores["seed"].isin(seeds)]
-    found = [*judge(part, table.claims, LEAST), *judge(part, table.checks, LEAST)]
-    return [None if np.isnan(verdict.p) else DECIDED.get(verdict.outcome, 0) for verdict in found]
+    designs = Designs(scores[scores["seed"].isin(seeds)])
+    verdicts = [*judge(designs, table.claims, LEAST), *judge(designs, table.checks, LEAST)]
+    return [None if np.isnan(verdict.p) else DECIDED.get(verdict.outcome, 0) for verdict in verdicts]
 
 
-def _told(seeds: Seeds) -> str:
+def _listed(seeds: Seeds) -> str:
     return ", ".join(map(str, seeds))
 
 
 def _replications(names: Sequence[str], folder: Path, most: int) -> Iterator[Replication]:
-    for name in names or tables.table_names(folder):
-        table, scores, _ = tables.left(name, folder)
+    for name in names or table_names(folder):
+        table, scores, _ = left(name, folder)
         yield replicate(table, scores, most)
 
 
@@ -136,23 +140,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1 if a verdict turned round, or a table is missing.
     """
+    options = _options(arguments)
+    try:
+        replications = list(_replications(options.tables, options.folder, options.splits))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if not replications:
+        sys.exit(f"error: {options.folder} holds no tables; name another with --folder.")
+    print(page(replications), end="")
+    if options.out:
+        options.out.write_text(page(replications))
+    if any(one.turned for one in replications):
+        sys.exit("Verdicts turned round; see the list.")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report.replicate", description=__doc__)
     parser.add_argument("tables", nargs="*", help="names of published tables; all by default")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where they lie")
     parser.add_argument("--splits", type=int, default=SPLITS, help="at most so many splits a table, a fixed sample")
     parser.add_argument("--out", type=Path, help=f"a file to write it to, such as {FOLDER / FILE}")
-    options = parser.parse_args(arguments)
-    try:
-        found = list(_replications(options.tables, options.folder, options.splits))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if not found:
-        sys.exit(f"error: {options.folder} holds no tables; name another with --folder.")
-    print(page(found), end="")
-    if options.out:
-        options.out.write_text(page(found))
-    if any(one.turned for one in found):
-        sys.exit("Verdicts turned round; see the list.")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,37 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
-from benchmarks.evaluation.task_metrics import TASK_METRICS
+from benchmarks.tasks import names
+from metrics.base import Card
 from models.errors import UserError
+from models.tasks import find
 
-METRICS: dict[str, type[Any]] = {m.name: m for group in TASK_METRICS.values() for m in group}
 FOLDER = Path(__file__).parents[1] / "tables"
 Kind = Literal["method", "control", "reference", "ceiling", "apart"]
-# In place of a video: the value of a set metric; its lines with a video's name are the value without that one.
-WHOLE = "*"
+Settings = dict[str, bool | int | float | str]  # settings of a test: ``data.init_args.test``
+Content = dict[str, Any]  # of a table file, before it is checked
+
+
+def cards_of(task: str) -> dict[str, Card]:
+    """The metrics of a task by name.
+
+    Raises:
+        UserError: If there is no such task.
+    """
+    return {scored.card.name: scored.card for scored in find(task, "benchmarks").METRICS}
+
+
+METRICS: dict[str, Card] = {name: card for task in names() for name, card in cards_of(task).items()}
+
+
+def card(metric: str) -> Card:
+    """What there is to know of a metric; the one place where metrics are looked up by name."""
+    return METRICS[metric]
+
+
+def is_current(metric: str, specification: str) -> bool:
+    """Whether scores of a specification may stand in a column of today's; not if the metric has another one now."""
+    return metric not in METRICS or card(metric).spec() == specification
 
 
 @dataclass(frozen=True)
@@ -38,7 +61,7 @@ class Row:
     configs: list[str]
     kind: Kind
     headline: bool = False
-    test: dict[str, Any] = field(default_factory=dict)
+    test: Settings = field(default_factory=dict)
     tests: list[str] | None = None
     predictions: str = ""
 
@@ -98,7 +121,7 @@ class Table:
 
     title: str
     base: str
-    tests: dict[str, dict[str, Any]]
+    tests: dict[str, Settings]
     columns: list[Column]
     rows: list[Row]
     claims: list[Claim] = field(default_factory=list)
@@ -110,6 +133,15 @@ class Table:
     def tests_of(self, row: Row) -> list[str]:
         """The names of the tests that a row takes part in."""
         return list(self.tests) if row.tests is None else row.tests
+
+    def task_of(self, column: Column) -> str:
+        """The task whose outputs a column scores."""
+        return str(self.tests[column.test]["task"])
+
+    def protocol_of(self, column: Column) -> str:
+        """``Cross reenactment, absolute motion``."""
+        motion = self.tests[column.test].get("motion")
+        return find(self.task_of(column), "benchmarks").HEADING + (f", {motion} motion" if motion else "")
 
 
 def load(path: Path) -> Table:
@@ -129,13 +161,33 @@ def load(path: Path) -> Table:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def parse(content: dict[str, Any]) -> Table:
-    """Builds a table from what its file holds.
+def parse(content: Content) -> Table:
+    """Builds a table from what its file, or its record, holds.
+
+    A claim names one ``metric``, or a list of ``metrics`` on each of which it is made.
 
     Raises:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
-    return deepcopy(_parsed(json.dumps(content, default=str)))
+    orderings = {family: _by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
+    table = deepcopy(_parsed(json.dumps(content | orderings, default=str)))
+    _check_names(table)
+    return table
+
+
+def _by_metric(orderings: list[Content]) -> list[Content]:
+    """A claim for each metric of those that list several, in the order of the file."""
+    return [claim for ordering in orderings for claim in _claims(ordering)]
+
+
+def _claims(ordering: Content) -> list[Content]:
+    if not isinstance(ordering, dict) or "metrics" not in ordering:
+        return [ordering]
+    rest = {key: value for key, value in ordering.items() if key != "metrics"}
+    metrics = ordering["metrics"]
+    if "metric" in rest or not isinstance(metrics, list) or not metrics:
+        raise ValueError(f"the claim '{rest.get('text')}' needs one metric, or a list of metrics")
+    return [rest | {"metric": metric} for metric in metrics]
 
 
 @cache
@@ -147,7 +199,6 @@ def _parsed(content: str) -> Table:
         table = Table(**vars(parser.instantiate(parser.parse_object(json.loads(content)))))
     except Exception as error:  # argparse's own error is no ValueError
         raise ValueError(str(error)) from error
-    _check_names(table)
     return table
 
 
@@ -157,25 +208,46 @@ def load_all() -> list[Table]:
 
 
 def _check_names(table: Table) -> None:
-    rows = [row.name for row in table.rows]
-    if len(set(rows)) < len(rows):
+    if len({row.name for row in table.rows}) < len(table.rows):
         raise ValueError("two rows have one name; rename one")
-    used: list[tuple[str, str]] = [(column.test, column.metric) for column in table.columns]
-    used += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
-    used += [(test, "") for row in table.rows for test in row.tests or []]
-    for test, asked in table.tests.items():
-        if asked.get("task") not in TASK_METRICS:
-            raise ValueError(f"the test '{test}' has no task of the suite; name one of: {', '.join(TASK_METRICS)}")
-    for test, metric in used:
+    _check_tests(table)
+    for test, metric in _named(table):
         if test not in table.tests:
             raise ValueError(f"'{test}' is no test of the table; name one of: {', '.join(table.tests)}")
         if metric and metric not in METRICS:
             raise ValueError(f"'{metric}' is no metric of the suite; name one of: {', '.join(METRICS)}")
+    _check_claims(table)
+    _check_published(table)
+
+
+def _check_tests(table: Table) -> None:
+    """Looks up the tasks; one of another package brings its metrics with it."""
+    for test, settings in table.tests.items():
+        try:
+            cards = cards_of(str(settings.get("task", "")))
+        except UserError as error:
+            tasks = f"name one of: {', '.join(names())}, or a module"
+            raise ValueError(f"the test '{test}' has no task; {tasks}") from error
+        METRICS.update(cards | METRICS)
+
+
+def _named(table: Table) -> list[tuple[str, str]]:
+    """The tests and metrics that columns, claims and rows name."""
+    pairs = [(column.test, column.metric) for column in table.columns]
+    pairs += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
+    return pairs + [(test, "") for row in table.rows for test in row.tests or []]
+
+
+def _check_claims(table: Table) -> None:
+    rows = {row.name for row in table.rows}
     for claim in [*table.claims, *table.checks]:
-        for name in {claim.better, claim.worse} - set(rows):
+        for name in {claim.better, claim.worse} - rows:
             raise ValueError(
                 f"the claim '{claim.text}' names a row '{name}' that is not in the table; add or rename it"
             )
+
+
+def _check_published(table: Table) -> None:
     for block in table.published:
         for name, figures in block.rows.items():
             if len(figures) != len(block.columns):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from benchmarks.report.spec import METRICS, WHOLE, Claim
-from metrics.crossed import MIN_FITS, Crossed, crossed, pseudo_values, smallest_separable
+from benchmarks.report.designs import Design, Designs, Scores
+from benchmarks.report.results import SET_VALUE
+from benchmarks.report.spec import Claim, card
+from metrics.crossed import MIN_FITS, Crossed, crossed, smallest_separable
 from metrics.statistics import MIN_VIDEOS, holm
 
 ALPHA = 0.05
@@ -93,64 +94,40 @@ class Verdict:
     separable: float = np.nan
 
 
-@dataclass(frozen=True)
-class _Design:
-    """A row's scores by fit and video: what `metrics.crossed` takes, with the seeds by name.
-
-    Args:
-        values: Seeds by videos that all seeds have; of a set metric pseudo-values.
-        wholes: Of each seed the mean of its videos; of a set metric the value of the whole set.
-        sizes: Of a set metric: the sizes of the seeds' sets.
-        drawn: Whether anything differs between seeds; what draws nothing has one line, whatever the seeds.
-    """
-
-    values: pd.DataFrame
-    wholes: pd.Series
-    sizes: frozenset[int]
-    drawn: bool
-
-    @property
-    def fits(self) -> int:
-        """Fits that differ."""
-        return len(self.wholes) if self.drawn else 0
-
-    def on(self, videos: pd.Index) -> "_Design":
-        """The design on some of its videos; the value of a set is that of all, and stays."""
-        kept = self.values[videos]
-        return _Design(kept, self.wholes if self.sizes else kept.mean(axis=1), self.sizes, self.drawn)
-
-    def arm(self, sign: int, as_one: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Values and wholes with a sign; one line, the mean over seeds, if nothing is drawn or it is asked for."""
-        values, wholes = sign * self.values.to_numpy(), sign * self.wholes.to_numpy()
-        return (values.mean(0)[None], wholes.mean()[None]) if as_one or not self.drawn else (values, wholes)
-
-
-def summarise(scores: pd.DataFrame, row: str, test: str, metric: str) -> Cell | None:
+def summarise(scores: Scores, row: str, test: str, metric: str) -> Cell | None:
     """The cell of a row; None if it was not run."""
-    cell = _cell(scores, row, test, metric)
-    if cell.empty:
+    designs = Designs.of(scores)
+    lines = designs.lines(row, test, metric)
+    if lines.empty:
         return None
-    design = _design(scores, row, test, metric)
-    lines = cell[cell["video_id"] != WHOLE]
-    few, videos = design.fits < MIN_FITS, design.values.shape[1]
-    found = _test([design.arm(1, as_one=few)]) if videos else None
+    design = designs.design(row, test, metric)
+    value, low, high = _interval(design)
+    of_videos = lines[lines["video_id"] != SET_VALUE]
     return Cell(
-        value=float(found.mean) if found else np.nan,
-        low=float(found.low) if found else np.nan,
-        high=float(found.high) if found else np.nan,
-        videos=videos,
-        frames=int((lines["n_frames"] + lines["n_excluded"]).groupby(lines["seed"]).sum().max()),
-        excluded=int(lines["n_excluded"].sum()),
-        flagged=int(lines["n_flagged"].sum()),
-        seeds=cell["seed"].nunique(),
+        value=value,
+        low=low,
+        high=high,
+        videos=design.videos,
+        frames=int((of_videos["n_frames"] + of_videos["n_excluded"]).groupby(of_videos["seed"]).sum().max()),
+        excluded=int(of_videos["n_excluded"].sum()),
+        flagged=int(of_videos["n_flagged"].sum()),
+        seeds=lines["seed"].nunique(),
         fits=design.fits,
-        seed_std=float(design.wholes.std()) if design.drawn else np.nan,
+        seed_std=float(design.by_fit.std()) if design.drawn else np.nan,
         set_size=max(design.sizes) if design.sizes else None,
     )
 
 
+def _interval(design: Design) -> tuple[float, float, float]:
+    """Mean and bounds; of few fits over videos alone, and nan without a video that all fits have."""
+    if not design.videos:
+        return np.nan, np.nan, np.nan
+    result = _test([design.arm(1, as_one=design.fits < MIN_FITS)])
+    return float(result.mean), float(result.low), float(result.high)
+
+
 def compare(
-    scores: pd.DataFrame, first: str, second: str, test: str, metric: str, min_fits: int = MIN_FITS
+    scores: Scores, first: str, second: str, test: str, metric: str, min_fits: int = MIN_FITS
 ) -> Comparison | None:
     """Compares two rows on the videos that both have; None if there are none.
 
@@ -160,28 +137,36 @@ def compare(
     fits: its interval holds the videos alone, and there is no p. Two values of a set metric are compared only where
     both are of the same videos and of as many samples.
     """
-    one, other = (_design(scores, row, test, metric) for row in (first, second))
+    designs = Designs.of(scores)
+    pair = _comparable(*(designs.design(row, test, metric) for row in (first, second)))
+    return None if pair is None else _compared(*pair, 1 if card(metric).higher_is_better else -1, min_fits)
+
+
+def _comparable(one: Design, other: Design) -> tuple[Design, Design] | None:
+    """Both on their common videos; None without one, or for sets that differ."""
     common = one.values.columns.intersection(other.values.columns)
     if common.empty or one.sizes != other.sizes:
         return None
-    if one.sizes and not len(common) == one.values.shape[1] == other.values.shape[1]:
+    if one.sizes and not len(common) == one.videos == other.videos:
         return None
-    one, other = one.on(common), other.on(common)
-    sign = 1 if METRICS[metric].higher_is_better else -1
+    return one.on(common), other.on(common)
+
+
+def _compared(one: Design, other: Design, sign: int, min_fits: int) -> Comparison:
     fits = min((design.fits for design in (one, other) if design.drawn), default=0)
     few = 0 < fits < min_fits
     arms = [one.arm(sign, as_one=few), other.arm(-sign, as_one=few)]
-    paired = one.drawn and other.drawn and not few and one.wholes.index.equals(other.wholes.index)
-    found = _test([(arms[0][0] + arms[1][0], arms[0][1] + arms[1][1])] if paired else arms)
-    by_seed = (one.wholes - other.wholes).dropna() * sign
+    paired = one.drawn and other.drawn and not few and one.by_fit.index.equals(other.by_fit.index)
+    result = _test([(arms[0][0] + arms[1][0], arms[0][1] + arms[1][1])] if paired else arms)
+    by_seed = (one.by_fit - other.by_fit).dropna() * sign
     return Comparison(
-        advantage=float(found.mean),
-        low=float(found.low),
-        high=float(found.high),
-        p=np.nan if few else float(found.p),
-        error=float(found.error),
-        df=float(found.df),
-        videos=len(common),
+        advantage=float(result.mean),
+        low=float(result.low),
+        high=float(result.high),
+        p=np.nan if few else float(result.p),
+        error=float(result.error),
+        df=float(result.df),
+        videos=one.videos,
         fits=fits,
         paired=paired,
         seeds=len(by_seed),
@@ -189,17 +174,18 @@ def compare(
     )
 
 
-def rank(scores: pd.DataFrame, rows: Sequence[str], test: str, metric: str) -> dict[str, Mark]:
+def rank(scores: Scores, rows: Sequence[str], test: str, metric: str) -> dict[str, Mark]:
     """Marks the best rows and the second; rows that the crossed test does not separate share a mark.
 
     Rows with fewer than three fits are not ranked. Nothing is marked among fewer than two rows, on too few videos for a
     test, or among sets of several sizes.
     """
-    found = {row: cell for row in rows if (cell := summarise(scores, row, test, metric))}
-    cells = {row: cell for row, cell in found.items() if cell.videos >= MIN_VIDEOS and enough(cell.fits)}
+    scores = Designs.of(scores)
+    run = {row: cell for row in rows if (cell := summarise(scores, row, test, metric))}
+    cells = {row: cell for row, cell in run.items() if cell.videos >= MIN_VIDEOS and enough(cell.fits)}
     if len(cells) < 2 or len({cell.set_size for cell in cells.values()}) > 1:
         return {}
-    sign = 1 if METRICS[metric].higher_is_better else -1
+    sign = 1 if card(metric).higher_is_better else -1
     order = sorted(cells, key=lambda row: -sign * cells[row].value)
     best = _not_separated(scores, order, test, metric)
     rest = [row for row in order if row not in best]
@@ -208,19 +194,29 @@ def rank(scores: pd.DataFrame, rows: Sequence[str], test: str, metric: str) -> d
     return marks | dict.fromkeys(second, "second")
 
 
-def judge(scores: pd.DataFrame, claims: Sequence[Claim], min_fits: int = MIN_FITS) -> list[Verdict]:
+def judge(scores: Scores, claims: Sequence[Claim], min_fits: int = MIN_FITS) -> list[Verdict]:
     """Tests claims as one family, corrected by Holm's method."""
+    scores = Designs.of(scores)
     comparisons = [compare(scores, c.better, c.worse, c.test, c.metric, min_fits) for c in claims]
     adjusted = holm([np.nan if c is None else c.p for c in comparisons])
+    level = _next_level(adjusted)
+    return [
+        _verdict(claim, result, p, level, _outcome(result, p, min_fits, _both_ran(scores, claim)))
+        for claim, result, p in zip(claims, comparisons, adjusted, strict=True)
+    ]
+
+
+def _next_level(adjusted: Sequence[float]) -> float:
+    """Holm's level for the next claim to be separated."""
     tested = np.array([p for p in adjusted if not np.isnan(p)])
-    level = ALPHA / max(len(tested) - int((tested <= ALPHA).sum()), 1)  # Holm's, for the next to be separated
-    verdicts = []
-    for claim, found, p in zip(claims, comparisons, adjusted, strict=True):
-        outcome = _outcome(found, p, min_fits, _both_ran(scores, claim))
-        open_claim = found is not None and outcome == "not separated"
-        smallest = smallest_separable(found.error, found.df, level) if found and open_claim else np.nan
-        verdicts.append(Verdict(claim, outcome, found, p, smallest))
-    return verdicts
+    return ALPHA / max(len(tested) - int((tested <= ALPHA).sum()), 1)
+
+
+def _verdict(claim: Claim, result: Comparison | None, p: float, level: float, outcome: str) -> Verdict:
+    smallest = np.nan
+    if result and outcome == "not separated":
+        smallest = smallest_separable(result.error, result.df, level)
+    return Verdict(claim, outcome, result, p, smallest)
 
 
 def enough(fits: int, min_fits: int = MIN_FITS) -> bool:
@@ -228,18 +224,9 @@ def enough(fits: int, min_fits: int = MIN_FITS) -> bool:
     return fits == 0 or fits >= min_fits
 
 
-def draws(scores: pd.DataFrame, row: str, test: str) -> bool:
-    """Whether a row draws anything at random: not if all its scores of a test are equal for each of its seeds.
-
-    It takes two seeds to see that: a row of one seed counts as a single fit.
-    """
-    lines = scores[(scores["row"] == row) & (scores["test"] == test)]
-    by_seed = [part.set_index(["metric", "video_id"])["value"].sort_index() for _, part in lines.groupby("seed")]
-    return len(by_seed) < 2 or not all(values.equals(by_seed[0]) for values in by_seed[1:])
-
-
-def _both_ran(scores: pd.DataFrame, claim: Claim) -> bool:
-    return not any(_cell(scores, row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
+def _both_ran(scores: Scores, claim: Claim) -> bool:
+    designs = Designs.of(scores)
+    return not any(designs.lines(row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
 
 
 def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: bool) -> str:
@@ -255,29 +242,13 @@ def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: b
     return "holds" if comparison.advantage > 0 else "contradicted"
 
 
-def _not_separated(scores: pd.DataFrame, order: Sequence[str], test: str, metric: str) -> list[str]:
+def _not_separated(scores: Scores, order: Sequence[str], test: str, metric: str) -> list[str]:
     """The first row, and those that Holm-corrected comparisons with it do not tell apart from it."""
-    found = [(row, compare(scores, order[0], row, test, metric)) for row in order[1:]]
-    adjusted = holm([np.nan if c is None else c.p for _, c in found])
-    tied = [row for (row, _), p in zip(found, adjusted, strict=True) if not p <= ALPHA]
+    results = [(row, compare(scores, order[0], row, test, metric)) for row in order[1:]]
+    adjusted = holm([np.nan if result is None else result.p for _, result in results])
+    tied = [row for (row, _), p in zip(results, adjusted, strict=True) if not p <= ALPHA]
     return [*order[:1], *tied]
 
 
 def _test(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> Crossed:
-    return crossed([values for values, _ in arms], [wholes for _, wholes in arms])
-
-
-def _design(scores: pd.DataFrame, row: str, test: str, metric: str) -> _Design:
-    cell = _cell(scores, row, test, metric)
-    table = cell.pivot(index="seed", columns="video_id", values="value").dropna(axis=1)
-    drawn = bool((table != table.iloc[:1].to_numpy()).any(axis=None)) or draws(scores, row, test)
-    if WHOLE not in table:
-        return _Design(table, table.mean(axis=1), frozenset(), drawn)
-    wholes, replicates = table[WHOLE], table.drop(columns=WHOLE)
-    values = pd.DataFrame(pseudo_values(wholes, replicates), replicates.index, replicates.columns)
-    sizes = frozenset(cell.loc[cell["video_id"] == WHOLE, "n_frames"])
-    return _Design(values, wholes, sizes, drawn)
-
-
-def _cell(scores: pd.DataFrame, row: str, test: str, metric: str) -> pd.DataFrame:
-    return scores[(scores["row"] == row) & (scores["test"] == test) & (scores["metric"] == metric)]
+    return crossed([values for values, _ in arms], [by_fit for _, by_fit in arms])

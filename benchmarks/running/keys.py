@@ -14,8 +14,9 @@ import torch
 from jsonargparse import Namespace
 from lightning.pytorch.accelerators import AcceleratorRegistry, MPSAccelerator
 
-from benchmarks.evaluation.task_metrics import specs
+from benchmarks.evaluation.availability import specs
 from models.errors import UserError
+from models.tasks import find
 
 # What of a configuration cannot change a result, or is in the key in another form. All else is in it as it stands.
 IMMATERIAL = (
@@ -70,7 +71,7 @@ def content(kind: str, config: Namespace) -> Tree:
     if config.get("ckpt_path"):
         found["checkpoint"] = file_digest(Path(config.ckpt_path))
     if kind == "test":  # what was scored by other metrics is scored anew, on the same fit
-        found["metrics"] = specs((options.get("test") or {}).get("task", ""))
+        found["metrics"] = specs(find(options["test"]["task"], "benchmarks").METRICS if options.get("test") else ())
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.cli import parse
+from benchmarks.report.results import Place
 from benchmarks.report.spec import Row, Table
 from benchmarks.running import keys
 from benchmarks.running.queue import Job
@@ -105,13 +106,13 @@ def in_order(table_runs: Sequence[TableRun]) -> dict[str, Job]:
     return ordered
 
 
-def places(table_runs: Iterable[TableRun]) -> Mapping[tuple[str, str, int, int | None], Path]:
+def places(table_runs: Iterable[TableRun]) -> Mapping[Place, Path]:
     """The folders of the runs that are done, of each row, test and seed those of all subjects or none."""
     groups: dict[tuple[str, str, int], list[TableRun]] = {}
     for table_run in table_runs:
         groups.setdefault((table_run.row, table_run.test, table_run.seed), []).append(table_run)
     done = {place: group for place, group in groups.items() if all(each.run.is_done for each in group)}
-    return {(*place, each.subject): each.run.folder for place, group in done.items() for each in group}
+    return {Place(*place, each.subject): each.run.folder for place, group in done.items() for each in group}
 
 
 def _work(left: Iterable[Job]) -> int:

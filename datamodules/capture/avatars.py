@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import DataError, PortraitDataModule
-from datamodules.capture.frames import Batch, FrameStore, Packed
+from datamodules.capture.frames import FrameStore, Packed
 from datamodules.capture.multiface import METRES, TEXTURES, Capture, FrameName, find_captures
 from datamodules.capture.sets import HELD_OUT, RECONSTRUCT, AvatarProtocol, Split, TestFrames, TrainFrames, split_frames
 from datamodules.video.protocols import spread
 from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.portraits import WORLD_VERSION
-from models.tasks.avatar import Subject
+from models.tasks.avatar import AvatarFrames, Subject
 
 MOST = 512  # frames that statistics are taken from, evenly spaced
 YAWS = (-40.0, 0.0, 40.0)  # degrees: the left, frontal and right view that are scored
@@ -167,7 +167,7 @@ class AvatarData(PortraitDataModule):
         return self.views or _three_views(self.store.capture, self.split.train[0])
 
     @cached_property
-    def tuning_batch(self) -> Batch | None:
+    def tuning_batch(self) -> AvatarFrames | None:
         """All validation frames as one batch of the test's kind, to choose the likelihood's weight on.
 
         None of a test that holds no fit to a likelihood.
@@ -251,7 +251,7 @@ class AvatarData(PortraitDataModule):
         return super()._loader(dataset, collate_fn=_as_is, **options)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: AvatarFrames) -> AvatarFrames:
     return batch
 
 

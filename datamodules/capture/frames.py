@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision.transforms.v2.functional as F
@@ -16,9 +15,8 @@ from datamodules.capture.multiface import Capture, FrameName, PinholeCamera, beh
 from datamodules.world.export.files import aside
 from models.reading import reading
 from models.rendering import mesh
-from models.tasks.avatar import Cameras, Keypoints, Pictures
+from models.tasks.avatar import AvatarFrames, Cameras, Keypoints, Pictures
 
-Batch = dict[str, Any]
 Record = dict[str, Tensor]  # of N frames: all have N in front, pictures are 8-bit
 POSE = ("K", "rotation", "translation")
 
@@ -110,27 +108,24 @@ class FrameStore:
         """A picture ``3 H W`` whose shorter side has ``size`` pixels, antialiased."""
         return image if min(image.shape[-2:]) == size else F.resize(image, [size], antialias=True)
 
-    def batch(self, record: Record, names: Sequence[FrameName]) -> Batch:
-        """A record of frames as a batch of the task ``avatar``, to be learnt from."""
+    def batch(self, record: Record, names: Sequence[FrameName]) -> AvatarFrames:
+        """A record of frames as a batch to be learnt from."""
         size = (record["image"].shape[-2], record["image"].shape[-1])
         views = Pictures(_unit(record["image"]), record["mask"].float(), _cameras(record, "", size, record["number"]))
         labels = [f"{self.capture.name}-{name.segment}" for name in names]
-        batch = {
-            "texture": _unit(record["texture"]),
-            "vertices": record["vertices"],
-            "truth": record["vertices"],
-            "views": views,
-            "headset": self._headset_pictures(record),
-            "keypoints": self._keypoints_seen(record),
-            "frontal": None,
-            "video_id": labels,
-            "frame": [int(name.number) for name in names],
-            "sample_id": [f"{label}/{name.number}" for label, name in zip(labels, names, strict=True)],
-            "target": "dome",
-            "random_start": False,
-            "likelihood": True,
-        }
-        return batch | ({"view_texture": _unit(record["view_texture"])[:, 0]} if "view_texture" in record else {})
+        return AvatarFrames(
+            task="avatar",
+            video_id=labels,
+            frame=[int(name.number) for name in names],
+            sample_id=[f"{label}/{name.number}" for label, name in zip(labels, names, strict=True)],
+            texture=_unit(record["texture"]),
+            vertices=record["vertices"],
+            truth=record["vertices"],
+            views=views,
+            headset=self._headset_pictures(record),
+            keypoints=self._keypoints_seen(record),
+            view_texture=_unit(record["view_texture"])[:, 0] if "view_texture" in record else None,
+        )
 
     def _shot(
         self, name: FrameName, camera: str, vertices: Tensor

@@ -1,20 +1,22 @@
 """The frames of a capture as sets: what is learnt from, chosen on and tested on, and what a test asks of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import Dataset
 
-from datamodules.base import DataError, Task, TestProtocol
-from datamodules.capture.frames import Batch, FrameStore, Packed, Record, frontal_of, joined
+from datamodules.base import DataError, TestProtocol
+from datamodules.capture.frames import FrameStore, Packed, Record, frontal_of, joined
 from datamodules.capture.multiface import FrameName
 from datamodules.video.protocols import spread
+from models.tasks.avatar import AvatarFrames
 
 HELD_OUT = ("EXP_ROM", "EXP_free_face")  # Multiface's own test segments, of its two rigs
 VALIDATION = "EXP_validation"
+SIGNALS = ("texture", "vertices", "headset", "keypoints", "frontal")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class AvatarProtocol(TestProtocol):
 
     __test__: ClassVar[bool] = False
 
-    task: Task = "avatar"
+    task: str = "avatar"
     avatar: Literal["reconstruct", "fit"] = "reconstruct"
     drive: Literal["headset", "keypoints", "frontal"] = "headset"
     random_start: bool = False
@@ -106,7 +108,7 @@ class TrainFrames(Dataset[Any]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitems__(self, numbers: Sequence[int]) -> Batch:
+    def __getitems__(self, numbers: Sequence[int]) -> AvatarFrames:
         """The batch of these samples (torch's loader asks for whole batches where it can)."""
         if self.packed is None:
             read = [self._read(number) for number in numbers]
@@ -134,7 +136,7 @@ class TrainFrames(Dataset[Any]):
         return self.frames[rng.integers(len(self.frames))], self.store.cameras[rng.integers(len(self.store.cameras))]
 
 
-class TestFrames(Dataset[Batch]):
+class TestFrames(Dataset[AvatarFrames]):
     """Batches of whole frames, with all views that are scored, in the order of frames.
 
     Args:
@@ -178,7 +180,7 @@ class TestFrames(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.frames) // self.size)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> AvatarFrames:
         """One batch, with the settings of the protocol."""
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -187,19 +189,24 @@ class TestFrames(Dataset[Batch]):
         if self.protocol.shuffle_driving:
             half = len(self.frames) // 2
             others = self._batch([self.frames[(self.frames.index(name) + half) % len(self.frames)] for name in chosen])
-            batch |= {name: others[name] for name in ("texture", "vertices", "headset", "keypoints", "frontal")}
-        target = "dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive
-        settings: Batch = {"random_start": self.protocol.random_start, "likelihood": self.protocol.likelihood}
-        settings |= {"vertex_std": self.vertex_std}
-        return batch | {"task": "avatar", "target": target, "view_names": self.views} | settings
+            batch = replace(batch, **{name: getattr(others, name) for name in SIGNALS})
+        return replace(
+            batch,
+            task=self.protocol.task,
+            target="dome" if self.protocol.avatar == "reconstruct" else self.protocol.drive,
+            random_start=self.protocol.random_start,
+            likelihood=self.protocol.likelihood,
+            view_names=self.views,
+            vertex_std=self.vertex_std,
+        )
 
-    def _batch(self, names: Sequence[FrameName]) -> Batch:
+    def _batch(self, names: Sequence[FrameName]) -> AvatarFrames:
         if self.packed is None:
             found = [record for name in names if (record := self.store.record(name, self.views)) is not None]
             batch = self.store.batch(joined(found), names)
         else:
             batch = self.store.batch(self.packed.take(names, [self.views] * len(names)), names)
-        return batch | {"frontal": frontal_of(batch["views"])}
+        return replace(batch, frontal=frontal_of(batch.views))
 
     def _is_there(self, name: FrameName) -> bool:
         if self.packed is not None:

@@ -1,15 +1,14 @@
 """Which saved output belongs to which true frame: by the numbers that files bear, never by silent order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from datamodules.outputs.entries import Entry, entries, unread_files
+from datamodules.outputs.entries import Entry, Kind, entries, unread_files
 from datamodules.video.protocols import spread
 from models.errors import UserError
-from models.tasks import DEPTH, DepthKind
 
 MOST_DRIFT = 0.1  # of a frame, by which the last frames of two videos of other rates may lie apart
 
@@ -42,52 +41,70 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How saved outputs are matched and scored.
+class Selection:
+    """Which frames of a true video are scored.
 
     Args:
-        task: The task (`models.tasks`).
-        motion: Of reenactment: ``absolute`` or ``relative``; empty for depth.
-        source_frame: The index of the source frame, which self-reenactment does not score.
-        max_frames: Frames scored of a video, evenly spaced; None for all.
-        image_size: Side that the truth is brought to, as the data module does it; None leaves it alone.
-        kind: What depth maps are.
-        masks: Folder of the masks of depth (`maps.read_mask`); None where the truth has its own.
+        max_frames: At most so many, evenly spaced; None for all.
+        skipped: The index of the source frame, which is not scored; None for none.
     """
 
-    task: str
-    motion: str = ""
-    source_frame: int = 0
     max_frames: int | None = None
-    image_size: int | None = None
-    kind: DepthKind = "depth"
-    masks: Path | None = None
+    skipped: int | None = None
 
-    def scored(self, truth: Entry) -> list[int]:
+    def of(self, truth: Entry) -> list[int]:
         """The indices of the frames of a true video that are scored.
 
         Raises:
             UserError: If the source frame is none of them.
         """
         count = len(truth.numbers)
-        if self.task == "self_reenactment" and count and not 0 <= self.source_frame < count:
-            told = f"so --source-frame {self.source_frame} is none of them; give 0 to {count - 1}"
-            raise UserError(f"'{truth.path}' has {count} frames, {told}.")
-        skip = {self.source_frame} if self.task == "self_reenactment" and count > 1 else set()
-        return spread([i for i in range(count) if i not in skip], self.max_frames)
+        if self.skipped is not None and count and not 0 <= self.skipped < count:
+            none = f"so --source-frame {self.skipped} is none of them; give 0 to {count - 1}"
+            raise UserError(f"'{truth.path}' has {count} frames, {none}.")
+        skipped = self.skipped if count > 1 else None
+        return spread([i for i in range(count) if i != skipped], self.max_frames)
 
 
-def manifest(predictions: Path, truth: Path, protocol: Protocol) -> list[Match]:
+def manifest(predictions: Path, truth: Path | None, kinds: tuple[Kind, Kind], selection: Selection) -> list[Match]:
     """Matches videos by name and frames by number; what is scored is complete, and nothing else is there.
+
+    Args:
+        predictions: The folder of the outputs.
+        truth: The folder of the truth.
+        kinds: What the two hold.
+        selection: Which frames are scored.
 
     Raises:
         UserError: In one sentence that says what is missing or extra, or that the rates differ.
     """
-    is_depth = protocol.task == DEPTH
-    true = entries(truth, "truth" if is_depth else "pictures")
-    saved = _same_videos(entries(predictions, "maps" if is_depth else "pictures"), true, predictions, truth)
-    masks = _masks(true, truth, protocol)
-    return [_matched(saved[name], true[name], masks.get(name), protocol) for name in sorted(true)]
+    if truth is None:
+        raise UserError("Name the folder of what is true with --truth.")
+    true = entries(truth, kinds[1])
+    saved = _same_videos(entries(predictions, kinds[0]), true, predictions, truth)
+    return [_matched(saved[name], true[name], selection) for name in sorted(true)]
+
+
+def with_masks(matches: Sequence[Match], masks: Path | None, truth: Path) -> list[Match]:
+    """The same with masks, where the truth needs them.
+
+    Raises:
+        UserError: If they are missing, not complete, or not asked for.
+    """
+    true = {match.truth.name: match.truth for match in matches}
+    needing = [entry for entry in true.values() if not entry.is_exact]
+    if masks is None:
+        if needing:
+            raise UserError("The truth has no masks of its own; name their folder with --masks.")
+        return list(matches)
+    if len(needing) < len(true):
+        raise UserError(f"'{truth}' has masks of its own in its .npz files; leave --masks out.")
+    named = _same_videos(entries(masks, "masks"), true, masks, truth)
+    return [_masked(match, named[match.truth.name]) for match in matches]
+
+
+def _masked(match: Match, masks: Entry) -> Match:
+    return replace(match, masks=masks, inside=_positions(masks, match.truth, match.frames))
 
 
 def _same_videos(saved: dict[str, Entry], true: dict[str, Entry], folder: Path, truth: Path) -> dict[str, Entry]:
@@ -101,30 +118,11 @@ def _same_videos(saved: dict[str, Entry], true: dict[str, Entry], folder: Path, 
     return saved
 
 
-def _masks(true: dict[str, Entry], truth: Path, protocol: Protocol) -> dict[str, Entry]:
-    """The masks by video, where the truth needs them.
-
-    Raises:
-        UserError: If they are missing, or not asked for.
-    """
-    if protocol.task != DEPTH:
-        return {}
-    needing = {name: entry for name, entry in true.items() if not entry.is_exact}
-    if protocol.masks is None:
-        if needing:
-            raise UserError("The truth has no masks of its own; name their folder with --masks.")
-        return {}
-    if len(needing) < len(true):
-        raise UserError(f"'{truth}' has masks of its own in its .npz files; leave --masks out.")
-    return _same_videos(entries(protocol.masks, "masks"), true, protocol.masks, truth)
-
-
-def _matched(saved: Entry, truth: Entry, masks: Entry | None, protocol: Protocol) -> Match:
-    frames = protocol.scored(truth)
+def _matched(saved: Entry, truth: Entry, selection: Selection) -> Match:
+    frames = selection.of(truth)
     positions = _positions(saved, truth, frames)
-    inside = None if masks is None else _positions(masks, truth, frames)
-    _check_rates(saved, truth)
-    return Match(saved, truth, frames, positions, masks, inside)
+    check_rates(saved, truth)
+    return Match(saved, truth, frames, positions)
 
 
 def _positions(saved: Entry, truth: Entry, frames: Sequence[int]) -> list[int]:
@@ -170,7 +168,7 @@ def _difference(saved: Entry, truth: Entry, asked: Sequence[int], allowed: Seque
     return f"'{saved.path}' {' and '.join(told)}{others}; name each frame by its number in the truth."
 
 
-def _check_rates(saved: Entry, truth: Entry) -> None:
+def check_rates(saved: Entry, truth: Entry) -> None:
     """Refuses rates that bring the last frame more than `MOST_DRIFT` of a frame out of step."""
     ours, theirs = saved.rate, truth.rate
     if not ours or not theirs:

@@ -1,12 +1,13 @@
 """Sets of clips in the layout of VoxCeleb's users: ``<root>/{train,test}/<person>#<video>#<start>#<end>.mp4``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import Dataset
 
 from datamodules.base import SELF_REENACTMENT, DataError, PortraitDataModule, TestProtocol
 from datamodules.video.clips import Clip, Crop, Framing, find_clips
@@ -15,6 +16,9 @@ from datamodules.video.protocols import DepthBatches, ReenactmentBatches, with_t
 from datamodules.video.samples import FRAMES_NEEDED, Augmentation, ClipSamples, FrameStore, Kind
 from datamodules.world.export.clips import PortraitSpec, make_clips
 from datamodules.world.sets.portraits import WORLD_VERSION
+from models.tasks import TaskBatch, find
+from models.tasks.depth import DepthFrames
+from models.tasks.reenactment import Reenactment
 
 
 @dataclass(frozen=True)
@@ -191,23 +195,31 @@ class VideoFrames(PortraitDataModule):
         return ClipSamples(clips, self.store, self.sample, size, seed, self.max_gap, augment, self.root)
 
     def _set_up_test(self, clips: list[Clip]) -> None:
-        where, protocol = f"'{self.root / 'test'}'", self.test
-        if protocol.task == "depth":
-            known = with_truth(long_enough(clips, 1, where), self.root, protocol.allow_partial)
-            self.test_set = DepthBatches(known, self.store, self.root, self.batch_size, protocol.max_frames)
-        else:
-            pairs = self._pairs(clips, where)
-            self.test_set = ReenactmentBatches(pairs, self.store, protocol, self.seed)
+        tests: dict[type[TaskBatch], Callable[[list[Clip], str], Dataset[Any]]] = {
+            Reenactment: self._reenactment,
+            DepthFrames: self._depth,
+        }
+        if (batch := find(self.test.task).BATCH) not in tests:
+            raise DataError(f"VideoFrames holds nothing for '{self.test.task}'; choose another data module.")
+        self.test_set = tests[batch](clips, f"'{self.root / 'test'}'")
 
-    def _pairs(self, clips: list[Clip], where: str) -> list[Pair]:
+    def _depth(self, clips: list[Clip], where: str) -> DepthBatches:
+        known = with_truth(long_enough(clips, 1, where), self.root, self.test.allow_partial)
+        return DepthBatches(known, self.store, self.root, self.batch_size, self.test)
+
+    def _reenactment(self, clips: list[Clip], where: str) -> ReenactmentBatches:
+        is_self = find(self.test.task).IS_SELF
+        return ReenactmentBatches(self._pairs(clips, where, is_self), self.store, self.test, self.seed, is_self)
+
+    def _pairs(self, clips: list[Clip], where: str, is_self: bool) -> list[Pair]:
         """The pairs of the list that is named, else of the set's own, else drawn and left beside the run."""
-        name = "self_pairs.csv" if self.test.task == "self_reenactment" else "cross_pairs.csv"
+        name = "self_pairs.csv" if is_self else "cross_pairs.csv"
         listed = Path(self.test.pairs) if self.test.pairs else self.root / name
         if self.test.pairs or listed.is_file():
             finder = ClipFinder(long_enough(clips, 1, where), self.root / "targets")
-            return read_pairs(listed, finder, self.test.allow_partial, self.test.task == "self_reenactment")
+            return read_pairs(listed, finder, self.test.allow_partial, is_self)
         moving = long_enough(clips, 2, where)
-        drawn = self_pairs(moving) if self.test.task == "self_reenactment" else cross_pairs(moving, self.seed)
+        drawn = self_pairs(moving) if is_self else cross_pairs(moving, self.seed)
         if self.trainer:
             folder = self.trainer.log_dir or self.trainer.default_root_dir  # asked by all processes, which agree on it
             if self.trainer.is_global_zero:

@@ -12,7 +12,9 @@ from datamodules.base import DataError, PortraitDataModule, TestProtocol
 from datamodules.video.clips import Clip, Framing, read_frame
 from datamodules.video.protocols import chunks
 from datamodules.video.samples import to_float
+from models.tasks.reenactment import Reenactment
 
+TASK = "cross_reenactment"  # of which an animation is one without a known answer
 Box = tuple[int, int, int, int]
 
 
@@ -39,7 +41,7 @@ def cut(frame: Tensor, box: Box | None, size: int, name: str = "a picture") -> T
     return to_float(Framing(size).image(frame[:, top:bottom, left:right]))[None]
 
 
-class Animation(Dataset[dict[str, Any]]):
+class Animation(Dataset[Reenactment]):
     """The batches of one animation: cross-identity reenactment without a known answer.
 
     Args:
@@ -66,20 +68,21 @@ class Animation(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Reenactment:
         frames = self.pieces[index]
         driving = [cut(frame, self.box, self.size) for frame in self.clip.read(frames)]
-        return {
-            "task": "cross_reenactment",
-            "motion": self.motion,
-            "piece": index,
-            "source": self.source,
-            "initial": cut(self.clip.read([0])[0], self.box, self.size),
-            "driving": torch.stack(driving, dim=1),
-            "video_id": [self.name],
-            "sample_id": [f"{self.name}/{t:07d}" for t in frames],
-            "frame": frames,
-        }
+        return Reenactment(
+            task=TASK,
+            motion=self.motion,
+            piece=index,
+            source=self.source,
+            initial=cut(self.clip.read([0])[0], self.box, self.size),
+            driving=torch.stack(driving, dim=1),
+            video_id=[self.name] * len(frames),
+            sample_id=[f"{self.name}/{t:07d}" for t in frames],
+            frame=frames,
+            number=frames,
+        )
 
 
 class SourceAndDriving(PortraitDataModule):
@@ -105,7 +108,7 @@ class SourceAndDriving(PortraitDataModule):
         motion: Literal["absolute", "relative"] = "relative",
         num_workers: int = 0,
     ) -> None:
-        super().__init__(image_size, 1, num_workers, test=TestProtocol("cross_reenactment", motion))
+        super().__init__(image_size, 1, num_workers, test=TestProtocol(TASK, motion))
         self.source, self.driving = Path(source), Clip(Path(driving))
         self.source_box, self.driving_box = source_box, driving_box
 

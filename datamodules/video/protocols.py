@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,6 +12,8 @@ from datamodules.video.clips import Clip
 from datamodules.video.pairs import Pair
 from datamodules.video.samples import FrameStore, to_float
 from datamodules.video.truth import clip_depth, truth_file
+from models.tasks.depth import DepthFrames
+from models.tasks.reenactment import Reenactment
 
 Item = TypeVar("Item")
 CHUNK = 32  # frames a batch at most, so that a long clip fits in memory
@@ -37,23 +39,21 @@ def shuffled(length: int, seed: int, name: str) -> np.ndarray:
     return moved
 
 
-class ReenactmentBatches(Dataset[dict[str, Any]]):
-    """One source frame and up to 32 driving frames a batch; see `models.tasks` for what is done with them.
-
-    Keys: ``task``, ``motion``, ``source`` and ``initial`` (1 3 H W: the driving frame posed most like the source, or
-    the first), ``driving`` and, where the answer is known, ``target`` (1 T 3 H W), ``video_id`` (one),
-    ``sample_id`` and ``frame`` (T each), ``number`` (T: what the files of the answer, or of the driving clip, bear) and
-    ``piece`` (which of its video's batches it is, from 0).
+class ReenactmentBatches(Dataset[Reenactment]):
+    """One source frame and up to 32 driving frames a batch.
 
     Args:
         pairs: The videos to make.
         store: Reads the frames.
         protocol: The task and its options.
         seed: Fixes the order of shuffled driving frames.
+        is_self: Whether a clip drives itself, so that its own frames are the answer.
     """
 
-    def __init__(self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int) -> None:
-        self.store, self.protocol, self.seed = store, protocol, seed
+    def __init__(
+        self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int, is_self: bool
+    ) -> None:
+        self.store, self.protocol, self.seed, self.is_self = store, protocol, seed, is_self
         self.items = [
             (pair, *piece)
             for pair in pairs
@@ -63,23 +63,23 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Reenactment:
         pair, piece, frames = self.items[index]
-        return {
-            "task": self.protocol.task,
-            "motion": self.protocol.motion,
-            "piece": piece,
-            "source": to_float(self.store.read(pair.source, [pair.source_frame])),
-            "initial": to_float(self.store.read(pair.driving, [pair.best_frame])),
-            "driving": to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
-            **self._names(pair, frames),
-            **self._target(pair, frames),
-        }
-
-    @property
-    def is_self(self) -> bool:
-        """True where a clip drives itself, so that its own frames are the answer."""
-        return self.protocol.task == "self_reenactment"
+        video, answer = self._video(pair), self._answer(pair, frames)
+        clip, places = answer or (pair.driving, frames)
+        return Reenactment(
+            task=self.protocol.task,
+            motion=self.protocol.motion,
+            piece=piece,
+            source=to_float(self.store.read(pair.source, [pair.source_frame])),
+            initial=to_float(self.store.read(pair.driving, [pair.best_frame])),
+            driving=to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
+            target=None if answer is None else to_float(self.store.read(*answer))[None],
+            sample_id=[f"{video}/{t:07d}{self._source(pair)}" for t in frames],
+            video_id=[video] * len(frames),
+            frame=frames,
+            number=[clip.number_of(place) for place in places],
+        )
 
     def _frames(self, pair: Pair) -> Sequence[int]:
         """The frames that are scored: the source frame is no test of self-reenactment."""
@@ -98,15 +98,14 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
             raise DataError(f"'{pair.driving.path}' has one frame, which cannot be shuffled: take it off the list.")
         return [int(i) for i in shuffled(len(pair.driving), self.seed, pair.driving.name)[frames]]
 
-    def _names(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
-        video = pair.driving.name if self.is_self else f"{pair.source.name}__{pair.driving.name}"
-        other = f"@{pair.source_frame:07d}" if pair.source_frame else ""  # a list may pair one frame with many sources
+    def _video(self, pair: Pair) -> str:
+        return pair.driving.name if self.is_self else f"{pair.source.name}__{pair.driving.name}"
+
+    def _source(self, pair: Pair) -> str:
+        """What a sample's name says of its source, for a list may pair one frame with many sources."""
         if self.is_self and pair.source != pair.driving:
-            other = f"@{pair.source.name}@{pair.source_frame:07d}"
-        clip, places = self._answer(pair, frames) or (pair.driving, frames)
-        numbers = [clip.number_of(place) for place in places]
-        names = [f"{video}/{t:07d}{other}" for t in frames]
-        return {"video_id": [video], "sample_id": names, "frame": frames, "number": numbers}
+            return f"@{pair.source.name}@{pair.source_frame:07d}"
+        return f"@{pair.source_frame:07d}" if pair.source_frame else ""
 
     def _answer(self, pair: Pair, frames: list[int]) -> tuple[Clip, list[int]] | None:
         """The clip that holds the exact answer, and where it holds that of each driving frame: under its number."""
@@ -121,49 +120,42 @@ class ReenactmentBatches(Dataset[dict[str, Any]]):
             places.append(place)
         return pair.target, places
 
-    def _target(self, pair: Pair, frames: list[int]) -> dict[str, Any]:
-        answer = self._answer(pair, frames)
-        return {} if answer is None else {"target": to_float(self.store.read(*answer))[None]}
 
-
-class DepthBatches(Dataset[dict[str, Any]]):
+class DepthBatches(Dataset[DepthFrames]):
     """Frames of one clip with their exact depth, up to ``batch_size`` at once.
-
-    Keys: ``task``, ``image`` (B 3 H W), ``depth`` (B 1 H W, metres), ``mask`` (skin, bool), ``K`` (B 3 3),
-    ``video_id``, ``sample_id`` and ``frame`` (B each), and ``piece`` (which of its clip's batches it is, from 0).
 
     Args:
         clips: The clips, whose truth lies under ``root/truth``.
         store: Reads the frames.
         root: The folder of the set.
         batch_size: Frames a batch.
-        max_frames: Frames scored of a clip, evenly spaced; None for all.
+        protocol: The task and its options.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], store: FrameStore, root: Path, batch_size: int, max_frames: int | None
+        self, clips: Sequence[Clip], store: FrameStore, root: Path, batch_size: int, protocol: TestProtocol
     ) -> None:
-        self.store, self.root = store, root
+        self.store, self.root, self.task = store, root, protocol.task
         self.items = [
             (clip, *piece)
             for clip in clips
-            for piece in enumerate(chunks(spread(range(len(clip)), max_frames), batch_size))
+            for piece in enumerate(chunks(spread(range(len(clip)), protocol.max_frames), batch_size))
         ]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> DepthFrames:
         clip, piece, frames = self.items[index]
-        return {
-            "task": "depth",
-            "piece": piece,
-            "image": to_float(self.store.read(clip, frames)),
+        return DepthFrames(
+            task=self.task,
+            piece=piece,
+            image=to_float(self.store.read(clip, frames)),
             **clip_depth(self.root, clip, frames, self.store.framing),
-            "video_id": [clip.name] * len(frames),
-            "sample_id": [f"{clip.name}/{t:07d}" for t in frames],
-            "frame": frames,
-        }
+            video_id=[clip.name] * len(frames),
+            sample_id=[f"{clip.name}/{t:07d}" for t in frames],
+            frame=frames,
+        )
 
 
 def with_truth(clips: Sequence[Clip], root: Path, allow_partial: bool) -> list[Clip]:

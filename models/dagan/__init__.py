@@ -19,7 +19,8 @@ from models.dagan.optimisation import OptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
-from models.tasks import Batch, Context, DepthEstimate
+from models.tasks import Batch, Context
+from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 

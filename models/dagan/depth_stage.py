@@ -20,7 +20,8 @@ from models.dagan.reprojection import (
     sample_pixels,
     smoothness,
 )
-from models.tasks import Batch, Context, DepthEstimate
+from models.tasks import Batch, Context
+from models.tasks.depth import DepthEstimate
 
 IMAGENET = "resnet18_imagenet"
 PREVIOUS, TARGET, NEXT = range(3)

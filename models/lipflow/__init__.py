@@ -18,9 +18,9 @@ from models.lipflow.networks import AppearanceConfig, AppearanceModel
 from models.lipflow.optimisation import OptimiserConfig
 from models.lipflow.standardise import StandardSubject
 from models.rendering.visibility import Backend
-from models.tasks import Batch
 from models.tasks.avatar import (
     AvatarEstimate,
+    AvatarFrames,
     Cameras,
     FitReport,
     Keypoints,
@@ -94,7 +94,7 @@ class LiPFlow(PortraitModule):
         self.flow = ConditionalFlow(appearance.latent, features, flow) if variant == "lip_flow" else None
         self.likelihood_weight: float | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: AvatarFrames, batch_idx: int) -> Tensor:
         """The losses of one batch of frames, each seen from one camera (eqs. 2 to 4, 7 and 9).
 
         Raises:
@@ -136,34 +136,35 @@ class LiPFlow(PortraitModule):
         self.log("train/log_sigma_p", p.log_sigma.detach().mean())
         return (nll - q.entropy() if self.loss.entropy else nll), decoded
 
-    def reconstruction_losses(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def reconstruction_losses(self, codes: Tensor, batch: AvatarFrames) -> dict[str, Tensor]:
         """Picture, mesh and texture of codes against the truth, standardised and weighted (eq. 3).
 
         Codes are ``B D``, or ``kB D``: several for each frame, the batch k times over, drawn in one pass.
         """
-        times = len(codes) // len(batch["vertices"])
-        views, weight = batch["views"], self.loss
+        times = len(codes) // len(batch.vertices)
+        views, weight = batch.views, self.loss
         cameras = views.cameras.repeat(times)
         vertices, textures = self.decode(codes, cameras)
         made = vertices, textures, self.subject.draw(vertices, textures, cameras)
         vertices, textures, drawn = (part.unflatten(0, (times, -1)) for part in made)  # the truth stands for each time
         parts = {
             "image": weight.image * losses.masked_square(drawn, views.image, views.mask) / self.subject.texture_std**2,
-            "vertices": weight.vertices * (vertices - self.subject.vertices(batch["vertices"])).square().mean(),
+            "vertices": weight.vertices * (vertices - self.subject.vertices(batch.vertices)).square().mean(),
         }
         if weight.texture:
-            truth = batch["view_texture"]
+            truth = batch.view_texture
+            assert truth is not None
             error = losses.masked_square(textures[:, :, 0], self.subject.texture(truth), (truth != 0).float())
             parts["texture"] = weight.texture * error
         return parts
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: AvatarFrames, batch_idx: int) -> None:
         """The picture and mesh errors of the mean codes."""
         seen = observation(batch)
         with torch.no_grad():
             parts = self.reconstruction_losses(self.mean_codes(seen), batch)
         told = {f"val/{name}": value for name, value in parts.items()}
-        self.log_dict(told, batch_size=len(batch["vertices"]), sync_dist=True)
+        self.log_dict(told, batch_size=len(batch.vertices), sync_dist=True)
 
     def fit(self, seen: Observation) -> AvatarEstimate:
         """Makes the avatar of B frames from what is seen of them (section 4).
@@ -221,18 +222,18 @@ class LiPFlow(PortraitModule):
         error = self._keypoint_error if seen.target == "keypoints" else self._picture_error
         return getattr(self.fitting, seen.target), partial(error, target=target)
 
-    def choose_weight(self, batch: Batch) -> float:
+    def choose_weight(self, batch: AvatarFrames) -> float:
         """The likelihood's weight whose fits of validation frames have the least squared error.
 
         That is the picture's and the mesh's together, each in units of its variance in the training set.
         """
-        views, grid = batch["views"], self.fitting.weights
+        views, grid = batch.views, self.fitting.weights
         with torch.inference_mode(False), torch.no_grad():
             seen = observation(batch).repeat(len(grid))
             weights = seen.cameras.K.new_tensor(grid).repeat_interleave(len(views.image))
             _, found = self.fit_codes(seen, weights)
             made = self._drawn(found.codes, seen.cameras)
-            truth = self.subject.vertices(batch["truth"]).repeat(len(grid), 1, 1)
+            truth = self.subject.vertices(batch.truth).repeat(len(grid), 1, 1)
             error = fitting.picture_error(made.renders, views.repeat(len(grid)), self.subject.texture_std)
             error = error + (self.subject.vertices(made.vertices) - truth).square().mean((1, 2))
         return grid[int(error.view(len(grid), -1).mean(1).argmin())]
@@ -279,7 +280,7 @@ class LiPFlow(PortraitModule):
     def on_test_start(self) -> None:
         """Chooses the likelihood's weight on validation frames, where the test fits; all processes take the first's."""
         batch = getattr(getattr(self.trainer, "datamodule", None), "tuning_batch", None)
-        if batch is not None and batch["likelihood"] and not self._decodes_directly(batch["target"]):
+        if batch is not None and batch.likelihood and not self._decodes_directly(batch.target):
             chosen = self.choose_weight(self.transfer_batch_to_device(batch, self.device, 0))
             self.likelihood_weight = self.trainer.strategy.broadcast(chosen)
 

@@ -3,13 +3,15 @@
 Everything is in the head frame (OpenCV axes, metres); cameras are those of the head, so a head pose is part of them.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
-from zlib import crc32
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from models.tasks import TaskBatch, seeds
+
+METHOD = "fit"
 Target = Literal["dome", "headset", "keypoints", "frontal"]
 
 
@@ -195,26 +197,74 @@ class AvatarEstimate:
     report: FitReport | None = None
 
 
-def observation(batch: dict[str, Any], oracle: bool = False) -> Observation:
+@dataclass(kw_only=True)
+class AvatarFrames(TaskBatch):
+    """B frames of a capture, to learn from or to be tested on.
+
+    Args:
+        texture: Average texture ``B 3 T T`` in [0, 1], 0 where unseen.
+        vertices: ``B V 3`` metres, head frame; of a control row those of other frames.
+        truth: ``B V 3``, the frames' own vertices.
+        views: The dome's pictures that are learnt from or scored.
+        headset: The headset's pictures; None of a capture without.
+        keypoints: The landmarks; None of a capture without.
+        frontal: The frontal picture, of a test.
+        target: What the avatar is made from or fitted to.
+        random_start: Whether a fit starts from a draw of N(0, I) rather than from its prior.
+        likelihood: Whether a fit is held to its prior.
+        view_texture: The views' own textures ``B 3 T T``, where the texture loss wants them.
+        view_names: The cameras that are scored, from the left to the right.
+        vertex_std: The training set's, metres.
+    """
+
+    texture: Tensor
+    vertices: Tensor
+    truth: Tensor
+    views: Pictures
+    headset: Pictures | None
+    keypoints: Keypoints | None
+    frontal: Pictures | None = None
+    target: Target = "dome"
+    random_start: bool = False
+    likelihood: bool = True
+    view_texture: Tensor | None = None
+    view_names: list[str] = field(default_factory=list)
+    vertex_std: float = 1.0
+
+
+BATCH = AvatarFrames
+
+
+class AvatarMaker(Protocol):
+    """Makes the avatar of a subject's frames."""
+
+    def fit(self, seen: Observation) -> AvatarEstimate:
+        """Maps what is seen of B frames to their vertices and renders."""
+
+
+def ask(method: AvatarMaker, batch: AvatarFrames) -> AvatarEstimate:
+    """The avatar in the frames of a batch; an oracle also knows the truth."""
+    return method.fit(observation(batch, getattr(method, "is_oracle", False)))
+
+
+def observation(batch: AvatarFrames, oracle: bool = False) -> Observation:
     """What a batch lets a method know: the driving signals, and of the truth only what the target names.
 
     An oracle is also given the truth.
     """
-    target: Target = batch["target"]
-    views: Pictures = batch["views"]
-    dome = target == "dome"
+    has_texture = batch.target == "dome" or oracle
     return Observation(
-        target,
-        views.cameras,
-        batch["headset"],
-        batch["keypoints"],
-        batch["frontal"] if target == "frontal" else None,
-        batch["texture"] if dome or oracle else None,
-        batch["vertices"] if dome or oracle else None,
-        batch["random_start"],
-        batch["likelihood"],
-        torch.tensor([crc32(name.encode()) for name in batch["sample_id"]]),
-        (batch["truth"], views.image * views.mask) if oracle else None,
+        batch.target,
+        batch.views.cameras,
+        batch.headset,
+        batch.keypoints,
+        batch.frontal if batch.target == "frontal" else None,
+        batch.texture if has_texture else None,
+        batch.vertices if has_texture else None,
+        batch.random_start,
+        batch.likelihood,
+        seeds(batch.sample_id),
+        (batch.truth, batch.views.image * batch.views.mask) if oracle else None,
     )
 
 

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from benchmarks import cli, score, tables
-from benchmarks.evaluation import saved
 from datamodules.video.clips import find_clips, read_frame
 from models.errors import UserError
 from tests.conftest import SPEC
+from tests.saved_outputs import read
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
@@ -168,19 +168,18 @@ def test_videos_and_single_pictures_are_read(portraits, tmp_path):
     ):
         (tmp_path / folder).mkdir()
         _write_video(tmp_path / folder / "a.mp4", chosen, rate)
-    protocol = saved.Protocol("self_reenactment", "absolute")
-    (whole,) = saved.match(tmp_path / "all", tmp_path / "truth", protocol)
-    (part,) = saved.match(tmp_path / "part", tmp_path / "truth", protocol)
+    (whole,) = read(tmp_path / "all", tmp_path / "truth").matches
+    (part,) = read(tmp_path / "part", tmp_path / "truth").matches
     assert (whole.frames, whole.positions) == ([1, 2, 3], [1, 2, 3])
     assert (part.frames, part.positions) == ([1, 2, 3], [0, 1, 2])
     with pytest.raises(UserError, match=r"5 frames a second, .* 6; save it at the truth's rate"):
-        saved.match(tmp_path / "slow", tmp_path / "truth", protocol)
+        read(tmp_path / "slow", tmp_path / "truth")
     (tmp_path / "stills").mkdir()
     Image.fromarray(frames[0]).save(tmp_path / "stills/face.png")
-    (match,) = saved.match(tmp_path / "stills", tmp_path / "stills", protocol)
-    ((outputs, batch),) = saved.batches([match], protocol)
-    assert batch["sample_id"] == ["face/0000000"]
-    torch.testing.assert_close(outputs, batch["target"])
+    stills = read(tmp_path / "stills", tmp_path / "stills")
+    ((outputs, batch),) = stills.batches()
+    assert batch.sample_id == ["face/0000000"]
+    torch.testing.assert_close(outputs, batch.target)
 
 
 def _write_video(path, frames, rate):
@@ -198,9 +197,6 @@ def numbered(folder, numbers, name="x{}.png"):
     for i, number in enumerate(numbers):
         Image.new("RGB", (12, 12), (10 * i,) * 3).save(folder / "a" / name.format(number))
     return folder
-
-
-SELF = saved.Protocol("self_reenactment", "absolute")
 
 
 @pytest.mark.parametrize(
@@ -221,9 +217,9 @@ def test_frames_are_matched_by_number_and_by_index_only_where_numbers_cannot_be_
     folders = numbered(tmp_path / "ours", ours), numbered(tmp_path / "truth", truth)
     if isinstance(positions, str):
         with pytest.raises(UserError, match=positions):
-            saved.match(*folders, SELF)
+            read(*folders)
     else:
-        (found,) = saved.match(*folders, SELF)
+        (found,) = read(*folders).matches
         assert (found.frames, found.positions) == (list(range(1, len(truth))), positions)
         assert found.counts_from_0 == ([ours[p] for p in positions] != truth[1:])
 

@@ -1,12 +1,15 @@
 import weakref
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 import torch
 
+from metrics.base import Status
 from metrics.depth import RMSE
-from metrics.geometry import VertexError
+from metrics.geometry import GeodesicError, StandardisedVertexError, VertexError
 from metrics.image import L1, PSNR, SSIM
+from metrics.mask import MaskIoU
 
 
 def _frames():
@@ -40,18 +43,29 @@ def test_the_mean_is_over_videos_of_the_mean_over_frames():
 
 
 def test_a_specification_changes_with_what_a_value_means():
-    class Other(L1):
-        version = 2
-
-    class Reworded(L1):
-        definition = "the same in other words"
-
-    assert L1.spec() == L1().spec() == Reworded.spec()
-    assert L1.spec().startswith("L1@")
-    assert len(L1.spec()) == len("L1@") + 8
-    assert Other.spec() != L1.spec()
+    spec = L1.card.spec()
+    assert spec == L1().card.spec() == "L1@e0b97a10"  # published tables compare it
     for changed in ("protocol", "backbone", "name"):
-        assert type("Changed", (L1,), {changed: "another"}).spec() != L1.spec()
+        assert replace(L1.card, **{changed: "another"}).spec() != spec
+    assert replace(L1.card, version=2).spec() != spec
+    same = {"definition": "the same in other words", "group": "another", "least_size": 5, "digits": 1, "traps": "none"}
+    assert replace(L1.card, **same).spec() == spec
+
+
+def test_a_metric_that_a_task_lists_is_made_under_the_card_that_the_task_reads():
+    listed = L1.scored(name="L1 of the background", least_size=64)
+    assert listed.card == replace(L1.card, name="L1 of the background", least_size=64)
+    assert listed.make().card == listed.card
+    assert L1.scored().card == L1().card
+
+
+def test_no_metric_changes_the_card_of_its_class():
+    before = L1.card
+    assert L1(masked=True).card.name == "L1-masked"
+    assert L1.card is before
+    assert L1().card is before
+    with pytest.raises(FrozenInstanceError):
+        L1.card.name = "another"
 
 
 def test_nothing_in_is_nan_out():
@@ -90,3 +104,29 @@ def test_what_a_metric_keeps_of_a_frame_is_its_score(metric):
         assert not any(each() is not None for each in passed)
     kept = [piece for state in made.metric_state.values() for piece in state]
     assert sum(piece.nbytes for piece in kept) == 32 * frames
+
+
+def test_a_given_status_stands_where_the_metric_has_none_of_its_own():
+    metric, frames = PSNR(), _frames()[:3]
+    given = torch.tensor([Status.OK, Status.DIVERGED, Status.NOT_CONVERGED])
+    metric.update(torch.cat([1 - frames[:2], frames[2:]]), frames, ["a/0", "a/1", "a/2"], given)
+    statuses = [metric.per_sample()[metric.sample_key(f"a/{i}")][1] for i in range(3)]
+    assert statuses == [Status.OK, Status.DIVERGED, Status.IDENTICAL]
+
+
+@pytest.mark.parametrize("metric", [L1, SSIM, VertexError, StandardisedVertexError, RMSE, MaskIoU, GeodesicError])
+def test_every_metric_takes_a_status_of_each_sample_and_keeps_it(metric):
+    pictures, depth = _frames()[:2], 0.5 + _frames()[:2, :1]
+    mask = torch.ones(2, 1, 12, 12, dtype=torch.bool)
+    given = {
+        "picture": (pictures, 1 - pictures),
+        "mesh": (pictures[:, 0, :, :3], pictures[:, 1, :, :3]),
+        "depth": (depth, "depth", depth, mask, torch.eye(3).expand(2, 3, 3)),
+        "mask": (mask, mask),
+        "rotation": (torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3)),
+    }[metric.card.group]
+    made = metric()
+    made.update(*given, ["a/0", "a/1"], torch.tensor([Status.DIVERGED] * 2))
+    assert [status for _, status in made.per_sample().values()] == [Status.DIVERGED] * 2
+    with pytest.raises(ValueError, match=rf"{metric.card.name} got a status \(1,\) of 2 samples; pass one of each, B"):
+        metric().update(*given, ["a/0", "a/1"], torch.tensor([Status.OK]))

@@ -255,10 +255,10 @@ def test_case_21_the_spaces_do_not_depend_on_a_positive_affine_map(face_depth):
 
 
 def test_a_space_is_in_the_name_and_an_unknown_one_is_refused(face_depth):
-    assert AbsRel().name == "AbsRel"
-    assert AbsRel("unit").name == "AbsRel-unit"
-    assert "[0.1, 1]" in AbsRel("unit").protocol
-    assert RMSE("unit").unit == ""
+    assert AbsRel().card.name == "AbsRel"
+    assert AbsRel("unit").card.name == "AbsRel-unit"
+    assert "[0.1, 1]" in AbsRel("unit").card.protocol
+    assert RMSE("unit").card.unit == ""
     with pytest.raises(ValueError, match="no space of depth errors; choose from metric, unit, closeness"):
         AbsRel("disparity")
     depth, mask, intrinsics = face_depth

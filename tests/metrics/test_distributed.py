@@ -1,16 +1,15 @@
 """Cases 15 and 34 of the specification: one process, two and three give the same numbers."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+import torch
 
-from tests.metrics.distributed_worker import CASES, FRAMES, results
+from metrics.depth import NormalError
+from metrics.image import L1, PSNR
+from tests.gloo import in_gloo_processes
+from tests.toys import ToySetMetric
 
+FRAMES = 12
 ALL = list(range(FRAMES))
 PLANS = {  # batches of each process
     2: {
@@ -26,6 +25,43 @@ PLANS = {  # batches of each process
 }
 
 
+def pictures(batch):
+    """Random frames and their negatives; every fifth pair is identical, so that PSNR has infinities to carry."""
+    frames = torch.rand(FRAMES, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    others = torch.where((torch.arange(FRAMES) % 5 == 0)[:, None, None, None], frames, 1 - frames)
+    return frames[batch], others[batch]
+
+
+def depths(batch):
+    generator = torch.Generator().manual_seed(1)
+    depth = 0.6 + 0.1 * torch.rand(FRAMES, 1, 12, 12, generator=generator)
+    guess = torch.rand(FRAMES, 1, 12, 12, generator=generator)
+    guess[3] = 1.0  # a constant map: a status to carry
+    mask = torch.ones_like(depth, dtype=torch.bool)
+    mask[7] = False
+    return guess[batch], "depth", depth[batch], mask[batch], torch.eye(3).expand(len(batch), 3, 3)
+
+
+CASES = {  # a metric for each kind of state: add (class, its arguments) here
+    "values": (L1, pictures),
+    "infinite values and status": (PSNR, pictures),
+    "missing values and status": (NormalError, depths),
+    "features of a set": (ToySetMetric, pictures),
+}
+
+
+def results(case, batches):
+    """Value, scores by sample, and value without each video."""
+    make, arguments = CASES[case]
+    metric = make().to("cpu")  # which resets torchmetrics' own type of the states
+    for batch in batches:
+        metric.update(*arguments(batch), [f"v{i % 3}/{i}" for i in batch])
+    found = {"value": metric.compute().item(), "samples": sorted(metric.per_sample().items())}
+    if hasattr(metric, "per_video_jackknife"):
+        found["replicates"] = sorted(metric.per_video_jackknife().items())
+    return found
+
+
 @pytest.fixture(scope="module")
 def alone():
     return {case: results(case, [ALL]) for case in CASES}
@@ -33,20 +69,12 @@ def alone():
 
 @pytest.fixture(scope="module", params=sorted(PLANS))
 def together(request, tmp_path_factory):
-    store = tmp_path_factory.mktemp("gloo") / "store"
-    command = [sys.executable, "-m", "tests.metrics.distributed_worker"]
-    processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(request.param), str(store), json.dumps(PLANS[request.param])],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(request.param)
-    ]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * request.param
-    return [json.loads(output.splitlines()[-1]) for output in outputs]
+    plans = PLANS[request.param].items()
+
+    def work(rank):
+        return {f"{case}, {plan}": results(case, batches[rank]) for case in CASES for plan, batches in plans}
+
+    return in_gloo_processes(work, request.param, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.parametrize("plan", PLANS[2])

@@ -161,9 +161,9 @@ BAD = {
     "face.aed_squared": vectors((2, 5)),
     "face.akd_l1": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
     "face.akd_l2": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
-    "face.angle_rmse_degrees": [*vectors((2, 3)), lambda f: f(torch.ones(2, 4), torch.ones(2, 4))],
+    "pose.angle_rmse_degrees": [*vectors((2, 3)), lambda f: f(torch.ones(2, 4), torch.ones(2, 4))],
     "face.cosine_similarity": vectors((2, 5)),
-    "face.euler_degrees": [
+    "pose.euler_degrees": [
         lambda f: f(TURN[0]),
         lambda f: f(TURN * 2),
         lambda f: f(torch.rand(2, 3)),
@@ -177,7 +177,7 @@ BAD = {
         lambda f: f(torch.rand(2, 98, 2), torch.rand(2, 98, 2)),
         lambda f: f(POINTS[:, :5], POINTS[:, :5]),
     ],
-    "face.prmse_degrees": [lambda f: f(TURN, TURN * 2), lambda f: f(TURN, TURN[:1]), lambda f: f(TURN, TURN, "xx")],
+    "pose.prmse_degrees": [lambda f: f(TURN, TURN * 2), lambda f: f(TURN, TURN[:1]), lambda f: f(TURN, TURN, "xx")],
     "face_analysers.as_pixels": [lambda f: f(PICTURE[0]), lambda f: f(PICTURE * 9), lambda f: f(set_to(PICTURE, NAN))],
     "face_analysers.load_analyser": [lambda f: f("resnet")],
     "face_analysis.area": [lambda f: f(BOX[:2])],
@@ -196,6 +196,7 @@ BAD = {
         lambda f: f(MESH, MESH, 0.0),
         lambda f: f(MESH, MESH, NAN),
     ],
+    "geometry.umeyama": [*vectors((2, 9, 3)), lambda f: f(MESH[0], MESH[0])],
     "geometry.vertex_error": [*vectors((2, 9, 3)), lambda f: f(MESH, MESH, "affine")],
     "geometry.vertex_spread": [lambda f: f(POINTS), lambda f: f(MESH[0]), lambda f: f(MESH * NAN)],
     "image.l1": of_pictures(PICTURE),
@@ -276,7 +277,6 @@ BAD = {
     ],
 }
 WITHOUT = {  # what has no number to be wrong, and why
-    "base.specification": "takes text",
     "face_scores.common_valid": "takes what a metric has stored",
     "procface.shipped": "takes a device",
     "statistics.holm": "takes p, of which nan means not tested",

@@ -7,9 +7,10 @@ import torch
 
 from metrics.base import Status
 from metrics.face_analysers import IdentityAnalyser, LandmarkAnalyser, ProxyAnalyser, load_analyser
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser, area, iou, paired, pictures_sha1
+from metrics.face_analysis import Face, FaceAnalysisCache, area, iou, paired, pictures_sha1
 from metrics.frozen import Frozen
 from models.errors import UserError
+from tests.metrics.faces import OracleAnalyser
 
 
 def face(left=0.0, top=0.0, right=10.0, bottom=10.0, confidence=1.0, **told):

@@ -1,11 +1,6 @@
 """The face metrics on the portrait world, whose landmarks, poses and codes are exact."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +11,10 @@ from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
 from datamodules.world.scene.view import render
-from metrics.face import AKD, BSCON, CSIM, PRMSE, ExpressionError
-from metrics.face_analysis import Face, FaceAnalysisCache, OracleAnalyser
+from metrics.face import AKD, AUCON, BSCON, CSIM, PRMSE, ExpressionError
+from metrics.face_analysis import Face, FaceAnalysisCache
+from tests.gloo import in_gloo_processes
+from tests.metrics.faces import OracleAnalyser
 
 SIZE = 32
 
@@ -104,48 +101,24 @@ PLANS = {  # what each of two processes sees, batch by batch
     "a process without data": [[list(range(12))], []],
     "a sampler that repeats to fill up": [[[0, 2, 4, 6], [8, 10, 0]], [[1, 3, 5, 7], [9, 11, 1, 0]]],
 }
-SETUP = """
-import json, sys
-import torch, torch.distributed as dist
-from metrics.face import AUCON
-from metrics.face_analysis import Face, OracleAnalyser
 
-frames = (torch.arange(24)[:, None, None, None].expand(-1, 3, 4, 4) / 255).float()
-on = torch.rand(24, 20, generator=torch.Generator().manual_seed(0)) < 0.4
-oracle = OracleAnalyser()
-oracle.tell(frames, [[Face(torch.ones(4), actions=x)] if i not in (5, 18) else [] for i, x in enumerate(on)])
 
-def scored(batches):
+def agreements(batches):
+    """AUCON of 12 pairs of made-up faces, two of them missing: value, value without misses, kappa, counts."""
+    frames = (torch.arange(24)[:, None, None, None].expand(-1, 3, 4, 4) / 255).float()
+    on = torch.rand(24, 20, generator=torch.Generator().manual_seed(0)) < 0.4
+    oracle = OracleAnalyser()
+    oracle.tell(frames, [[Face(torch.ones(4), actions=x)] if i not in (5, 18) else [] for i, x in enumerate(on)])
     metric = AUCON(oracle)
     for batch in batches:
         metric.update(frames[batch], frames[12:][batch], [f"v{i % 3}/{i}" for i in batch])
     return [metric.compute().item(), metric.over_ok().item(), metric.kappa().item(), metric.counts()]
-"""
-WORKER = """
-rank, store, plans = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-print(json.dumps({name: scored(plan[rank]) for name, plan in plans.items()}))
-dist.destroy_process_group()
-"""
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    alone = {}
-    exec(SETUP, alone)
-    expected = alone["scored"]([list(range(12))])
+    expected = agreements([list(range(12))])
     assert expected[-1] == {"total": 12, "ok": 10, "missed": 1, "no_truth": 1}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SETUP + WORKER, str(rank), str(tmp_path / "store"), json.dumps(PLANS)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for rank in (0, 1)
-    ]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    for out in outputs:
-        for results in json.loads(out.splitlines()[-1]).values():
-            assert results[:3] == pytest.approx(expected[:3], abs=1e-9)
-            assert results[3] == expected[3]
+    for results in in_gloo_processes(lambda rank: [agreements(plan[rank]) for plan in PLANS.values()], 2, tmp_path):
+        for found in results:
+            assert found[:3] == pytest.approx(expected[:3], abs=1e-9)
+            assert found[3] == expected[3]

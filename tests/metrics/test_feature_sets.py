@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +7,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from metrics.distribution import frechet_distance, frechet_parts, kernel_distance
 from metrics.feature_sets import FrechetDistance, KernelDistance
+from tests.gloo import in_gloo_processes
 
 WORLD = 3
 PLANS = {  # what each process sees, batch by batch
@@ -20,27 +15,6 @@ PLANS = {  # what each process sees, batch by batch
     "a process without data": [[list(range(8))], [], [list(range(8, 16))]],
     "a sampler that repeats to fill up": [[[0, 3, 6, 9], [12, 15, 0]], [[1, 4, 7, 10, 13]], [[2, 5, 8, 11, 14, 1]]],
 }
-WORKER = """
-import json, sys
-import torch, torch.distributed as dist
-from metrics.feature_sets import FrechetDistance, KernelDistance
-
-rank, world, store, plans = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
-dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-generator = torch.Generator().manual_seed(0)
-fake, real = torch.randn(16, 6, generator=generator), torch.randn(16, 6, generator=generator)
-results = {}
-for name, plan in plans.items():
-    out = []
-    for metric in (FrechetDistance(torch.nn.Identity()), KernelDistance(torch.nn.Identity())):
-        for batch in plan[rank]:
-            metric.update(fake[batch], real[batch], [f"v{i % 4}/{i}" for i in batch])
-        replicates = list(metric.per_video_jackknife().values())
-        out += [metric.label(), metric.compute().item(), replicates, metric.compute().item()]
-    results[name] = out
-print(json.dumps(results))
-dist.destroy_process_group()
-"""
 
 
 class Toy(nn.Module):
@@ -115,31 +89,28 @@ def test_case_15_merged_states_are_the_whole():
         assert shards[0].compute() == whole.compute()
 
 
+def _of_both_metrics(batches):
+    """Label, value, replicates and, after those, the value once more, of what one process sees of 16 samples."""
+    generator = torch.Generator().manual_seed(0)
+    fake, real = torch.randn(16, 6, generator=generator), torch.randn(16, 6, generator=generator)
+    results = []
+    for metric in (FrechetDistance(nn.Identity()), KernelDistance(nn.Identity())):
+        for batch in batches:
+            metric.update(fake[batch], real[batch], [f"v{i % 4}/{i}" for i in batch])
+        replicates = list(metric.per_video_jackknife().values())
+        results += [metric.label(), metric.compute().item(), replicates, metric.compute().item()]
+    return results
+
+
 @pytest.mark.parametrize("world", [2, WORLD])
 def test_case_15_processes_give_what_one_gives(tmp_path, world):
     plans = {name: plan if world == WORLD else [plan[0], plan[1] + plan[2]] for name, plan in PLANS.items()}
-    command = [sys.executable, "-c", WORKER]
-    processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(world), str(tmp_path / "store"), json.dumps(plans)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(world)
-    ]
-    outputs = [process.communicate(timeout=180)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * world
-    generator = torch.Generator().manual_seed(0)
-    fake, real = torch.randn(16, 6, generator=generator), torch.randn(16, 6, generator=generator)
-    expected = []
-    for metric in (FrechetDistance(nn.Identity()), KernelDistance(nn.Identity())):
-        metric.update(fake, real, [f"v{i % 4}/{i}" for i in range(16)])
-        value = metric.compute().item()
-        expected += [metric.label(), value, list(metric.per_video_jackknife().values()), value]
-    for out in outputs:
-        results = json.loads(out.splitlines()[-1])
-        assert results == {name: expected for name in plans}
+
+    def work(rank):
+        return {name: _of_both_metrics(plan[rank]) for name, plan in plans.items()}
+
+    expected = _of_both_metrics([list(range(16))])
+    assert in_gloo_processes(work, world, tmp_path) == [dict.fromkeys(plans, expected)] * world
 
 
 def test_the_jackknife_leaves_out_whole_videos():
@@ -169,7 +140,7 @@ def test_another_ddof_is_named_and_changes_the_value():
     fake, real = _images(0), _images(1)
     metric = _filled(FrechetDistance(Toy(), ddof=0), fake, real)
     assert metric.label() == "FD-ddof0@60"
-    assert "ddof 0" in metric.protocol
+    assert "ddof 0" in metric.card.protocol
     assert metric.compute() != _filled(FrechetDistance(Toy()), fake, real).compute()
 
 

@@ -39,7 +39,7 @@ def test_pictures_are_rounded_resized_and_scored(metric, distance, factor):
     assert scored.compute().item() == pytest.approx(factor * distance(*features), rel=1e-9)
     replicates = scored.factor * scored.replicates(scored.feature_sets())
     assert list(scored.per_video_jackknife().values()) == pytest.approx(replicates)
-    assert scored.label() == f"{metric.name}@6"
+    assert scored.label() == f"{metric.card.name}@6"
 
 
 def test_another_rule_of_resizing_is_another_metric():
@@ -48,8 +48,8 @@ def test_another_rule_of_resizing_is_another_metric():
     for each in (metric, legacy):
         each.update(fake, real, NAMES)
     assert legacy.label() == "FID-tf1-bilinear@6"
-    assert "tf1-bilinear to 299 px" in legacy.protocol
-    assert "Pillow bicubic" in metric.protocol
+    assert "tf1-bilinear to 299 px" in legacy.card.protocol
+    assert "Pillow bicubic" in metric.card.protocol
     assert metric.compute() != legacy.compute()
     with pytest.raises(ValueError, match="no rule of resizing"):
         FID(Blocks(), rule="nearest").update(fake, real, NAMES)
@@ -63,11 +63,11 @@ def test_case_18_clips_are_cut_to_their_first_frames_and_scored(metric, distance
     assert network.given.shape == (6, 16, 3, 224, 224)
     features = [Blocks()(clip_bilinear(as_saved(x[:, :16]) * 255, 224)) for x in (fake, real)]
     assert scored.compute().item() == pytest.approx(distance(*features), rel=1e-9)
-    assert scored.label() == f"{metric.name}@6"
+    assert scored.label() == f"{metric.card.name}@6"
     short = metric(Blocks(), frames=12)
     short.update(fake[:, :12], real[:, :12], NAMES)
-    assert short.label() == f"{metric.name}-12f@6"
-    assert "first 12 frames" in short.protocol
+    assert short.label() == f"{metric.card.name}-12f@6"
+    assert "first 12 frames" in short.card.protocol
 
 
 def test_case_35_wrong_pictures_and_clips_are_one_plain_sentence():

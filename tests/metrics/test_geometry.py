@@ -102,15 +102,15 @@ def test_the_standardised_error_by_hand_and_without_a_unit():
     metric = StandardisedVertexError(scale)
     metric.update(preds, target, ["a/0", "a/1", "b/0"])
     assert metric.compute().item() == pytest.approx((expected[:2].mean() + expected[2]) / 2, rel=1e-12)
-    assert f"s = {scale:.6g}" in metric.protocol
+    assert f"s = {scale:.6g}" in metric.card.protocol
 
 
 def test_the_class_names_its_alignment():
     metric = VertexError("rigid")
-    assert metric.name == "Vertex-rigid"
+    assert metric.card.name == "Vertex-rigid"
     metric.update(_meshes() + 1, _meshes(), ["a/0", "a/1", "a/2"])
     assert metric.compute().item() < 1e-10
-    assert VertexError().name == "Vertex"
+    assert VertexError().card.name == "Vertex"
 
 
 def test_case_35_a_wrong_mesh_is_one_plain_sentence():

@@ -214,9 +214,9 @@ def test_a_masked_metric_says_so_and_an_empty_mask_is_a_status(pairs, metric):
     mask = torch.zeros(4, 1, 128, 128, dtype=torch.bool)
     mask[1:, :, 20:80, 30:90] = True
     masked = metric(masked=True)
-    assert masked.name == f"{metric.name}-masked"
-    assert "inside the mask" in masked.protocol
-    masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask)
+    assert masked.card.name == f"{metric.card.name}-masked"
+    assert "inside the mask" in masked.card.protocol
+    masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask=mask)
     value, status = masked.per_sample()[metric.sample_key("a/0")]
     assert math.isnan(value)
     assert status == Status.EMPTY_MASK
@@ -225,17 +225,17 @@ def test_a_masked_metric_says_so_and_an_empty_mask_is_a_status(pairs, metric):
     with pytest.raises(ValueError, match="needs a mask; pass one to update"):
         masked.update(*pairs, ["a/0", "a/1", "a/2", "a/3"])
     with pytest.raises(ValueError, match=r"masked=True"):
-        metric().update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask)
+        metric().update(*pairs, ["a/0", "a/1", "a/2", "a/3"], mask=mask)
 
 
 def test_another_convention_is_in_the_name(pairs):
     metric = SSIM("torchmetrics")
-    assert metric.name == "SSIM-torchmetrics"
+    assert metric.card.name == "SSIM-torchmetrics"
     names = ["a/0", "a/1", "a/2", "a/3"]
     metric.update(*pairs, names)
     saved = as_saved(pairs[0]), as_saved(pairs[1])
     assert metric.compute().item() == pytest.approx(tm_ssim(*saved, data_range=1.0).item(), abs=1e-12)
-    assert SSIM().name == "SSIM"
+    assert SSIM().card.name == "SSIM"
 
 
 def test_the_classes_score_the_picture_that_would_be_saved():
@@ -255,7 +255,7 @@ def _score(metric, preds, target):
 def test_case_35_mutations_change_the_value_and_swapped_arguments_do_not(pairs, metric):
     preds, target = pairs
     right = _score(metric(), preds, target)
-    sign = 1 if metric.higher_is_better else -1
+    sign = 1 if metric.card.higher_is_better else -1
     assert sign * (right - _score(metric(), preds.flip(1), target)) > 1e-3  # BGR
     assert sign * (right - _score(metric(), preds.roll(1, 3), target)) > 1e-3  # shifted by a pixel
     assert _score(metric(), target, preds) == pytest.approx(right, abs=1e-12)  # documented: interchangeable

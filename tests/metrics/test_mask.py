@@ -68,7 +68,7 @@ def test_the_threshold_is_inclusive_and_in_the_protocol():
     metric = MaskIoU(0.3)
     metric.update(preds, target, ["a/0"])
     assert metric.compute() == 1
-    assert metric.protocol.endswith("threshold 0.3")
+    assert metric.card.protocol.endswith("threshold 0.3")
 
 
 @pytest.mark.parametrize(

@@ -74,11 +74,11 @@ def test_a_mask_averages_the_map_of_distances(small, alex):
     assert not torch.allclose(blacked, network_lpips(preds, target, alex, mask), rtol=0.2)
     metric = LPIPS(masked=True, network=alex)
     mask[0] = False
-    metric.update(preds, target, NAMES, mask)
+    metric.update(preds, target, NAMES, mask=mask)
     value, status = metric.per_sample()[metric.sample_key("a/0")]
     assert math.isnan(value)
     assert status == Status.EMPTY_MASK
-    assert metric.name == "LPIPS-alex-masked"
+    assert metric.card.name == "LPIPS-alex-masked"
 
 
 def test_the_class_holds_no_network_in_its_state_and_stays_frozen(small, alex):
@@ -113,7 +113,7 @@ def test_the_net_is_in_the_name_and_the_trunk_comes_from_the_cache_of_weights(sm
     perceptual.pretrained_network.cache_clear()
     metric = LPIPS("squeeze")
     assert asked == ["squeezenet_imagenet"]
-    assert (metric.name, metric.backbone) == ("LPIPS-squeeze", "lpips-squeeze")
+    assert (metric.card.name, metric.card.backbone) == ("LPIPS-squeeze", "lpips-squeeze")
     expected = network_lpips(*small, make_network("squeeze", published))
     assert torch.equal(lpips(*small, net="squeeze"), expected)
     assert asked == ["squeezenet_imagenet"]  # read once

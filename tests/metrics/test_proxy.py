@@ -45,12 +45,12 @@ def score(metric, preds, target):
 
 @pytest.mark.parametrize("kind", PAIRED)
 def test_the_truth_is_perfect_a_blur_worse_and_another_worst(kind, portraits, others):
-    sign = -1 if kind.higher_is_better else 1
+    sign = -1 if kind.card.higher_is_better else 1
     truth, blurred, other = (
         sign * score(kind("procface"), preds, portraits)
         for preds in (portraits, gaussian_blur(portraits, [9, 9], 1.5), others)
     )
-    assert truth == pytest.approx(-1 if kind.higher_is_better else 0, abs=1e-5)
+    assert truth == pytest.approx(-1 if kind.card.higher_is_better else 0, abs=1e-5)
     assert truth < blurred < other
 
 
@@ -65,10 +65,10 @@ def test_a_picture_without_a_face_is_a_counted_miss(kind, worst, portraits):
 
 
 def test_names_say_that_they_are_proxies():
-    assert [kind("procface").name for kind in PAIRED] == ["proxy-AKD", "proxy-pose", "proxy-expr", "proxy-ID"]
+    assert [kind("procface").card.name for kind in PAIRED] == ["proxy-AKD", "proxy-pose", "proxy-expr", "proxy-ID"]
     for kind in (ProxyFD, ProxyFVD):
-        assert kind.name.startswith("proxy-")
-        assert "not comparable with published numbers" in kind.protocol
+        assert kind.card.name.startswith("proxy-")
+        assert "not comparable with published numbers" in kind.card.protocol
 
 
 def test_a_picture_is_looked_at_once_by_all_proxies(portraits, others):

@@ -59,7 +59,7 @@ def silent(model, name):
 def test_every_trainable_parameter_gets_a_gradient(make, fit, name):
     model = make(name)
     batch = toy.batch(4)
-    batch["views"].cameras.number[:] = torch.tensor([[0], [1], [2], [1]])
+    batch.views.cameras.number[:] = torch.tensor([[0], [1], [2], [1]])
     fit(model, batch, 2)  # two steps, because the flow's last layers start at zero
     without = {n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
     assert {n for n in without if not silent(model, n)} == set()
@@ -104,12 +104,12 @@ def test_the_flow_with_entropy_starts_as_lip_kl(make, monkeypatch):
 def test_the_image_loss_is_that_of_the_picture_in_units_of_the_textures_deviation(make):
     model, batch = make("dam"), toy.batch(2)
     codes = torch.randn(2, 6)
-    vertices, textures = model.decode(codes, batch["views"].cameras)
-    drawn = model.subject.draw(vertices, textures, batch["views"].cameras)
+    vertices, textures = model.decode(codes, batch.views.cameras)
+    drawn = model.subject.draw(vertices, textures, batch.views.cameras)
     parts = model.reconstruction_losses(codes, batch)
-    expected = ((drawn - batch["views"].image) * 255).square().mean() / (255 * 0.1) ** 2
+    expected = ((drawn - batch.views.image) * 255).square().mean() / (255 * 0.1) ** 2
     torch.testing.assert_close(parts["image"], expected)
-    metres = model.subject.metres(vertices) - batch["vertices"]
+    metres = model.subject.metres(vertices) - batch.vertices
     torch.testing.assert_close(parts["vertices"], 10 * (metres / 0.01).square().mean())
 
 
@@ -127,10 +127,10 @@ def test_the_texture_loss_compares_seen_texels_only(make):
     model, batch = make("dam", loss={"texture": 1}), toy.batch(2)
     codes = torch.randn(2, 6)
     error = model.reconstruction_losses(codes, batch)["texture"]
-    batch["view_texture"][:, :, :32] = 0
+    batch.view_texture[:, :, :32] = 0
     halved = model.reconstruction_losses(codes, batch)["texture"]
     assert 0 < halved < error
-    batch["view_texture"][:] = 0
+    batch.view_texture[:] = 0
     assert model.reconstruction_losses(codes, batch)["texture"] == 0
 
 
@@ -158,9 +158,9 @@ def test_a_fit_starts_from_the_prior_and_in_the_space_of_q(make):
 
 def test_random_starts_depend_on_the_samples_name_alone(make):
     model = make("dam", fitting={"headset": {"steps": 1, "lr": 0.0, "final_lr": 0.0}})
-    batch = toy.batch(3, 3, target="headset") | {"random_start": True}
+    batch = replace(toy.batch(3, 3, target="headset"), random_start=True)
     start, _ = model.fit_codes(observation(batch), torch.zeros(3))
-    batch["sample_id"] = [batch["sample_id"][2], "another/000000", "third/000000"]
+    batch.sample_id = [batch.sample_id[2], "another/000000", "third/000000"]
     other, _ = model.fit_codes(observation(batch), torch.zeros(3))
     torch.testing.assert_close(other[0], start[2])
     assert start.std() > 0.5
@@ -180,20 +180,20 @@ def test_fitting_lowers_the_objective_and_leaves_the_weights_alone(make, fit):
 def test_the_likelihoods_weight_is_the_one_whose_fits_are_nearest_to_the_validation_frames(make):
     model = make("dam", fitting={"headset": {"steps": 20, "lr": 0.5}, "weights": [100.0, 0.0]}).eval()
     batch = toy.batch(2, 3, target="headset")
-    cameras = batch["views"].cameras
+    cameras = batch.views.cameras
     codes = 3 * torch.ones(2, 6)
     with torch.no_grad():
-        batch["views"].image = model.subject.draw(*model.decode(codes, cameras), cameras)
-        drawn = model.subject.draw(*model.decode(codes, batch["headset"].cameras), batch["headset"].cameras)
-    batch["headset"].image, batch["headset"].mask[:] = (drawn * torch.tensor([0.62, 0.3, 0.08])[:, None, None]).sum(
+        batch.views.image = model.subject.draw(*model.decode(codes, cameras), cameras)
+        drawn = model.subject.draw(*model.decode(codes, batch.headset.cameras), batch.headset.cameras)
+    batch.headset.image, batch.headset.mask[:] = (drawn * torch.tensor([0.62, 0.3, 0.08])[:, None, None]).sum(
         2, keepdim=True), 1  # fmt: skip
     assert model.choose_weight(batch) == 0.0
     with torch.no_grad():
-        batch["views"].image = model.subject.draw(*model.decode(0 * codes, cameras), cameras)
+        batch.views.image = model.subject.draw(*model.decode(0 * codes, cameras), cameras)
         near, far = (model.subject.metres(model.decode(these, cameras)[0]) for these in (0 * codes, codes))
-    assert model.choose_weight(batch | {"truth": near}) == 100.0
-    batch["views"].mask[:] = 0  # nothing is seen, so that the mesh decides
-    assert [model.choose_weight(batch | {"truth": truth}) for truth in (near, far)] == [100.0, 0.0]
+    assert model.choose_weight(replace(batch, truth=near)) == 100.0
+    batch.views.mask[:] = 0  # nothing is seen, so that the mesh decides
+    assert [model.choose_weight(replace(batch, truth=truth)) for truth in (near, far)] == [100.0, 0.0]
 
 
 def only(whole, i):
@@ -220,7 +220,7 @@ def test_frames_in_one_batch_or_alone_are_fitted_alike(make, target):
 @pytest.mark.parametrize(("name", "key"), [("flow", "headset"), ("kl-kpt", "keypoints")])
 def test_a_missing_driving_signal_is_told_in_one_sentence(make, name, key):
     with pytest.raises(UserError, match=rf"driven by .*add {key}/ to the capture"):
-        perform(make(name), toy.batch(2, 3, target="frontal") | {key: None})
+        perform(make(name), replace(toy.batch(2, 3, target="frontal"), **{key: None}))
 
 
 @pytest.mark.parametrize("start", ["on_test_start", "on_predict_start"])
@@ -236,7 +236,7 @@ def test_a_test_and_a_prediction_choose_the_weight_first(make, start):
 
 def test_a_missing_target_is_told_in_one_sentence(make):
     with pytest.raises(UserError, match="has no headset to fit to"):
-        perform(make("dam"), toy.batch(2, 3, target="headset") | {"headset": None})
+        perform(make("dam"), replace(toy.batch(2, 3, target="headset"), headset=None))
 
 
 def test_another_topology_is_told_in_one_sentence(make):
@@ -267,7 +267,7 @@ def test_a_subject_without_keypoints_is_told_to_models_that_they_drive_alone(mak
 
 def test_a_capture_without_a_headset_is_told_before_the_first_step(make, fit):
     with pytest.raises(UserError, match="driven by a headset, but the data has none"):
-        fit(make("flow"), toy.batch() | {"headset": None}, 1)
+        fit(make("flow"), replace(toy.batch(), headset=None), 1)
 
 
 def test_dam_takes_no_drive(make):
@@ -277,7 +277,7 @@ def test_dam_takes_no_drive(make):
 
 def test_a_loss_that_is_not_finite_ends_in_one_sentence(make, fit):
     batch = toy.batch()
-    batch["vertices"][0, 0, 0] = torch.nan
+    batch.vertices[0, 0, 0] = torch.nan
     with pytest.raises(UserError, match="training loss is nan"):
         fit(make(), batch, 1)
 
@@ -309,9 +309,9 @@ def test_the_avatar_and_its_prior_learn_at_rates_of_their_own(make, fit, name):
 def test_it_overfits_one_batch(make, fit):
     model, batch = make("dam", optimiser={"lr": 1.0e-2, "final_lr": 1.0e-3}), toy.batch(2)
     smooth = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4), size=toy.SIZE, mode="bilinear")[:, None]
-    pose = (getattr(batch["views"].cameras, name)[:, 0] for name in ("K", "rotation", "translation"))
-    covered = mesh.coverage(batch["vertices"], model.subject.faces, *pose, (toy.SIZE, toy.SIZE))[:, None].float()
-    batch["views"].image, batch["views"].mask = smooth, covered
+    pose = (getattr(batch.views.cameras, name)[:, 0] for name in ("K", "rotation", "translation"))
+    covered = mesh.coverage(batch.vertices, model.subject.faces, *pose, (toy.SIZE, toy.SIZE))[:, None].float()
+    batch.views.image, batch.views.mask = smooth, covered
     before = model.reconstruction_losses(model.mean_codes(observation(batch)), batch)
     fit(model, batch, 150)
     after = model.reconstruction_losses(model.mean_codes(observation(batch)), batch)
@@ -329,4 +329,4 @@ def test_reference_rows(kind):
     if kind is MeanAvatar:
         torch.testing.assert_close(estimate.vertices[1], toy.subject().vertex_mean)
     else:
-        torch.testing.assert_close(estimate.vertices[0], batch["truth"][0 if kind is TrueMesh else 1])
+        torch.testing.assert_close(estimate.vertices[0], batch.truth[0 if kind is TrueMesh else 1])

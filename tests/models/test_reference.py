@@ -4,7 +4,8 @@ from kornia.filters import gaussian_blur2d
 
 from models.errors import UserError
 from models.reference import BlurredCopy, ConstantDepth, CopySource, LuminanceDepth, NextFrame, Oracle, TrainMean
-from models.tasks import Context, perform
+from models.tasks import Context, TaskBatch, perform
+from models.tasks.reenactment import Reenactment
 
 
 @pytest.fixture
@@ -84,8 +85,10 @@ def test_constant_depth_is_flat():
 
 
 def test_only_oracles_are_given_the_truth(video):
-    batch = {"task": "self_reenactment", "motion": "absolute", "initial": video[:, 0], "source": video[:, 0]}
-    batch |= {"driving": video, "target": video}
+    frames = list(range(video.shape[1]))
+    named = {"task": "self_reenactment", "sample_id": [f"v/{t}" for t in frames], "video_id": ["v"] * len(frames)}
+    shown = {"initial": video[:, 0], "source": video[:, 0], "driving": video, "target": video}
+    batch = Reenactment(**named, frame=frames, number=frames, **shown)
     seen = {}
 
     class Spy(CopySource):
@@ -100,4 +103,4 @@ def test_only_oracles_are_given_the_truth(video):
 
 def test_a_method_without_the_task_is_named():
     with pytest.raises(UserError, match="CopySource has no method 'estimate_depth'"):
-        perform(CopySource(16), {"task": "depth"})
+        perform(CopySource(16), TaskBatch(task="depth", sample_id=[], video_id=[], frame=[]))

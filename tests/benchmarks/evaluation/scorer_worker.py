@@ -5,8 +5,8 @@ import sys
 
 import torch.distributed as dist
 
-from benchmarks.evaluation import task_metrics
 from benchmarks.evaluation.scorer import Scorer
+from benchmarks.tasks import self_reenactment
 from metrics.image import L1, PSNR
 from tests.benchmarks.evaluation.test_scorer import Clipwise, video
 from tests.toys import ToySetMetric
@@ -16,11 +16,11 @@ COUNTS = (4, 6, 4, 3, 5)  # frames of the videos; one is too short for `Clipwise
 
 def result(videos):
     """Values, set sizes, reasons and truth of what a Scorer makes of some of the videos."""
-    task_metrics.TASK_METRICS["self_reenactment"] = (L1, PSNR, ToySetMetric, Clipwise)
+    self_reenactment.METRICS = tuple(m.scored() for m in (L1, PSNR, ToySetMetric, Clipwise))
     scorer = Scorer("self_reenactment" if videos else "")
     for i in videos:
         batch = video(f"v{i}", COUNTS[i], seed=i)
-        scorer.add(batch["target"] * (0.9 + 0.02 * i), batch)
+        scorer.add(batch.target * (0.9 + 0.02 * i), batch)
     found = scorer.finish()
     sets = {name: [score.value, score.n, score.replicates] for name, score in found.sets.items()}
     return {"values": found.values, "sets": sets, "absent": found.absent, "truth": found.truth}

@@ -10,15 +10,12 @@ import torch
 from PIL import Image
 
 from benchmarks import score
-from benchmarks.evaluation import saved
 from benchmarks.evaluation.scorer import Scorer
 from datamodules.outputs import matching
 from datamodules.outputs.maps import read_map, read_mask
-from datamodules.outputs.matching import Protocol
 from models.errors import UserError
+from tests.saved_outputs import read
 
-SELF = Protocol("self_reenactment", "absolute")
-CROSS = Protocol("cross_reenactment", "absolute")
 SIDE = 12
 
 
@@ -38,23 +35,23 @@ def maps(folder, values):
     return folder
 
 
-def levels(found, protocol):
+def levels(saved):
     """The outputs and the truth that are put side by side, by the levels of their pictures."""
-    pairs = [(ours[0], batch["target"][0]) for ours, batch in saved.batches(found, protocol)]
+    pairs = [(ours[0], batch.target[0]) for ours, batch in saved.batches()]
     return [[round(float(x.mean()) * 25.5) for x in torch.cat(side)] for side in zip(*pairs, strict=True)]
 
 
-def scores(found, protocol):
-    scorer = Scorer(protocol.task, without=saved.without(found, protocol))
-    for outputs, batch in saved.batches(found, protocol):
+def scores(saved, task="depth"):
+    scorer = Scorer(task, without=saved.without)
+    for outputs, batch in saved.batches():
         scorer.add(outputs, batch)
     return scorer.finish().values
 
 
 def test_a_name_may_hold_more_digits_than_its_number(tmp_path):
     ours = pictures(tmp_path / "ours", [f"frame_{i:04d}_64" for i in range(4)])
-    found = saved.match(ours, pictures(tmp_path / "truth", [f"{i:07d}" for i in range(4)]), SELF)
-    assert levels(found, SELF) == [[1, 2, 3], [1, 2, 3]]
+    found = read(ours, pictures(tmp_path / "truth", [f"{i:07d}" for i in range(4)]))
+    assert levels(found) == [[1, 2, 3], [1, 2, 3]]
 
 
 @pytest.mark.parametrize("side", ["ours", "truth"])
@@ -62,29 +59,29 @@ def test_two_files_for_one_frame_are_refused_on_either_side(side, tmp_path):
     folders = {name: pictures(tmp_path / name, range(3)) for name in ("ours", "truth")}
     pictures(folders[side], ["01"], suffix=".jpg")
     with pytest.raises(UserError, match=r"two files for frame 1, '01\.jpg' and '1\.png': remove one"):
-        saved.match(folders["ours"], folders["truth"], SELF)
+        read(folders["ours"], folders["truth"])
 
 
 def test_files_that_are_not_read_are_named_with_those_that_are(tmp_path):
     truth = pictures(tmp_path / "truth", range(3))
     with pytest.raises(UserError, match=r"a' holds 3 \.bmp, of which nothing is read; save .*\.png"):
-        saved.match(pictures(tmp_path / "bmp", range(3), suffix=".bmp"), truth, SELF)
+        read(pictures(tmp_path / "bmp", range(3), suffix=".bmp"), truth)
     mixed = pictures(pictures(tmp_path / "mixed", range(2)), ["2"], suffix=".tiff")
     with pytest.raises(UserError, match=r"lacks 1 of 2 frames \(2\), and its files \.tiff are not read"):
-        saved.match(mixed, truth, SELF)
+        read(mixed, truth)
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.y4m").write_bytes(b"")
     with pytest.raises(UserError, match=r"holds 1 \.y4m; put a folder for each video there, or files .*\.mp4"):
-        saved.match(tmp_path / "videos", truth, SELF)
+        read(tmp_path / "videos", truth)
     with pytest.raises(UserError, match=r"bmp/a' holds 3 \.bmp, of which nothing is read"):
-        saved.match(truth, tmp_path / "bmp", SELF)
+        read(truth, tmp_path / "bmp")
 
 
 def test_names_of_videos_are_compared_in_one_unicode_form(tmp_path):
     for folder, form in (("ours", "NFC"), ("truth", "NFD")):
         pictures(tmp_path / folder, range(2))
         (tmp_path / folder / "a").rename(tmp_path / folder / unicodedata.normalize(form, "é"))
-    (found,) = saved.match(tmp_path / "ours", tmp_path / "truth", SELF)
+    (found,) = read(tmp_path / "ours", tmp_path / "truth").matches
     assert found.truth.name == "é"
 
 
@@ -94,10 +91,10 @@ def test_pictures_are_turned_before_their_sizes_are_compared(tmp_path):
     for folder, size, options in (("ours", (20, 16), {}), ("truth", (16, 20), {"exif": exif})):
         (tmp_path / folder / "a").mkdir(parents=True)
         Image.new("RGB", size).save(tmp_path / folder / "a" / "0.png", **options)
-    assert saved.match(tmp_path / "ours", tmp_path / "truth", CROSS)
+    assert read(tmp_path / "ours", tmp_path / "truth", "cross_reenactment")
     Image.new("RGB", (16, 20)).save(tmp_path / "ours/a/0.png")  # as the truth's header says
     with pytest.raises(UserError, match="frames of 16 x 20, the truth has 20 x 16"):
-        saved.match(tmp_path / "ours", tmp_path / "truth", CROSS)
+        read(tmp_path / "ours", tmp_path / "truth", "cross_reenactment")
 
 
 def test_image_size_brings_a_truth_of_several_sizes_to_one(tmp_path):
@@ -105,26 +102,25 @@ def test_image_size_brings_a_truth_of_several_sizes_to_one(tmp_path):
     pictures(truth, [], (24, 24))
     Image.new("RGB", (24, 18), (20,) * 3).save(truth / "a" / "2.png")
     with pytest.raises(UserError, match=r"truth/a' has frames of 12 x 12 and 24 x 18; bring them to one size"):
-        saved.match(ours, truth, SELF)
-    at_12 = Protocol("self_reenactment", "absolute", image_size=12)
-    assert levels(saved.match(ours, truth, at_12), at_12) == [[1, 2, 3], [1, 2, 3]]
+        read(ours, truth)
+    assert levels(read(ours, truth, image_size=12)) == [[1, 2, 3], [1, 2, 3]]
     with pytest.raises(UserError, match=r"of 12 x 12, --image-size asks for 16 x 16; .* or give --image-size 12 "):
-        saved.match(ours, truth, Protocol("self_reenactment", "absolute", image_size=16))
+        read(ours, truth, image_size=16)
 
 
 def test_a_broken_picture_is_named_before_anything_is_scored(tmp_path):
     ours, truth = (pictures(tmp_path / name, range(40)) for name in ("ours", "truth"))
     (ours / "a" / "39.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"39\.png' is not a readable picture"):
-        saved.match(ours, truth, SELF)
+        read(ours, truth)
 
 
-@pytest.mark.parametrize("source", [4, 99, -1])
+@pytest.mark.parametrize("source", [4, 99])
 def test_a_source_frame_that_is_not_there_is_refused(source, tmp_path):
     folders = [pictures(tmp_path / name, range(4)) for name in ("ours", "truth")]
     with pytest.raises(UserError, match=f"has 4 frames, so --source-frame {source} is none of them; give 0 to 3"):
-        saved.match(*folders, Protocol("self_reenactment", "absolute", source))
-    (found,) = saved.match(*folders, Protocol("self_reenactment", "absolute", 3))
+        read(*folders, source_frame=source)
+    (found,) = read(*folders, source_frame=3).matches
     assert found.frames == [0, 1, 2]
 
 
@@ -150,12 +146,11 @@ class Rated:
 )
 def test_rates_are_compared_by_what_they_do_to_frame_times(ours, truth, count, told):
     if told is None:
-        return matching._check_rates(Rated(ours), Rated(truth, count))
+        return matching.check_rates(Rated(ours), Rated(truth, count))
     with pytest.raises(UserError, match=told):
-        matching._check_rates(Rated(ours), Rated(truth, count))
+        matching.check_rates(Rated(ours), Rated(truth, count))
 
 
-DEPTH = Protocol("depth", kind="depth")
 ROUND = np.hypot(*np.mgrid[-6:6, -6:6]) < 4
 
 
@@ -181,8 +176,7 @@ def depth(tmp_path):
 
 
 def depth_score(folders, size=None):
-    protocol = Protocol("depth", kind="depth", masks=folders[2], image_size=size)
-    return scores(saved.match(*folders[:2], protocol), protocol)["AbsRel"]
+    return scores(read(*folders[:2], "depth", masks=folders[2], image_size=size))["AbsRel"]
 
 
 def each(folder, change):
@@ -215,11 +209,10 @@ def test_masks_go_with_the_map_of_their_number(depth, tmp_path):
 
 def test_of_the_frames_that_are_scored_each_has_its_own_mask(depth):
     folders, _ = depth
-    whole, part = (Protocol("depth", kind="depth", masks=folders[2], max_frames=most) for most in (None, 2))
     masks = {}
-    for protocol in (whole, part):
-        ((_, batch),) = saved.batches(saved.match(*folders[:2], protocol), protocol)
-        masks[protocol.max_frames] = batch["mask"]
+    for most in (None, 2):
+        ((_, batch),) = read(*folders[:2], "depth", masks=folders[2], max_frames=most).batches()
+        masks[most] = batch.mask
     assert torch.equal(masks[2], masks[None][[0, 2]])
 
 
@@ -335,21 +328,20 @@ def test_a_truth_of_its_own_masks_takes_no_others(tmp_path, depth):
     whole = np.stack([true_depth(i) for i in range(3)])
     np.savez(tmp_path / "exact/a.npz", depth=whole, skin=np.ones_like(whole, bool), K=np.eye(3))
     folders, _ = depth
-    assert scores(saved.match(folders[0], tmp_path / "exact", DEPTH), DEPTH)["AbsRel"] < 0.05
+    assert scores(read(folders[0], tmp_path / "exact", "depth"))["AbsRel"] < 0.05
     with pytest.raises(UserError, match=r"has masks of its own in its \.npz files; leave --masks out"):
         depth_score((folders[0], tmp_path / "exact", folders[2]))
     with pytest.raises(UserError, match="name their folder with --masks"):
-        saved.match(*folders[:2], DEPTH)
+        read(*folders[:2], "depth")
     (tmp_path / "flat").mkdir()
     np.savez(tmp_path / "flat/a.npz", depth=whole[0], skin=whole[0], K=np.eye(3))
     with pytest.raises(UserError, match=r"a\.npz' holds depth \(12, 12\)"):
-        saved.match(folders[0], tmp_path / "flat", DEPTH)
+        read(folders[0], tmp_path / "flat", "depth")
 
 
 def test_long_videos_say_which_piece_a_batch_is(tmp_path):
     folders = [pictures(tmp_path / name, range(40), (4, 4)) for name in ("ours", "truth")]
-    protocol = Protocol("cross_reenactment", "absolute", max_frames=34)
-    assert [batch["piece"] for _, batch in saved.batches(saved.match(*folders, protocol), protocol)] == [0, 1]
+    assert [batch.piece for _, batch in read(*folders, "cross_reenactment", max_frames=34).batches()] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -360,7 +352,7 @@ def test_long_videos_say_which_piece_a_batch_is(tmp_path):
         (["--max-frames", "0"], "--max-frames is 0; give at least 1"),
         (["--source-frame", "-1"], "--source-frame is -1; frames are counted from 0"),
         (["--source-frame", "99"], "has 3 frames, so --source-frame 99 is none of them"),
-        (["--masks", "x"], "--masks are of depth"),
+        (["--masks", "x"], "--masks x is no option of self_reenactment"),
     ],
 )
 def test_options_out_of_range_are_one_sentence(options, sentence, tmp_path):
@@ -371,7 +363,10 @@ def test_options_out_of_range_are_one_sentence(options, sentence, tmp_path):
     assert "\n" not in str(stopped.value)
 
 
-def test_only_tasks_that_can_be_scored_from_files_are_offered(capsys):
-    with pytest.raises(SystemExit):
-        score.main(["--task", "avatar", "--predictions", "x", "--truth", "x", "--label", "x"])
-    assert "invalid choice: 'avatar'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [("avatar", "The truth of avatars is a capture: name it by its files"), ("dance", "There is no task 'dance'")],
+)
+def test_a_task_that_is_asked_wrongly_is_one_sentence(task, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        score.main(["--task", task, "--predictions", "x", "--truth", "x", "--label", "x"])

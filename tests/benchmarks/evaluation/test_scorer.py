@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,20 +12,25 @@ import torch
 from skimage import data
 
 from benchmarks import tables
-from benchmarks.evaluation import task_metrics
+from benchmarks.evaluation import availability
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scorer
-from benchmarks.evaluation.task_metrics import Configured
 from benchmarks.report import spec
+from benchmarks.report.markdown import markdown
+from benchmarks.report.results import SET_VALUE
+from benchmarks.report.sheets import assemble
 from benchmarks.report.verdicts import compare, rank, summarise
 from metrics import backbones
+from metrics.base import Scored
 from metrics.crossed import crossed, pseudo_values
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.image import L1
 from metrics.procface import SHA256
 from models.errors import UserError
-from models.tasks import DepthEstimate
+from models.tasks import find
+from models.tasks.depth import DepthEstimate, DepthFrames
+from models.tasks.reenactment import Reenactment
 from models.weights import FILES
 from tests.toys import ToySetMetric
 
@@ -36,29 +43,34 @@ def video(name, count=4, size=48, seed=0):
     start = 20 + 11 * seed
     frames = torch.stack([picture[:, start : start + size, 100 + 2 * t : 100 + 2 * t + size] for t in range(count)])
     names = [f"{name}/{t + 1:07d}" for t in range(count)]
-    batch = {"task": "self_reenactment", "motion": "absolute", "video_id": [name], "sample_id": names}
-    return batch | {"frame": list(range(1, count + 1)), "target": frames[None], "piece": 0}
+    numbers = list(range(1, count + 1))
+    named = {"task": "self_reenactment", "sample_id": names, "video_id": [name] * count, "frame": numbers}
+    shown = {"source": frames[:1], "initial": frames[:1], "driving": frames[None], "target": frames[None]}
+    return Reenactment(**named, **shown, number=numbers)
+
+
+def part_of(batch, part, piece=0):
+    listed = {name: getattr(batch, name)[part] for name in ("sample_id", "video_id", "frame", "number")}
+    shown = {name: getattr(batch, name)[:, part] for name in ("driving", "target")}
+    return replace(batch, piece=piece, **listed, **shown)
 
 
 def scored(outputs, batch):
-    scorer = Scorer(batch["task"])
+    scorer = Scorer(batch.task)
     scorer.add(outputs, batch)
     return scorer.finish()
 
 
 class Networked(L1):
-    name = "networked"
-    backbone = "lpips-vgg"
+    card = replace(L1.card, name="networked", backbone="lpips-vgg")
 
 
 class Large(L1):
-    name = "large"
-    least_size = 64
+    card = replace(L1.card, name="large", least_size=64)
 
 
 class Clipwise(ToySetMetric):
-    name = "clipwise"
-    clip_frames = 4
+    card = replace(ToySetMetric.card, name="clipwise", group="clip", clip_frames=4)
 
     def update(self, preds, target, sample_ids):
         assert preds.shape[:3] == (1, 4, 3)
@@ -68,10 +80,9 @@ class Clipwise(ToySetMetric):
 @pytest.fixture
 def with_metrics(monkeypatch):
     def use(*metrics):
-        monkeypatch.setitem(task_metrics.TASK_METRICS, "self_reenactment", metrics)
-        monkeypatch.setattr(spec, "METRICS", {metric.name: metric for metric in metrics})
-        for module in ("report.verdicts", "report.sheets", "report.text", "tables"):
-            monkeypatch.setattr(f"benchmarks.{module}.METRICS", spec.METRICS)
+        listed = [metric if isinstance(metric, Scored) else metric.scored() for metric in metrics]
+        monkeypatch.setattr("benchmarks.tasks.self_reenactment.METRICS", listed)
+        monkeypatch.setattr(spec, "METRICS", {scored.card.name: scored.card for scored in listed})
 
     return use
 
@@ -80,19 +91,21 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with_metrics(L1, Networked, Large, Clipwise)
     batch = video("a", count=3)
-    found = scored(batch["target"], batch)
+    found = scored(batch.target, batch)
     reasons = {"networked": "weights absent", "large": "under 64 px", "clipwise": "1 of 1 videos under 4 frames"}
     assert found.absent == reasons
     assert found.values == {"L1": 0}
     assert found.weights == {}
-    assert task_metrics.specs("self_reenactment") == [L1.spec(), Large.spec(), Clipwise.spec()]
+    assert availability.specs(find("self_reenactment", "benchmarks").METRICS) == [
+        metric.card.spec() for metric in (L1, Large, Clipwise)
+    ]
 
 
 def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(backbones, "find_spec", lambda package: None)
     batch = video("a", count=2, size=180)
-    absent = scored(batch["target"], batch).absent
+    absent = scored(batch.target, batch).absent
     (line,) = capsys.readouterr().out.splitlines()
     wanting = {name for name, reason in absent.items() if reason == "weights absent"}
     assert wanting == {"LPIPS-alex", "AKD[2dfan4]", "NME[2dfan4]", "CSIM[yunet-sface]", "FID", "KID", "FVD", "KVD"}
@@ -103,8 +116,7 @@ def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, cap
 
 def test_weights_without_their_package_are_no_failure(with_metrics, monkeypatch, tmp_path, capsys):
     class Packaged(L1):
-        name = "packaged"
-        backbone = "yunet-sface"
+        card = replace(L1.card, name="packaged", backbone="yunet-sface")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for file in backbones.BACKBONES["yunet-sface"].weights:
@@ -113,14 +125,14 @@ def test_weights_without_their_package_are_no_failure(with_metrics, monkeypatch,
     monkeypatch.setattr(backbones, "find_spec", lambda package: None)
     with_metrics(L1, Packaged)
     batch = video("a")
-    assert scored(batch["target"], batch).absent == {"packaged": "package absent"}
+    assert scored(batch.target, batch).absent == {"packaged": "package absent"}
     assert capsys.readouterr().out.endswith("To have them: pip install 'portrait-bench[face]'\n")
 
 
 def test_small_pictures_want_no_network_of_photographs(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     batch = video("a", size=64)
-    absent = scored(batch["target"], batch).absent
+    absent = scored(batch.target, batch).absent
     assert {absent[name] for name in ("FID", "KID", "FVD", "KVD", "AKD[2dfan4]")} == {"under 128 px"}
     assert absent["proxy-FD"] == "1 of at least 3 videos"
     assert "FID" not in capsys.readouterr().out
@@ -132,7 +144,7 @@ def test_a_metric_whose_weights_are_there_names_them(with_metrics, monkeypatch, 
     FILES["vgg16_imagenet"].path.write_bytes(b"")
     with_metrics(Networked)
     batch = video("a")
-    assert FILES["vgg16_imagenet"].sha256 in scored(batch["target"], batch).weights["lpips-vgg"]
+    assert FILES["vgg16_imagenet"].sha256 in scored(batch.target, batch).weights["lpips-vgg"]
 
 
 def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
@@ -144,14 +156,13 @@ def test_options_give_a_metric_a_name_and_a_specification(with_metrics):
         def update(self, preds, target, sample_ids):
             super().update(preds**self.power, target**self.power, sample_ids)
 
-    squared = Configured(Powered, {"name": "L1-squared"}, {"power": 2})
+    squared = Scored(replace(L1.card, name="L1-squared"), partial(Powered, 2))
     with_metrics(L1, squared)
     batch = video("a")
-    found = scored(batch["target"] * 0.5, batch)
+    found = scored(batch.target * 0.5, batch)
     assert set(found.values) == {"L1", "L1-squared"} == set(found.samples["metric"])
     assert found.values["L1"] != found.values["L1-squared"]
-    assert found.specs["L1-squared"] != L1.spec()
-    assert (squared.digits, squared.unit, squared.higher_is_better) == (4, "", False)
+    assert found.specs["L1-squared"] != L1.card.spec()
 
 
 def test_a_clip_metric_sees_clips_that_start_later(with_metrics):
@@ -160,7 +171,7 @@ def test_a_clip_metric_sees_clips_that_start_later(with_metrics):
     scorer = Scorer("self_reenactment")
     for i, name in enumerate("abc"):
         batch = video(name, 4, seed=i)
-        scorer.add(batch["target"], batch | {"frame": [5, 6, 7, 8]})
+        scorer.add(batch.target, replace(batch, frame=[5, 6, 7, 8]))
     assert scorer.finish().sets["clipwise"].n == 3
 
 
@@ -170,9 +181,8 @@ def test_a_clip_metric_sees_the_first_frames_of_each_video_once(with_metrics):
     for i, name in enumerate("abc"):
         whole = video(name, 8, seed=i)
         for piece, part in enumerate((slice(0, 5), slice(5, 8))):
-            batch = whole | {key: whole[key][part] for key in ("sample_id", "frame")}
-            batch |= {"target": whole["target"][:, part], "piece": piece}
-            scorer.add(batch["target"], batch)
+            batch = part_of(whole, part, piece)
+            scorer.add(batch.target, batch)
     found = scorer.finish()
     assert set(found.sets["clipwise"].replicates) == {"a", "b", "c"}
     assert found.sets["clipwise"].n == 3
@@ -191,7 +201,7 @@ def test_a_set_too_small_or_too_short_is_counted_and_stops_nothing(counts, reaso
     scorer = Scorer("self_reenactment")
     for i, count in enumerate(counts):
         batch = video(f"v{i}", count, seed=i)
-        scorer.add(batch["target"], batch)
+        scorer.add(batch.target, batch)
     found = scorer.finish()
     assert found.absent == {"clipwise": reason}
     assert found.values == {"L1": 0}
@@ -209,8 +219,8 @@ def proxied(tmp_path_factory):
         scorer = Scorer("self_reenactment", faces=folder)
         for i in range(3):
             batch = video(f"v{i}", 16, 64, i)
-            noise = 0.05 * torch.randn(batch["target"].shape, generator=torch.Generator().manual_seed(i))
-            scorer.add((batch["target"] + noise).clamp(0, 1), batch)
+            noise = 0.05 * torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(i))
+            scorer.add((batch.target + noise).clamp(0, 1), batch)
         found.append(scorer.finish())
         looks.append(scorer.faces.misses)
     return found, looks, folder
@@ -255,7 +265,7 @@ def set_table(with_metrics, tmp_path):
         scorer = Scorer("self_reenactment")
         for i in range(8):
             batch = video(f"v{i}", seed=i)
-            scorer.add(batch["target"] * (BLUR[row] + 0.004 * (i % 3)), batch)
+            scorer.add(batch.target * (BLUR[row] + 0.004 * (i % 3)), batch)
         found[row] = scorer.finish()
         (tmp_path / row).mkdir()
         write_scores(tmp_path / row, found[row], {"notes": {}})
@@ -290,7 +300,7 @@ def test_a_replicate_is_the_value_of_the_set_without_the_video(set_table):
     scorer = Scorer("self_reenactment")
     for i in range(1, 8):
         batch = video(f"v{i}", seed=i)
-        scorer.add(batch["target"] * (BLUR["far"] + 0.004 * (i % 3)), batch)
+        scorer.add(batch.target * (BLUR["far"] + 0.004 * (i % 3)), batch)
     assert scorer.finish().values["toy-FD"] == pytest.approx(found["far"].sets["toy-FD"].replicates["v0"], rel=1e-12)
 
 
@@ -314,13 +324,13 @@ def test_sets_of_other_videos_are_not_compared(set_table):
     assert compare(fewer, "near", "far", "self", "toy-FD") is None
     assert compare(fewer, "near", "far", "self", "L1").videos == 7  # means of videos are, on the common ones
     resized = scores.copy()
-    resized.loc[(resized["row"] == "far") & (resized["video_id"] == spec.WHOLE), "n_frames"] = 28
+    resized.loc[(resized["row"] == "far") & (resized["video_id"] == SET_VALUE), "n_frames"] = 28
     assert compare(resized, "near", "far", "self", "toy-FD") is None
     assert rank(resized, ROWS, "self", "toy-FD") == {}
-    sheet = tables.assemble(table, resized, provenance)
+    sheet = assemble(table, resized, provenance)
     assert sheet.claims[0].outcome == "n/a (other videos)"
-    assert "toy-FD@N ↓ (x)" in tables.markdown(sheet)
-    assert "@28" in tables.markdown(sheet)
+    assert "toy-FD@N ↓ (x)" in markdown(sheet)
+    assert "@28" in markdown(sheet)
 
 
 def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table, tmp_path):
@@ -331,7 +341,7 @@ def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table
     (tmp_path / "far/metrics.json").write_text(json.dumps(record))
     scores, provenance = tables.collect(table, places)
     assert "far" not in set(scores.loc[scores["metric"] == "toy-FD", "row"])
-    text = tables.markdown(tables.assemble(table, scores, provenance))
+    text = markdown(assemble(table, scores, provenance))
     assert "n/a (another version of the metric)" in text
 
 
@@ -339,25 +349,24 @@ def test_what_is_absent_is_printed_in_its_column(with_metrics, monkeypatch, tmp_
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     with_metrics(L1, Networked)
     batch = video("a")
-    write_scores(tmp_path, scored(batch["target"], batch), {})
+    write_scores(tmp_path, scored(batch.target, batch), {})
     columns = [{"test": "self", "metric": name} for name in ("L1", "networked")]
     content = {"title": "t", "base": "b", "tests": {"self": {"task": "self_reenactment"}}, "columns": columns}
     table = spec.parse(content | {"rows": [{"name": "row", "configs": [], "kind": "method"}]})
-    sheet = tables.assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
-    assert "n/a (weights absent)" in tables.markdown(sheet)
+    sheet = assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
+    assert "n/a (weights absent)" in markdown(sheet)
     assert "truth of self" in sheet.origin
 
 
 def test_the_truth_has_one_digest_whatever_the_batches_and_the_method():
     whole, halves = Scorer("self_reenactment"), Scorer("self_reenactment")
     batch = video("a")
-    whole.add(batch["target"] * 0.5, batch)
+    whole.add(batch.target * 0.5, batch)
     for piece in (slice(2, 4), slice(0, 2)):
-        part = batch | {key: batch[key][piece] for key in ("sample_id", "frame")}
-        halves.add(batch["target"][:, piece], part | {"target": batch["target"][:, piece]})
+        halves.add(batch.target[:, piece], part_of(batch, piece))
     assert whole.finish().truth == halves.finish().truth
-    changed = batch | {"target": batch["target"].roll(1, -1)}
-    assert scored(batch["target"], changed).truth != scored(batch["target"], batch).truth
+    changed = replace(batch, target=batch.target.roll(1, -1))
+    assert scored(batch.target, changed).truth != scored(batch.target, batch).truth
 
 
 # Case 35: what happens to a score if outputs are handed over wrongly.
@@ -367,8 +376,8 @@ def test_the_truth_has_one_digest_whatever_the_batches_and_the_method():
 def good():
     """Outputs that are good, not perfect: the truth with a little noise."""
     batch = video("a")
-    noise = 0.004 * torch.randn(batch["target"].shape, generator=torch.Generator().manual_seed(0))
-    return (batch["target"] + noise).clamp(0, 1), batch
+    noise = 0.004 * torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(0))
+    return (batch.target + noise).clamp(0, 1), batch
 
 
 @pytest.mark.parametrize(
@@ -395,7 +404,7 @@ def test_wrong_channels_frames_or_pixels_make_every_score_worse(good, wrong):
 
 def test_swapped_pictures_change_no_score_but_the_truth(good):
     outputs, batch = good
-    right, swapped = scored(outputs, batch), scored(batch["target"], batch | {"target": outputs})
+    right, swapped = scored(outputs, batch), scored(batch.target, replace(batch, target=outputs))
     assert swapped.values == pytest.approx(right.values, rel=1e-12)  # L1, PSNR and SSIM are symmetric
     assert swapped.truth != right.truth
 
@@ -404,11 +413,11 @@ def test_swapped_or_mislabelled_depth_moves_the_score():
     generator = torch.Generator().manual_seed(0)
     depth = 0.6 + 0.2 * torch.rand(2, 1, 16, 16, generator=generator)
     guess = depth + 0.03 * torch.randn(depth.shape, generator=generator)
-    batch = {"task": "depth", "depth": depth, "mask": torch.ones_like(depth, dtype=torch.bool)}
-    batch |= {"K": torch.eye(3).expand(2, 3, 3), "video_id": ["a", "b"], "frame": [0, 0]}
-    batch |= {"sample_id": ["a/0", "b/0"]}
+    mask, camera = torch.ones_like(depth, dtype=torch.bool), torch.eye(3).expand(2, 3, 3)
+    named = {"task": "depth", "sample_id": ["a/0", "b/0"], "video_id": ["a", "b"], "frame": [0, 0]}
+    batch = DepthFrames(**named, image=None, depth=depth, mask=mask, K=camera)
     right = scored(DepthEstimate(guess, "depth"), batch)
-    swapped = scored(DepthEstimate(depth, "depth"), batch | {"depth": guess})
+    swapped = scored(DepthEstimate(depth, "depth"), replace(batch, depth=guess))
     assert abs(swapped.values["RMSE"] / right.values["RMSE"] - 1) > 1e-3
     for kind in ("closeness", "disparity"):
         moved = scored(DepthEstimate(guess, kind), batch)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evaluation import task_metrics
 from tests.benchmarks.evaluation.scorer_worker import COUNTS, result
 
 
 @pytest.mark.parametrize("plan", [[[0, 2], [1, 3, 4, 0]], [[], [0, 1, 2, 3, 4], []]], ids=["padded", "empty ranks"])
 def test_processes_score_what_one_scores(plan, tmp_path, monkeypatch):
-    monkeypatch.setitem(task_metrics.TASK_METRICS, "self_reenactment", ())  # restored after `result` has set it
+    monkeypatch.setattr("benchmarks.tasks.self_reenactment.METRICS", ())  # restored after `result` has set it
     alone = result(range(len(COUNTS)))
     assert alone["absent"] == {"clipwise": "1 of 5 videos under 4 frames"}
     command = [sys.executable, "-m", "tests.benchmarks.evaluation.scorer_worker"]

@@ -5,7 +5,7 @@ import torch
 from benchmarks.procface import __main__ as procface
 from benchmarks.procface.augment import MIRRORED, augmented, mirror, reframed, without_face
 from benchmarks.procface.data import FaceSet, draw, open_set, tensors
-from benchmarks.procface.fit import Lesson, Recipe, fit, write
+from benchmarks.procface.fit import Lesson, Recipe, fit, rise_and_fall, write
 from benchmarks.procface.scores import MIN_CONFIDENCE, analyse, auc, floors, landmark_error, pose_error
 from metrics.procface import ProcFace
 
@@ -126,6 +126,17 @@ def test_a_set_is_drawn_once_and_read_ever_after(tmp_path):
 def test_families_share_nobody():
     train, test = draw(FaceSet(1, 1, image_size=32)), draw(FaceSet(1, 1, "test", image_size=32))
     assert not np.array_equal(train["image"], test["image"])
+
+
+def test_the_rate_rises_along_a_line_and_falls_along_a_cosine():
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
+    schedule, rates = rise_and_fall(optimiser, 200), []
+    for _ in range(200):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    rise, fall = np.arange(10) / 10, 0.5 * (1 + np.cos(np.pi * np.arange(190) / 190))
+    np.testing.assert_allclose(rates, 2 * np.concatenate([rise, fall]), atol=1e-11)
 
 
 def test_a_few_lessons_teach_and_the_same_seed_teaches_the_same(batch, tmp_path):

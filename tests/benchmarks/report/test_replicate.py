@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import tables
-from benchmarks.report import coverage, replicate, spec
+from benchmarks.report import coverage, files, replicate, spec
+from benchmarks.report.results import SCORES, Provenance
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,12 +27,12 @@ def left(folder, name, shifts):
         for row in "AB"
         for video in range(8)
     ]
-    tables.write(table, pd.DataFrame(lines, columns=tables.SCORES), {}, folder)
+    files.write(table, pd.DataFrame(lines, columns=SCORES), Provenance(), folder)
     return table
 
 
 def replicated(folder, name):
-    table, scores, _ = tables.left(name, folder)
+    table, scores, _ = files.left(name, folder)
     return replicate.replicate(table, scores)
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from benchmarks.evaluation.callbacks import PredictionWriter
-from benchmarks.tasks import avatar as avatars
+from benchmarks.evaluation.scorer import Scorer
+from benchmarks.tasks import avatar
 from metrics.base import Status
 from metrics.image import psnr
 from models.base import PortraitModule
@@ -18,9 +19,9 @@ from tests import avatar_toy as toy
 
 
 def scored(estimate, batch):
-    metrics = {metric.name: metric() for metric in avatars.METRICS}
-    avatars.update(list(metrics.values()), estimate, batch)
-    return metrics
+    scorer = Scorer("avatar")
+    scorer.add(estimate, batch)
+    return {card.name: metric for card, metric in scorer.metrics.items()}
 
 
 def report(converged, diverged):
@@ -30,10 +31,10 @@ def report(converged, diverged):
 
 def test_every_view_is_a_sample_and_every_frame_a_mesh_clustered_by_segment():
     batch = toy.batch(2, 3)
-    names = avatars.samples(batch)
+    names = avatar.samples(batch)
     assert len({sample for sample, _, _ in names}) == 2 + 6
     assert {video for _, video, _ in names} == {"toy-segment0", "toy-segment1"}
-    metrics = scored(AvatarEstimate(batch["truth"], batch["views"].image), batch)
+    metrics = scored(AvatarEstimate(batch.truth, batch.views.image), batch)
     known = {metrics["PSNR"].sample_key(sample) for sample, _, _ in names}
     assert len(metrics["PSNR"].per_sample()) == 6
     assert len(metrics["Vertex"].per_sample()) == 2
@@ -42,12 +43,12 @@ def test_every_view_is_a_sample_and_every_frame_a_mesh_clustered_by_segment():
 
 def test_pictures_are_compared_inside_the_silhouette_and_meshes_in_two_units():
     batch = toy.batch(2, 3)
-    batch["views"].mask[..., :8] = 0
-    drawn = batch["views"].image + 0.1 * (0.5 - batch["views"].image)
+    batch.views.mask[..., :8] = 0
+    drawn = batch.views.image + 0.1 * (0.5 - batch.views.image)
     drawn[..., :8] = 1
-    metrics = scored(AvatarEstimate(batch["truth"] + torch.tensor([0.003, 0, 0]), drawn), batch)
-    mask = batch["views"].mask
-    expected = psnr((drawn * mask).flatten(0, 1), (batch["views"].image * mask).flatten(0, 1)).mean()
+    metrics = scored(AvatarEstimate(batch.truth + torch.tensor([0.003, 0, 0]), drawn), batch)
+    mask = batch.views.mask
+    expected = psnr((drawn * mask).flatten(0, 1), (batch.views.image * mask).flatten(0, 1)).mean()
     assert float(metrics["PSNR"].compute()) == pytest.approx(float(expected), abs=0.05)  # 8 bits
     assert float(metrics["Vertex"].compute()) == pytest.approx(3)
     assert float(metrics["Geom"].compute()) == pytest.approx(0.3**2 / 3, rel=1e-5)
@@ -55,25 +56,25 @@ def test_pictures_are_compared_inside_the_silhouette_and_meshes_in_two_units():
 
 def test_fits_that_did_not_end_well_are_flagged_and_count():
     batch = toy.batch(2, 3)
-    estimate = AvatarEstimate(batch["truth"] + 0.001, batch["views"].image * 0.9, report([True, False], [False, True]))
+    estimate = AvatarEstimate(batch.truth + 0.001, batch.views.image * 0.9, report([True, False], [False, True]))
     metrics = scored(estimate, batch)
     flags = sorted(status for _, status in metrics["Vertex"].per_sample().values())
     assert flags == [Status.OK, Status.DIVERGED]
     assert sorted(status for _, status in metrics["PSNR"].per_sample().values()) == [0] * 3 + [Status.DIVERGED] * 3
-    frame = avatars.fits(estimate, batch)
+    frame = avatar.details(estimate, batch)
     assert frame["converged"].tolist() == [True, False]
-    assert avatars.summary(frame) == {"fits": 2, "not_converged": 1, "diverged": 1}
-    assert avatars.summary(pd.DataFrame()) == {}
+    assert avatar.summary(frame) == {"fits": 2, "not_converged": 1, "diverged": 1}
+    assert avatar.summary(pd.DataFrame()) == {}
 
 
 @pytest.mark.parametrize("target", ["dome", "headset", "keypoints", "frontal"])
 def test_a_strip_has_observation_start_result_and_truth(target):
     batch = toy.batch(2, 3, target=target)
     fitted = report([True, True], [False, False]) if target != "dome" else None
-    lines = avatars.picture_row(AvatarEstimate(batch["truth"], batch["views"].image, fitted), batch)
+    lines = avatar.lines(AvatarEstimate(batch.truth, batch.views.image, fitted), batch)
     assert len(lines) == (2 if target == "dome" else 4)
     assert all(line.shape == (4, 3, toy.SIZE, toy.SIZE) for line in lines)
-    torch.testing.assert_close(lines[-1][0], (batch["views"].image * batch["views"].mask)[0, 1])
+    torch.testing.assert_close(lines[-1][0], (batch.views.image * batch.views.mask)[0, 1])
 
 
 def test_predicted_avatars_are_written_by_segment_view_and_frame(tmp_path):
@@ -81,14 +82,14 @@ def test_predicted_avatars_are_written_by_segment_view_and_frame(tmp_path):
 
     class Truth(PortraitModule):
         def fit(self, seen):
-            return AvatarEstimate(batch["truth"], batch["views"].image)
+            return AvatarEstimate(batch.truth, batch.views.image)
 
     options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = Trainer(**options, callbacks=[PredictionWriter(tmp_path)])
     trainer.predict(Truth(toy.SIZE), DataLoader([batch], batch_size=None), return_predictions=False)
     assert len(list(tmp_path.glob("*/*/*.png"))) == 6
     picture = Image.open(tmp_path / "toy-segment1" / "right" / "0000001.png")
-    expected = (batch["views"].image[1, 2] * 255).round().byte().permute(1, 2, 0)
+    expected = (batch.views.image[1, 2] * 255).round().byte().permute(1, 2, 0)
     np.testing.assert_array_equal(np.array(picture), expected.numpy())
     assert "AI-generated" in picture.text["Comment"]
     assert (tmp_path / "toy-segment0.strip.png").is_file()

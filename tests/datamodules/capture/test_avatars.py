@@ -21,13 +21,13 @@ from tests.datamodules.capture.captures import HELD, LEFT_OUT, TRAIN, data, firs
 
 def test_views_left_to_right_are_scored_and_segments_are_clusters(exported):
     batch = first(data(exported))
-    assert batch["view_names"] == ["cam00", "cam01", "cam02"]
-    assert batch["views"].cameras.number.tolist() == [[0, 1, 2]] * 4
-    x = batch["views"].cameras.view[0, :, 0]
+    assert batch.view_names == ["cam00", "cam01", "cam02"]
+    assert batch.views.cameras.number.tolist() == [[0, 1, 2]] * 4
+    x = batch.views.cameras.view[0, :, 0]
     assert x[0] < -0.3 < x[1] < 0.3 < x[2]
-    assert batch["video_id"] == [f"0000000-EXP_free_face_0{i}" for i in (0, 0, 1, 1)]
-    assert len(set(batch["sample_id"])) == 4
-    torch.testing.assert_close(batch["frontal"].image[:, 0], batch["views"].image[:, 1])
+    assert batch.video_id == [f"0000000-EXP_free_face_0{i}" for i in (0, 0, 1, 1)]
+    assert len(set(batch.sample_id)) == 4
+    torch.testing.assert_close(batch.frontal.image[:, 0], batch.views.image[:, 1])
 
 
 def test_a_method_does_not_see_the_truth_of_a_fit(exported):
@@ -41,8 +41,8 @@ def test_a_method_does_not_see_the_truth_of_a_fit(exported):
 def test_shuffled_driving_comes_from_another_segment_and_the_truth_stays(exported):
     straight = first(data(exported, test=AvatarProtocol(avatar="fit")))
     mixed = first(data(exported, test=AvatarProtocol(avatar="fit", shuffle_driving=True)))
-    torch.testing.assert_close(mixed["truth"], straight["truth"])
-    torch.testing.assert_close(mixed["headset"].image, straight["headset"].image[[2, 3, 0, 1]])
+    torch.testing.assert_close(mixed.truth, straight.truth)
+    torch.testing.assert_close(mixed.headset.image, straight.headset.image[[2, 3, 0, 1]])
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -50,20 +50,20 @@ def test_training_samples_are_frames_from_drawn_cameras(exported, cache):
     module = data(exported, cache=cache, samples_per_epoch=8, batch_size=4, view_texture=True)
     module.setup("fit")
     batches = list(module.train_dataloader())
-    assert [len(batch["vertices"]) for batch in batches] == [4, 4]
-    assert batches[0]["views"].image.shape == (4, 1, 3, 48, 48)
-    assert batches[0]["view_texture"].shape == (4, 3, 64, 64)
-    assert {n.split("/")[0] for b in batches for n in b["sample_id"]} == {f"0000000-{TRAIN}"}
-    assert len({int(number) for b in batches for number in b["views"].cameras.number}) > 1
+    assert [len(batch.vertices) for batch in batches] == [4, 4]
+    assert batches[0].views.image.shape == (4, 1, 3, 48, 48)
+    assert batches[0].view_texture.shape == (4, 3, 64, 64)
+    assert {n.split("/")[0] for b in batches for n in b.sample_id} == {f"0000000-{TRAIN}"}
+    assert len({int(number) for b in batches for number in b.views.cameras.number}) > 1
 
 
 def test_packed_and_read_frames_are_the_same(exported):
     (packed, read) = (first(data(exported, cache=cache), "fit") for cache in (True, False))
-    assert packed["sample_id"] == read["sample_id"]
+    assert packed.sample_id == read.sample_id
     for name in ("texture", "vertices"):
-        torch.testing.assert_close(packed[name], read[name])
-    torch.testing.assert_close(packed["views"].image, read["views"].image)
-    torch.testing.assert_close(packed["headset"].mask, read["headset"].mask)
+        torch.testing.assert_close(getattr(packed, name), getattr(read, name))
+    torch.testing.assert_close(packed.views.image, read.views.image)
+    torch.testing.assert_close(packed.headset.mask, read.headset.mask)
 
 
 def test_runs_that_start_together_pack_once(exported, tmp_path, monkeypatch):
@@ -126,14 +126,14 @@ def test_frames_without_meshes_or_pictures_are_passed_by_and_counted(capture):
     assert FrameName(TRAIN, "000001") not in module.split.train
     assert module.store.capture.missing["frames without mesh or head pose"] == 1
     module.setup("fit")
-    assert len(module.train_set.__getitems__(list(range(16)))["frame"]) == 16
+    assert len(module.train_set.__getitems__(list(range(16))).frame) == 16
     (capture / "images" / "EXP_free_face_01" / "cam00" / "000003.png").unlink()
-    assert first(data(capture))["frame"] == [0, 1, 2]
+    assert first(data(capture)).frame == [0, 1, 2]
 
 
 def test_a_missing_camera_is_no_error_unless_it_is_named(capture):
     shutil.rmtree(capture / "images" / "EXP_free_face_00" / "cam02")
-    assert first(data(capture))["frame"] == [2, 3]
+    assert first(data(capture)).frame == [2, 3]
     with pytest.raises(DataError, match="no camera 'cam09'"):
         first(data(capture, views=["cam09"]))
 
@@ -142,7 +142,7 @@ def test_keypoints_outside_of_the_picture_or_missing_are_absent(capture):
     path = capture / "keypoints" / "EXP_free_face_00" / "000000.txt"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(["nan nan", "-3.0 5.0", "5.0 60.0", *lines[3:]]) + "\n")
-    keypoints = first(data(capture))["keypoints"]
+    keypoints = first(data(capture)).keypoints
     assert keypoints.present[0].tolist() == [False] * 3 + [True] * 65
     assert keypoints.present[1].all()
     path.write_text("\n".join(lines[:-1]))
@@ -168,20 +168,20 @@ def test_a_frame_without_a_signal_is_passed_by_and_the_others_keep_theirs(captur
         module.setup("fit")
         batch = next(iter(module.train_dataloader()))
         module.teardown("fit")
-    assert set(batch["frame"]) == {0, 2}
-    assert batch["headset"].image.shape[0] == len(batch["keypoints"].points) == 16
+    assert set(batch.frame) == {0, 2}
+    assert batch.headset.image.shape[0] == len(batch.keypoints.points) == 16
     assert f"{2 if cache else 1} frames without {damaged.split('/')[0]}" in caplog.messages[-1]
     tested = first(data(capture, cache=cache))
-    assert tested["frame"] == [1, 2, 3]
-    assert None not in (tested["headset"], tested["keypoints"])
+    assert tested.frame == [1, 2, 3]
+    assert None not in (tested.headset, tested.keypoints)
 
 
 def test_a_broken_headset_picture_costs_its_frame_alone(capture):
     path = capture / "headset" / "EXP_free_face_00" / "mouth" / "000000.png"
     path.write_bytes(path.read_bytes()[:80])
     batch = first(data(capture))
-    assert batch["frame"] == [1, 2, 3]
-    assert batch["headset"] is not None
+    assert batch.frame == [1, 2, 3]
+    assert batch.headset is not None
 
 
 def test_a_capture_that_lacks_nothing_but_headset_and_keypoints_reports_nothing_missing(capture, caplog):
@@ -218,7 +218,7 @@ def test_a_capture_without_headset_and_keypoints_still_serves_the_dome(capture):
     shutil.rmtree(capture / "headset")
     shutil.rmtree(capture / "keypoints")
     batch = first(data(capture))
-    assert batch["headset"] is batch["keypoints"] is None
+    assert batch.headset is batch.keypoints is None
     assert len(data(capture).subject.keypoint_vertices) == 0
 
 
@@ -309,34 +309,34 @@ def test_unseen_texels_do_not_darken_their_neighbours_at_another_size(exported, 
 
 def test_another_size_scales_pictures_with_their_cameras(exported):
     full, half = (first(data(exported, image_size=size, texture=32)) for size in (48, 24))
-    assert half["views"].image.shape[-2:] == (24, 24)
-    assert half["texture"].shape[-2:] == (32, 32)
-    matrices = [batch["views"].cameras.K[0, 0] for batch in (full, half)]
+    assert half.views.image.shape[-2:] == (24, 24)
+    assert half.texture.shape[-2:] == (32, 32)
+    matrices = [batch.views.cameras.K[0, 0] for batch in (full, half)]
     point = torch.tensor([0.1, -0.2, 1.0])
     fine, coarse = ((matrix @ point)[:2] for matrix in matrices)
     torch.testing.assert_close((coarse + 0.5) * 2 - 0.5, fine)
-    assert half["keypoints"].cameras.size == (48, 48)
+    assert half.keypoints.cameras.size == (48, 48)
 
 
 def test_the_loaders_give_all_validation_and_test_frames(exported):
     module = data(exported, batch_size=2, samples_per_epoch=4)
     module.setup("fit")
-    assert [batch["video_id"] for batch in module.val_dataloader()] == [["0000000-EXP_validation"] * 2]
+    assert [batch.video_id for batch in module.val_dataloader()] == [["0000000-EXP_validation"] * 2]
     module.setup("test")
-    assert [len(batch["frame"]) for batch in module.test_dataloader()] == [4]
+    assert [len(batch.frame) for batch in module.test_dataloader()] == [4]
 
 
 def test_the_likelihoods_weight_is_chosen_on_all_validation_frames_however_few_are_scored(exported):
     module = data(exported, test=AvatarProtocol(avatar="fit", max_frames=1))
-    assert first(module)["frame"] == [0]
-    assert module.tuning_batch["video_id"] == ["0000000-EXP_validation"] * 2
-    assert module.tuning_batch["target"] == "headset"
+    assert first(module).frame == [0]
+    assert module.tuning_batch.video_id == ["0000000-EXP_validation"] * 2
+    assert module.tuning_batch.target == "headset"
 
 
 def test_without_validation_frames_only_what_needs_them_is_refused(exported):
     for protocol in (AvatarProtocol(), AvatarProtocol(avatar="fit", likelihood=False)):
         module = data(exported, val_frames=0, test=protocol)
-        assert len(first(module)["frame"]) == 4
+        assert len(first(module).frame) == 4
         assert module.tuning_batch is None
     module.setup("fit")
     assert module.val_dataloader() == []

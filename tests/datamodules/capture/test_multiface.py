@@ -49,9 +49,9 @@ def test_left_out_parts_take_their_vertices_along(exported):
 def drawn_and_true(exported, flip=False):
     """The frontal view drawn with the true mesh and texture, its silhouette, and its error inside that."""
     batch, subject = first(data(exported, test=AvatarProtocol(avatar="reconstruct"))), data(exported).subject
-    views, texture = batch["views"], batch["texture"].flip(2) if flip else batch["texture"]
+    views, texture = batch.views, batch.texture.flip(2) if flip else batch.texture
     pose = (getattr(views.cameras, name)[:, 1] for name in ("K", "rotation", "translation"))
-    drawn, covered = mesh.draw(batch["vertices"], texture, subject.faces, subject.corner_uv, *pose, (48, 48))
+    drawn, covered = mesh.draw(batch.vertices, texture, subject.faces, subject.corner_uv, *pose, (48, 48))
     truth, mask = views.image[:, 1], views.mask[:, 1]
     return covered, mask, ((drawn - truth) * mask).abs().mean((1, 2, 3)) / mask.mean((1, 2, 3))
 
@@ -72,16 +72,16 @@ def test_what_is_drawn_with_the_true_mesh_and_texture_is_nearly_the_picture(expo
 
 def test_visible_vertices_are_those_in_front(exported):
     batch = first(data(exported))
-    seen, subject = batch["views"].cameras, data(exported).subject
-    depth = pinhole.transform(batch["vertices"], seen.rotation[:, 1], seen.translation[:, 1])[..., 2]
+    seen, subject = batch.views.cameras, data(exported).subject
+    depth = pinhole.transform(batch.vertices, seen.rotation[:, 1], seen.translation[:, 1])[..., 2]
     assert (depth[:, subject.keypoint_vertices].mean(1) < depth.mean(1)).all()
 
 
 def test_keypoints_are_their_vertices_seen_by_the_frontal_camera(exported):
     module = data(exported)
     batch = first(module)
-    points, cameras = batch["keypoints"], batch["keypoints"].cameras
-    vertices = batch["vertices"][:, module.subject.keypoint_vertices]
+    points, cameras = batch.keypoints, batch.keypoints.cameras
+    vertices = batch.vertices[:, module.subject.keypoint_vertices]
     flat = pinhole.project(
         pinhole.transform(vertices, cameras.rotation[:, 0], cameras.translation[:, 0]), cameras.K[:, 0]
     )
@@ -93,9 +93,9 @@ def test_keypoints_are_their_vertices_seen_by_the_frontal_camera(exported):
 def test_the_headsets_pictures_are_where_their_cameras_say(exported):
     module = data(exported)
     batch = first(module)
-    headset, subject = batch["headset"], module.subject
+    headset, subject = batch.headset, module.subject
     pose = (getattr(headset.cameras, name).flatten(0, 1) for name in ("K", "rotation", "translation"))
-    drawn = mesh.coverage(batch["vertices"].repeat_interleave(3, 0), subject.faces, *pose, (32, 32))
+    drawn = mesh.coverage(batch.vertices.repeat_interleave(3, 0), subject.faces, *pose, (32, 32))
     seen = headset.mask.flatten(0, 1) > 0
     assert (drawn & seen).sum() > 0.97 * seen.sum()
     assert headset.cameras.size == (32, 32)

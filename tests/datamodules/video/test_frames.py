@@ -88,14 +88,14 @@ def test_the_set_s_own_list_is_used_first(faces):
     for pairs, video in ((None, "id9#v#000#040__id8#v#000#040"), (str(named), "id8#v#000#040__id9#v#000#040")):
         data = VideoFrames(str(faces), 16, test=TestProtocol("cross_reenactment", pairs=pairs), num_workers=0)
         data.setup("test")
-        assert next(iter(data.test_dataloader()))["video_id"] == [video]
+        assert set(next(iter(data.test_dataloader())).video_id) == {video}
 
 
 def test_drawn_pairs_are_written_beside_the_run(faces, tmp_path):
     data = VideoFrames(str(faces), 16, test=TestProtocol("cross_reenactment", max_frames=2), num_workers=0)
     data.trainer = SimpleNamespace(is_global_zero=True, log_dir=str(tmp_path / "run"), world_size=1, global_rank=0)
     data.setup("test")
-    drawn = [batch["video_id"] for batch in data.test_dataloader()]
+    drawn = [batch.video_id for batch in data.test_dataloader()]
     again = VideoFrames(
         str(faces),
         16,
@@ -103,7 +103,7 @@ def test_drawn_pairs_are_written_beside_the_run(faces, tmp_path):
         num_workers=0,
     )
     again.setup("test")
-    assert drawn == [batch["video_id"] for batch in again.test_dataloader()]
+    assert drawn == [batch.video_id for batch in again.test_dataloader()]
     assert len(drawn) == 2
 
 
@@ -214,5 +214,5 @@ def test_the_built_in_portraits_are_read_like_any_set(portraits_root):
         data = VideoFrames(str(spec_folder), 32, num_workers=0, batch_size=2, test=TestProtocol(task))
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
-        assert batch["task"] == task
-        assert batch["mask"].any() if task == "depth" else batch["target"].shape == batch["driving"].shape
+        assert batch.task == task
+        assert batch.mask.any() if task == "depth" else batch.target.shape == batch.driving.shape

@@ -35,24 +35,24 @@ def predict(photograph):
 
 def test_a_photograph_and_a_clip_become_batches(tmp_path, write_clip, predict):
     first, second = predict(write_clip(tmp_path / "drive", 40, size=(20, 20)))
-    assert first["source"].shape == first["initial"].shape == (1, 3, 20, 20)
-    assert (first["driving"].shape, second["driving"].shape) == ((1, 32, 3, 20, 20), (1, 8, 3, 20, 20))
-    assert torch.equal(first["initial"], first["driving"][:, 0])
-    assert torch.equal(second["initial"], first["initial"])
-    assert second["frame"] == list(range(32, 40))
-    assert (first["piece"], second["piece"]) == (0, 1)
-    assert first["video_id"] == ["photo__drive"]
-    assert second["sample_id"][0] == "photo__drive/0000032"
-    assert "target" not in first
-    assert torch.equal(perform(Copy(), first), first["driving"])
+    assert first.source.shape == first.initial.shape == (1, 3, 20, 20)
+    assert (first.driving.shape, second.driving.shape) == ((1, 32, 3, 20, 20), (1, 8, 3, 20, 20))
+    assert torch.equal(first.initial, first.driving[:, 0])
+    assert torch.equal(second.initial, first.initial)
+    assert second.frame == list(range(32, 40))
+    assert (first.piece, second.piece) == (0, 1)
+    assert set(first.video_id) == {"photo__drive"}
+    assert second.sample_id[0] == "photo__drive/0000032"
+    assert first.target is None
+    assert torch.equal(perform(Copy(), first), first.driving)
 
 
 def test_the_centre_or_a_box_is_cut(tmp_path, write_clip, predict):
     clip = write_clip(tmp_path / "drive", 1)
-    red_to_the_left = predict(clip)[0]["source"][0, 0]  # columns 10 to 50 are kept: a quarter of them red
+    red_to_the_left = predict(clip)[0].source[0, 0]  # columns 10 to 50 are kept: a quarter of them red
     assert (red_to_the_left[:, :4] > 0.99).all()
     assert (red_to_the_left[:, 6:] < 0.01).all()
-    assert (predict(clip, source_box=(0, 0, 18, 30))[0]["source"][0, 0] == 1).all()
+    assert (predict(clip, source_box=(0, 0, 18, 30))[0].source[0, 0] == 1).all()
 
 
 @pytest.mark.parametrize("box", [(0, 0, 61, 10), (-1, 0, 5, 5), (5, 0, 5, 5), (0, 30, 10, 20)])
@@ -65,7 +65,7 @@ def test_a_box_outside_is_an_error(box):
 def test_any_colour_mode_and_size(tmp_path, write_clip, predict, photograph, mode):
     path = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.png")
     Image.open(photograph).convert(mode).resize((37, 61)).save(path)
-    source = predict(write_clip(tmp_path / "drive", 1), source=path)[0]["source"]
+    source = predict(write_clip(tmp_path / "drive", 1), source=path)[0].source
     assert source.shape == (1, 3, 20, 20)
     assert source.std() > 0.05
 
@@ -80,7 +80,7 @@ def test_the_picture_that_a_box_leaves_is_named(tmp_path, write_clip, predict, p
 
 def test_a_real_video_drives(tmp_path, write_video, predict):
     (batch,) = predict(write_video(tmp_path / "drive.mp4", list(range(10))), driving_box=(0, 0, 16, 32))
-    levels = 255 * batch["driving"].mean((0, 2, 3, 4))
+    levels = 255 * batch.driving.mean((0, 2, 3, 4))
     assert levels.tolist() == pytest.approx([20 + 8 * t for t in range(10)], abs=3)
 
 

@@ -7,11 +7,17 @@ from datamodules.video.clips import Clip, Framing, find_clips
 from datamodules.video.pairs import Pair, self_pairs
 from datamodules.video.protocols import DepthBatches, ReenactmentBatches, chunks, shuffled, spread, with_truth
 from datamodules.video.samples import FrameStore
-from models.tasks import perform
+from models.tasks import find, perform
 
 
 def reenactment(pairs, seed=0, **protocol):
-    return ReenactmentBatches(pairs, FrameStore(Framing(16)), TestProtocol(**protocol), seed)
+    asked = TestProtocol(**protocol)
+    return ReenactmentBatches(pairs, FrameStore(Framing(16)), asked, seed, find(asked.task).IS_SELF)
+
+
+def depths(clip, root, size=16, batch_size=2, max_frames=2):
+    protocol = TestProtocol("depth", max_frames=max_frames)
+    return DepthBatches([clip], FrameStore(Framing(size)), root, batch_size, protocol)
 
 
 def frames_of(clip):
@@ -38,31 +44,31 @@ class Copy:
 def test_self_reenactment_scores_every_frame_but_the_source(faces):
     clip = find_clips(faces / "test")[0]
     batches = list(reenactment(self_pairs([clip])))
-    assert [len(batch["frame"]) for batch in batches] == [32, 7]
-    assert [batch["piece"] for batch in batches] == [0, 1]
-    assert [t for batch in batches for t in batch["frame"]] == list(range(1, 40))
+    assert [len(batch.frame) for batch in batches] == [32, 7]
+    assert [batch.piece for batch in batches] == [0, 1]
+    assert [t for batch in batches for t in batch.frame] == list(range(1, 40))
     for batch in batches:
-        assert positions(batch["source"], clip) == positions(batch["initial"], clip) == [0]
-        assert positions(batch["driving"][0], clip) == batch["frame"]
-        assert torch.equal(batch["target"], batch["driving"])
-        assert batch["video_id"] == ["id8#v#000#040"]
-        assert batch["sample_id"] == [f"id8#v#000#040/{t:07d}" for t in batch["frame"]]
-        assert torch.equal(perform(Copy(), batch), batch["target"])
+        assert positions(batch.source, clip) == positions(batch.initial, clip) == [0]
+        assert positions(batch.driving[0], clip) == batch.frame
+        assert torch.equal(batch.target, batch.driving)
+        assert set(batch.video_id) == {"id8#v#000#040"}
+        assert batch.sample_id == [f"id8#v#000#040/{t:07d}" for t in batch.frame]
+        assert torch.equal(perform(Copy(), batch), batch.target)
 
 
 def test_shuffled_driving_leaves_the_targets(faces):
     clip = find_clips(faces / "test")[0]
     batches = list(reenactment(self_pairs([clip]), shuffle_driving=True))
-    shown = [t for batch in batches for t in positions(batch["driving"][0], clip)]
-    asked = [t for batch in batches for t in positions(batch["target"][0], clip)]
+    shown = [t for batch in batches for t in positions(batch.driving[0], clip)]
+    asked = [t for batch in batches for t in positions(batch.target[0], clip)]
     assert asked == list(range(1, 40))
     assert len(set(shown)) == 39
     assert all(a != b for a, b in zip(shown, asked, strict=True))
     assert shown == [
-        t for b in reenactment(self_pairs([clip]), shuffle_driving=True) for t in positions(b["driving"][0], clip)
+        t for b in reenactment(self_pairs([clip]), shuffle_driving=True) for t in positions(b.driving[0], clip)
     ]
     assert shown != [
-        t for b in reenactment(self_pairs([clip]), 1, shuffle_driving=True) for t in positions(b["driving"][0], clip)
+        t for b in reenactment(self_pairs([clip]), 1, shuffle_driving=True) for t in positions(b.driving[0], clip)
     ]
 
 
@@ -71,20 +77,20 @@ def test_the_other_person_under_the_same_motion_is_the_target(faces, write_clip)
     target = Clip(write_clip(faces / "targets" / "id8__id9.mp4", 40, seed=99))
     known, unknown = [Pair(source, driving, target=target)], [Pair(source, driving)]
     batch = reenactment(known, task="cross_reenactment", motion="relative", max_frames=5)[0]
-    assert batch["frame"] == [0, 10, 20, 29, 39]
-    assert (positions(batch["source"], source), positions(batch["initial"], driving)) == ([0], [0])
-    assert positions(batch["driving"][0], driving) == positions(batch["target"][0], target) == batch["frame"]
-    assert (batch["task"], batch["motion"]) == ("cross_reenactment", "relative")
-    assert batch["video_id"] == ["id8#v#000#040__id9#v#000#040"]
-    assert "target" not in reenactment(unknown, task="cross_reenactment")[0]
+    assert batch.frame == [0, 10, 20, 29, 39]
+    assert (positions(batch.source, source), positions(batch.initial, driving)) == ([0], [0])
+    assert positions(batch.driving[0], driving) == positions(batch.target[0], target) == batch.frame
+    assert (batch.task, batch.motion) == ("cross_reenactment", "relative")
+    assert set(batch.video_id) == {"id8#v#000#040__id9#v#000#040"}
+    assert reenactment(unknown, task="cross_reenactment")[0].target is None
 
 
 def test_frames_of_a_list_keep_apart_by_their_source(faces):
     clip = find_clips(faces / "test")[0]
     one, other = reenactment([Pair(clip, clip, 3, (5, 20)), Pair(clip, clip, 4, (5,))])
-    assert (positions(one["source"], clip), positions(one["target"][0], clip)) == ([3], [5, 20])
-    assert (positions(other["source"], clip), positions(other["target"][0], clip)) == ([4], [5])
-    assert not set(one["sample_id"]) & set(other["sample_id"])
+    assert (positions(one.source, clip), positions(one.target[0], clip)) == ([3], [5, 20])
+    assert (positions(other.source, clip), positions(other.target[0], clip)) == ([4], [5])
+    assert not set(one.sample_id) & set(other.sample_id)
 
 
 def test_a_clip_of_one_frame_has_nothing_to_score(tmp_path, write_clip):
@@ -109,8 +115,8 @@ def test_an_answer_is_found_by_the_number_of_its_frame(faces, tmp_path, write_cl
     (target.path / "0000005.png").unlink()
     pairs = [Pair(source, driving, target=target, frames=(3, 30))]
     batch = reenactment(pairs, task="cross_reenactment")[0]
-    assert positions(batch["target"][0], target) == [3, 29]
-    assert (batch["frame"], batch["number"]) == ([3, 30], [3, 30])
+    assert positions(batch.target[0], target) == [3, 29]
+    assert (batch.frame, batch.number) == ([3, 30], [3, 30])
     with pytest.raises(DataError, match=r"answer.mp4' lacks frame 5, the answer to that of '.*id9"):
         reenactment([Pair(source, driving, target=target)], task="cross_reenactment")[0]
 
@@ -118,7 +124,7 @@ def test_an_answer_is_found_by_the_number_of_its_frame(faces, tmp_path, write_cl
 def test_the_pieces_of_a_list_that_starts_late_are_told_from_0(faces):
     clip = find_clips(faces / "test")[0]
     (batch,) = reenactment([Pair(clip, clip, 0, tuple(range(7, 27)))])
-    assert (batch["piece"], batch["frame"][0]) == (0, 7)
+    assert (batch.piece, batch.frame[0]) == (0, 7)
 
 
 def test_a_self_pair_of_two_clips_skips_no_frame_and_has_names_of_its_own(faces):
@@ -127,8 +133,8 @@ def test_a_self_pair_of_two_clips_skips_no_frame_and_has_names_of_its_own(faces)
         reenactment([Pair(source, driving), Pair(driving, driving)])[0],
         reenactment([Pair(driving, driving)])[0],
     )
-    assert (one["frame"][0], other["frame"][0]) == (0, 1)
-    assert not set(one["sample_id"]) & set(other["sample_id"])
+    assert (one.frame[0], other.frame[0]) == (0, 1)
+    assert not set(one.sample_id) & set(other.sample_id)
 
 
 @pytest.mark.parametrize("count", [0, -3])
@@ -141,7 +147,7 @@ def test_a_truth_of_another_length_is_refused(faces):
     clip = find_clips(faces / "test")[0]
     next(clip.path.glob("0000003.png")).unlink()
     with pytest.raises(DataError, match=r"has 39 frames, but '.*npz' holds 40: restore what is missing"):
-        DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+        depths(clip, faces)[0]
 
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
@@ -152,32 +158,32 @@ def test_an_absent_depth_is_0_and_outside_whatever_it_was_written_as(faces, bad)
     absent = truth["depth"] == 0
     truth["depth"][absent] = bad
     np.savez(path, **truth)
-    batch = DepthBatches([clip], FrameStore(Framing(16)), faces, 4, 4)[0]
-    shown = torch.from_numpy(absent[batch["frame"]])[:, None]
-    assert (batch["depth"][shown] == 0).all()
-    assert not batch["mask"][shown].any()
-    assert batch["mask"].any()
+    batch = depths(clip, faces, batch_size=4, max_frames=4)[0]
+    shown = torch.from_numpy(absent[batch.frame])[:, None]
+    assert (batch.depth[shown] == 0).all()
+    assert not batch.mask[shown].any()
+    assert batch.mask.any()
 
 
 def test_depth_batches_hold_the_exact_truth(faces):
     clip = find_clips(faces / "test")[1]
-    first, second = DepthBatches([clip], FrameStore(Framing(16)), faces, batch_size=4, max_frames=6)
+    first, second = depths(clip, faces, batch_size=4, max_frames=6)
     truth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")
-    assert first["frame"] + second["frame"] == [0, 8, 16, 23, 31, 39]
-    assert positions(first["image"], clip) == first["frame"]
-    assert torch.equal(first["depth"][:, 0], torch.from_numpy(truth["depth"][first["frame"]]))
-    assert torch.equal(first["mask"], torch.from_numpy((truth["skin"] & (truth["depth"] > 0))[first["frame"]])[:, None])
-    assert first["K"].shape == (4, 3, 3)
-    assert (len(first["video_id"]), len(first["sample_id"])) == (4, 4)
-    assert torch.equal(perform(Copy(), first), first["image"])
+    assert first.frame + second.frame == [0, 8, 16, 23, 31, 39]
+    assert positions(first.image, clip) == first.frame
+    assert torch.equal(first.depth[:, 0], torch.from_numpy(truth["depth"][first.frame]))
+    assert torch.equal(first.mask, torch.from_numpy((truth["skin"] & (truth["depth"] > 0))[first.frame])[:, None])
+    assert first.K.shape == (4, 3, 3)
+    assert (len(first.video_id), len(first.sample_id)) == (4, 4)
+    assert torch.equal(perform(Copy(), first), first.image)
 
 
 def test_truth_follows_the_size_of_the_pictures(faces):
     clip = find_clips(faces / "test")[0]
-    batch = DepthBatches([clip], FrameStore(Framing(8)), faces, 2, 2)[0]
+    batch = depths(clip, faces, 8)[0]
     truth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")
-    assert torch.equal(batch["depth"][0, 0], torch.from_numpy(truth["depth"][0, 1::2, 1::2]))
-    assert batch["K"][0, 0].tolist() == pytest.approx([15, 0, (7.5 + 0.5) / 2 - 0.5])
+    assert torch.equal(batch.depth[0, 0], torch.from_numpy(truth["depth"][0, 1::2, 1::2]))
+    assert batch.K[0, 0].tolist() == pytest.approx([15, 0, (7.5 + 0.5) / 2 - 0.5])
 
 
 def test_a_clip_without_truth_is_an_error_unless_allowed(faces):
@@ -197,10 +203,10 @@ def test_broken_truth_is_named(faces):
     for content in (whole[: len(whole) // 2], b"hello", b""):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"npz.*delete the set's folder and export it again"):
-            DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+            depths(clip, faces)[0]
     np.savez(path, landmarks=np.zeros(3))
     with pytest.raises(DataError, match="lacks"):
-        DepthBatches([clip], FrameStore(Framing(16)), faces, 2, 2)[0]
+        depths(clip, faces)[0]
 
 
 @pytest.mark.parametrize("length", [2, 3, 17])

@@ -1,0 +1,105 @@
+"""Scores by fit and video: what the crossed test of `metrics.crossed` takes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.report.results import SET_VALUE
+from metrics.crossed import pseudo_values
+
+
+@dataclass(frozen=True)
+class Design:
+    """A row's scores by fit and video, with the seeds by name.
+
+    Args:
+        values: Seeds by videos that all seeds have; of a set metric pseudo-values.
+        by_fit: Of each seed the mean of its videos; of a set metric the value of its set.
+        sizes: Of a set metric: the sizes of the seeds' sets.
+        drawn: Whether anything differs between seeds; what draws nothing has one line, whatever the seeds.
+    """
+
+    values: pd.DataFrame
+    by_fit: pd.Series
+    sizes: frozenset[int]
+    drawn: bool
+
+    @property
+    def videos(self) -> int:
+        """Videos that all seeds have."""
+        return self.values.shape[1]
+
+    @property
+    def fits(self) -> int:
+        """Fits that differ."""
+        return len(self.by_fit) if self.drawn else 0
+
+    def on(self, videos: pd.Index) -> "Design":
+        """The design on some of its videos; the value of a set is that of all, and stays."""
+        kept = self.values[videos]
+        return Design(kept, self.by_fit if self.sizes else kept.mean(axis=1), self.sizes, self.drawn)
+
+    def arm(self, sign: int, as_one: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Both with a sign; one line, the mean over seeds, if nothing is drawn or it is asked for."""
+        values, by_fit = sign * self.values.to_numpy(), sign * self.by_fit.to_numpy()
+        return (values.mean(0)[None], by_fit.mean()[None]) if as_one or not self.drawn else (values, by_fit)
+
+
+class Designs:
+    """The designs of a table, each made once.
+
+    Args:
+        scores: One line per row, test, seed, video and metric (`report.results.SCORES`).
+    """
+
+    def __init__(self, scores: pd.DataFrame) -> None:
+        self._none = scores.iloc[:0]
+        self._lines = dict(iter(scores.groupby(["row", "test", "metric"], sort=False)))
+        self._designs: dict[tuple[str, str, str], Design] = {}
+        self._drawn: dict[tuple[str, str], bool] = {}
+
+    @classmethod
+    def of(cls, scores: "Scores") -> "Designs":
+        """Of scores, unless they are designs already."""
+        return scores if isinstance(scores, Designs) else cls(scores)
+
+    def lines(self, row: str, test: str, metric: str) -> pd.DataFrame:
+        """The scores of a row by a metric; none if it was not run."""
+        return self._lines.get((row, test, metric), self._none)
+
+    def design(self, row: str, test: str, metric: str) -> Design:
+        """The design of a row by a metric; without videos if it was not run."""
+        place = (row, test, metric)
+        if place not in self._designs:
+            self._designs[place] = self._design(row, test, self.lines(*place))
+        return self._designs[place]
+
+    def draws(self, row: str, test: str) -> bool:
+        """Whether a row draws anything at random: not if all its scores of a test are equal for each of its seeds.
+
+        It takes two seeds to see that: a row of one seed counts as a single fit.
+        """
+        if (row, test) not in self._drawn:
+            parts = [lines for (name, where, _), lines in self._lines.items() if (name, where) == (row, test)]
+            self._drawn[row, test] = _differ(pd.concat(parts) if parts else self._none)
+        return self._drawn[row, test]
+
+    def _design(self, row: str, test: str, lines: pd.DataFrame) -> Design:
+        table = lines.pivot(index="seed", columns="video_id", values="value").dropna(axis=1)
+        drawn = bool((table != table.iloc[:1].to_numpy()).any(axis=None)) or self.draws(row, test)
+        if SET_VALUE not in table:
+            return Design(table, table.mean(axis=1), frozenset(), drawn)
+        by_fit, replicates = table[SET_VALUE], table.drop(columns=SET_VALUE)
+        values = pd.DataFrame(pseudo_values(by_fit, replicates), replicates.index, replicates.columns)
+        sizes = frozenset(lines.loc[lines["video_id"] == SET_VALUE, "n_frames"])
+        return Design(values, by_fit, sizes, drawn)
+
+
+Scores = pd.DataFrame | Designs
+
+
+def _differ(lines: pd.DataFrame) -> bool:
+    """Whether the scores of a row differ between its seeds, or there are not two to compare."""
+    by_seed = [part.set_index(["metric", "video_id"])["value"].sort_index() for _, part in lines.groupby("seed")]
+    return len(by_seed) < 2 or not all(values.equals(by_seed[0]) for values in by_seed[1:])

@@ -1,0 +1,113 @@
+"""From the runs' tables to the published ones, and to the two pages that show them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.report.files import check, left, ours, read, table_names, verify, write, write_sheet
+from benchmarks.report.markdown import summary
+from benchmarks.report.scoreboard import scoreboard
+from benchmarks.report.sheets import Sheet
+from models.errors import UserError
+from models.reading import reading
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+WRITTEN = "<!-- written by python -m benchmarks.tables --publish -->"
+Published = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
+
+
+def publish(scale: str, results: Path, readme: Path) -> list[Path]:
+    """Copies the tables of a scale from the runs into git's part of the results, and renews the pages that show them.
+
+    Rows that somebody scored from saved outputs stay where they are.
+
+    Args:
+        scale: Which tables.
+        results: The folder that holds ``runs/`` and ``tables/``.
+        readme: The page with the scoreboard, between two markers.
+
+    Raises:
+        UserError: If there is nothing to publish, or rebuilding gives other bytes than the files that were left.
+    """
+    source, target = results / "runs/tables" / scale, results / "tables" / scale
+    names = table_names(source)
+    if not names:
+        raise UserError(f"{source} holds no tables; make them with: python -m benchmarks.run_all --scale {scale}")
+    verify(source)
+    target.mkdir(parents=True, exist_ok=True)
+    files = sorted(path for path in source.iterdir() if path.name.split(".")[0] in names)
+    copies = [Path(shutil.copy(path, target)) for path in files]
+    for contents in [left(name, target) for name in names]:
+        if any(row.predictions for row in contents.table.rows):
+            write(*ours(*contents), target)
+    return [*copies, *renew(readme, results / "tables")]
+
+
+def rebuild_all(readme: Path, tables: Path) -> list[Path]:
+    """Prints the published tables anew, and the two pages that show them."""
+    published = read_all(tables)
+    written = [path for folder, name, sheet in _each(published) for path in write_sheet(name, sheet, folder)]
+    return [*written, *_show(published, readme, tables)]
+
+
+def renew(readme: Path, tables: Path) -> list[Path]:
+    """Rewrites what the README and the page of results, beside ``tables``, say of the published tables.
+
+    Raises:
+        UserError: If a marker is missing.
+    """
+    return _show(read_all(tables), readme, tables)
+
+
+def _show(published: Published, readme: Path, tables: Path) -> list[Path]:
+    page = tables.parent / "README.md"
+    if not page.is_file():
+        page.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
+    _fill(readme, scoreboard_block(published))
+    _fill(page, results_block(published))
+    return [readme, page]
+
+
+def _fill(page: Path, block: str) -> None:
+    with reading(page, "text", "name another file with --readme."):
+        text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise UserError(f"{page} lacks the lines {BEGIN} and {END}; put them where the results belong.")
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{head}{BEGIN}\n{block}\n{END}{tail}", encoding="utf-8")
+
+
+def read_all(tables: Path) -> Published:
+    """The published tables, each computed once."""
+    folders = sorted(path for path in tables.iterdir() if path.is_dir())
+    return {folder: {name: read(name, folder) for name in table_names(folder)} for folder in folders}
+
+
+def check_published(readme: Path, tables: Path) -> None:
+    """Compares the published tables with their files, and the two pages with what they should show.
+
+    Raises:
+        UserError: If a byte differs.
+    """
+    published = read_all(tables)
+    for folder, name, sheet in _each(published):
+        check(name, sheet, folder)
+    pages = {readme: scoreboard_block(published), tables.parent / "README.md": results_block(published)}
+    for page, block in pages.items():
+        if f"{BEGIN}\n{block}\n{END}" not in page.read_text(encoding="utf-8"):
+            raise UserError(f"{page} is not up to date: python -m benchmarks.tables --rebuild {tables / 'tiny'}")
+
+
+def scoreboard_block(published: Published) -> str:
+    """The claims and checks of all published tables, with links relative to the folder above ``results/``."""
+    lines = [(f"results/tables/{folder.name}", folder.name, sheet) for folder, _, sheet in _each(published)]
+    return f"{WRITTEN}\n\n{scoreboard(lines)}"
+
+
+def results_block(published: Published) -> str:
+    """The published tables as one piece of Markdown, by scale, with links relative to ``results/``."""
+    return "\n\n".join([WRITTEN, *(summary(sheet, f"tables/{folder.name}") for folder, _, sheet in _each(published))])
+
+
+def _each(published: Published) -> Iterator[tuple[Path, str, Sheet]]:
+    return ((folder, name, sheet) for folder, sheets in published.items() for name, sheet in sheets.items())
