@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.cli import parse
 from benchmarks.runs import Run, checkpoint_for
 from datamodules.capture.avatars import AvatarData
-from datamodules.world.export.files import to_pixels, write_video
+from datamodules.world.export.media import to_pixels, write_video
 from datamodules.world.scene.rigs import orbit
 from models.base import read_checkpoint
 from models.errors import UserError
@@ -71,10 +71,10 @@ def latent_picture(model: LiPFlow, batch: AvatarFrames) -> Image.Image:
     torch.manual_seed(0)
     there = type(p)(p.mean[rows], p.log_sigma[rows]).sample()
     spaces = {"space of P": there, "space of Q": model.flow.inverse(there, model.flow.condition(h[rows]))}
-    whole = Image.new("RGB", (2 * SIDE, SIDE), "white")
+    both = Image.new("RGB", (2 * SIDE, SIDE), "white")
     for i, (title, codes) in enumerate(spaces.items()):
-        whole.paste(_panel(codes, rows, title), (i * SIDE, 0))
-    return whole
+        both.paste(_panel(codes, rows, title), (i * SIDE, 0))
+    return both
 
 
 def _panel(codes: Tensor, rows: Tensor, title: str) -> Image.Image:

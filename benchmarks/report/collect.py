@@ -32,6 +32,7 @@ class RunRecord:
         specs: The specification of each metric that it scored by.
         absent: Metrics it could not score, and why.
         truth: The digest of what it was scored against.
+        oracle: Whether the method was given what is derived from the truth.
     """
 
     commit: str = "None"
@@ -43,6 +44,7 @@ class RunRecord:
     specs: Facts = field(default_factory=dict)
     absent: Facts = field(default_factory=dict)
     truth: str = ""
+    oracle: bool = False
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "RunRecord":
@@ -98,6 +100,8 @@ def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Pro
     scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
     seeds = ", ".join(map(str, sorted({place.seed for place in done})))
     facts = {"seeds": seeds} | _agreed(records.values())
+    if oracles := sorted({place.row for place, record in records.items() if record.oracle}):
+        facts["given what is derived from the truth"] = ", ".join(oracles)
     return scores, Provenance(facts, _truths(records), _absences(records))
 
 

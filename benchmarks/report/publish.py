@@ -4,16 +4,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks.report.files import check, left, ours, read, table_names, verify, write, write_sheet
 from benchmarks.report.markdown import summary
-from benchmarks.report.scoreboard import scoreboard
+from benchmarks.report.scoreboard import glance, scoreboard
 from benchmarks.report.sheets import Sheet
 from models.errors import UserError
 from models.reading import reading
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 WRITTEN = "<!-- written by python -m benchmarks.tables --publish -->"
-Published = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
+SHOWN = ("tiny", "depth")  # the small table of the README: its scale and name
+PICTURED = ("tiny", "dagan_self")  # whose picture the README shows
+GAP = 24  # pixels between its halves
+Sheets = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
 
 
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
@@ -40,7 +45,27 @@ def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     for contents in [left(name, target) for name in names]:
         if any(row.predictions for row in contents.table.rows):
             write(*ours(*contents), target)
-    return [*copies, *renew(readme, results / "tables")]
+    return [*copies, *_picture(results), *renew(readme, results / "tables")]
+
+
+def _picture(results: Path) -> list[Path]:
+    """The README's picture: a table's, its halves side by side, which fits a screen."""
+    source = results / "tables" / PICTURED[0] / f"{PICTURED[1]}.png"
+    if not source.is_file():
+        return []
+    target = results / "figures/reenactment.png"
+    target.parent.mkdir(exist_ok=True)
+    side_by_side(Image.open(source)).save(target)
+    return [target]
+
+
+def side_by_side(picture: Image.Image) -> Image.Image:
+    """The upper half of a picture, and to its right the lower."""
+    width, height = picture.width, picture.height // 2
+    both = Image.new("RGB", (2 * width + GAP, height), "white")
+    both.paste(picture.crop((0, 0, width, height)))
+    both.paste(picture.crop((0, picture.height - height, width, picture.height)), (width + GAP, 0))
+    return both
 
 
 def rebuild_all(readme: Path, tables: Path) -> list[Path]:
@@ -59,7 +84,7 @@ def renew(readme: Path, tables: Path) -> list[Path]:
     return _show(read_all(tables), readme, tables)
 
 
-def _show(published: Published, readme: Path, tables: Path) -> list[Path]:
+def _show(published: Sheets, readme: Path, tables: Path) -> list[Path]:
     page = tables.parent / "README.md"
     if not page.is_file():
         page.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
@@ -77,7 +102,7 @@ def _fill(page: Path, block: str) -> None:
     page.write_text(f"{head}{BEGIN}\n{block}\n{END}{tail}", encoding="utf-8")
 
 
-def read_all(tables: Path) -> Published:
+def read_all(tables: Path) -> Sheets:
     """The published tables, each computed once."""
     folders = sorted(path for path in tables.iterdir() if path.is_dir())
     return {folder: {name: read(name, folder) for name in table_names(folder)} for folder in folders}
@@ -98,16 +123,17 @@ def check_published(readme: Path, tables: Path) -> None:
             raise UserError(f"{page} is not up to date: python -m benchmarks.tables --rebuild {tables / 'tiny'}")
 
 
-def scoreboard_block(published: Published) -> str:
-    """The claims and checks of all published tables, with links relative to the folder above ``results/``."""
+def scoreboard_block(published: Sheets) -> str:
+    """One small table, and the claims and checks of all, with links relative to the folder above ``results/``."""
     lines = [(f"results/tables/{folder.name}", folder.name, sheet) for folder, _, sheet in _each(published)]
-    return f"{WRITTEN}\n\n{scoreboard(lines)}"
+    shown = [glance(sheet) for folder, name, sheet in _each(published) if (folder.name, name) == SHOWN]
+    return "\n\n".join([WRITTEN, *shown, scoreboard(lines)])
 
 
-def results_block(published: Published) -> str:
+def results_block(published: Sheets) -> str:
     """The published tables as one piece of Markdown, by scale, with links relative to ``results/``."""
     return "\n\n".join([WRITTEN, *(summary(sheet, f"tables/{folder.name}") for folder, _, sheet in _each(published))])
 
 
-def _each(published: Published) -> Iterator[tuple[Path, str, Sheet]]:
+def _each(published: Sheets) -> Iterator[tuple[Path, str, Sheet]]:
     return ((folder, name, sheet) for folder, sheets in published.items() for name, sheet in sheets.items())

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from benchmarks.report.markdown import VERDICTS, pipes
-from benchmarks.report.sheets import ABSENT, Sheet
+from benchmarks.report.sheets import ABSENT, Sheet, Style
 from benchmarks.report.verdicts import Verdict
 
 HEADS = ["Table", "Scale", "Fits", "Claims", "Held", "Contradicted", "Open", "Checks held"]
+PLAIN = Style(best="**{}**", second="<ins>{}</ins>", interval="")
 
 
 def scoreboard(tables: Iterable[tuple[str, str, Sheet]]) -> str:
@@ -18,7 +19,14 @@ def scoreboard(tables: Iterable[tuple[str, str, Sheet]]) -> str:
     Returns:
         A Markdown table with a link to the page of each.
     """
-    return pipes(HEADS, [_line(*table) for table in tables])
+    lines = [HEADS, ["---"] * len(HEADS), *(_line(*table) for table in tables)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def glance(sheet: Sheet) -> str:
+    """A table's values without their intervals, as Markdown with its title."""
+    rows = [[row.name, *sheet.text(row, PLAIN)] for _, rows in sheet.blocks for row in rows]
+    return f"**{sheet.table.title}**\n\n{pipes(['', *sheet.heads], rows)}"
 
 
 def _line(folder: str, scale: str, sheet: Sheet) -> list[str]:

@@ -1,7 +1,8 @@
 """How fast the metrics are beside the libraries: ``python -m benchmarks.speed.metric [--samples 64 128 300]``.
 
-Prints the processor time of one thread for the Fréchet distance beside SciPy's matrix square root, and for SSIM beside
-scikit-image's, with the values of both. The two are measured in turns (A B A B), so that the ratio is of the same
+Prints the processor time of one thread for the Fréchet distance beside SciPy's matrix square root, for SSIM beside
+scikit-image's, and for SSIM's compiled loops (the extra ``fast``) beside PyTorch over whole samples, which is what the
+loops are kept for; with the values of both. The two are measured in turns (A B A B), so that the ratio is of the same
 minutes; it is that of the medians.
 """
 
@@ -10,14 +11,17 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from scipy import linalg
 from scipy.ndimage import gaussian_filter
 
+from metrics import image
 from metrics.distribution import frechet_distance
-from metrics.image import ssim
+from metrics.image import SSIM, ssim
+from metrics.windows import HAS_NUMBA, plain_similarity_maps
 
 DIMENSION = 2048
 SIDE = 256
@@ -40,12 +44,12 @@ def make_features(samples: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(samples, DIMENSION)) @ mix.T, rng.normal(size=(samples, DIMENSION)) @ mix.T + 0.1
 
 
-def make_frames(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Soft shapes with grain, and the same with other grain, ``N 256 256 3`` in 8 bits over 255."""
+def make_frames(count: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
+    """Soft shapes with grain, and the same with other grain, ``N S S 3`` in 8 bits over 255."""
     rng = np.random.default_rng(0)
     frames = []
     for _ in range(count):
-        soft = gaussian_filter(rng.normal(size=(SIDE, SIDE, 3)), (12, 12, 0), mode="wrap")
+        soft = gaussian_filter(rng.normal(size=(side, side, 3)), (12, 12, 0), mode="wrap")
         pair = [128 + 40 * soft / soft.std() + rng.normal(scale=8, size=soft.shape) for _ in range(2)]
         frames.append([np.round(picture.clip(0, 255)) / 255 for picture in pair])
     return np.stack([pair[0] for pair in frames]), np.stack([pair[1] for pair in frames])
@@ -55,6 +59,21 @@ def our_ssim(x: np.ndarray, y: np.ndarray) -> float:
     """Mean over frames ``N H W 3``, in batches of 8."""
     pairs = [torch.from_numpy(frames).permute(0, 3, 1, 2).split(8) for frames in (x, y)]
     return float(torch.cat([ssim(preds, target) for preds, target in zip(*pairs, strict=True)]).mean())
+
+
+def scored(x: np.ndarray, y: np.ndarray) -> float:
+    """The same by the metric's class: checked, rounded to 8 bits and kept under their names."""
+    metric = SSIM()
+    for start in range(0, len(x), 8):
+        preds, target = (torch.from_numpy(frames[start : start + 8]).permute(0, 3, 1, 2) for frames in (x, y))
+        metric.update(preds, target, [f"video/{start + i}" for i in range(len(preds))])
+    return float(metric.compute())
+
+
+def plainly_scored(x: np.ndarray, y: np.ndarray) -> float:
+    """`scored` without the compiled loops."""
+    with patch.object(image, "similarity_maps", plain_similarity_maps):
+        return scored(x, y)
 
 
 def library_ssim(x: np.ndarray, y: np.ndarray) -> float:
@@ -102,6 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.frames:
         print(f"SSIM of {options.frames} frames of {SIDE}², beside skimage.metrics.structural_similarity:")
         report("11 px Gaussian window", compare(our_ssim, library_ssim, make_frames(options.frames), options.rounds), 3)
+    if options.frames and HAS_NUMBA:
+        for side in (64, SIDE):
+            print(f"SSIM of {options.frames} samples of {side}² by compiled loops, beside PyTorch:")
+            frames = make_frames(options.frames, side)
+            report("a whole sample", compare(scored, plainly_scored, frames, options.rounds), 1.5)
 
 
 if __name__ == "__main__":

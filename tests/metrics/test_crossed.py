@@ -36,44 +36,44 @@ def test_the_components_are_those_of_a_two_way_analysis_of_variance(fits, videos
     values = scores(fits, videos, seed=fits)
     components = variance_components(values)
     assert min(components) > 0  # nothing is truncated here
-    found = crossed([values])
-    parts = (found.seeds * fits, found.videos * videos, found.residual * fits * videos)
+    result = crossed([values])
+    parts = (result.seeds * fits, result.videos * videos, result.residual * fits * videos)
     assert parts == pytest.approx(components, rel=1e-9)
-    assert found.error**2 == pytest.approx(sum((found.seeds, found.videos, found.residual)), rel=1e-12)
-    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert result.error**2 == pytest.approx(sum((result.seeds, result.videos, result.residual)), rel=1e-12)
+    assert result.mean == pytest.approx(values.mean(), rel=1e-12)
 
 
 def test_an_exact_case_by_hand():
     """Seeds -1, 0, 1 and six videos -5 to 5: mean squares 6 and 42, no residual."""
     values = np.array([[-1.0], [0.0], [1.0]]) + np.array([-5.0, -3.0, -1.0, 1.0, 3.0, 5.0])
-    found = crossed([values + 2])
-    assert (found.seeds, found.videos, found.residual) == pytest.approx((1 / 3, 14 / 6, 0), abs=1e-12)
-    assert found.error**2 == pytest.approx(8 / 3)
+    result = crossed([values + 2])
+    assert (result.seeds, result.videos, result.residual) == pytest.approx((1 / 3, 14 / 6, 0), abs=1e-12)
+    assert result.error**2 == pytest.approx(8 / 3)
     u = 7 / 8  # the videos' share, which have more degrees of freedom
-    assert found.df == pytest.approx(1 / ((1 - u**2) / 2 + u**2 / 5))
-    half = stats.t.ppf(0.975, found.df) * np.sqrt(8 / 3)
-    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
-    assert found.p == pytest.approx(2 * stats.t.sf(2 / np.sqrt(8 / 3), found.df))
+    assert result.df == pytest.approx(1 / ((1 - u**2) / 2 + u**2 / 5))
+    half = stats.t.ppf(0.975, result.df) * np.sqrt(8 / 3)
+    assert (result.low, result.high) == pytest.approx((2 - half, 2 + half))
+    assert result.p == pytest.approx(2 * stats.t.sf(2 / np.sqrt(8 / 3), result.df))
 
 
 def test_a_negative_component_counts_as_none_and_the_residual_as_no_more_than_the_others():
     rng = np.random.default_rng(3)
     for values in rng.normal(size=(200, 3, 6)):
-        found = crossed([values])
+        result = crossed([values])
         over_fits, over_videos_alone = (stats.sem(values.mean(axis)) for axis in (1, 0))
-        assert min(found.seeds, found.videos, found.residual) >= 0
-        assert found.error >= max(over_fits, over_videos_alone) * (1 - 1e-12)
-        assert found.error <= np.hypot(over_fits, over_videos_alone) * (1 + 1e-12)
-        assert 2 - 1e-9 <= found.df <= 5 + 1e-9
+        assert min(result.seeds, result.videos, result.residual) >= 0
+        assert result.error >= max(over_fits, over_videos_alone) * (1 - 1e-12)
+        assert result.error <= np.hypot(over_fits, over_videos_alone) * (1 + 1e-12)
+        assert 2 - 1e-9 <= result.df <= 5 + 1e-9
 
 
 def test_with_one_fit_it_is_the_paired_t_test_over_videos():
     first, second = scores(1, 9), scores(1, 9, seed=1)
     reference = stats.ttest_rel(first[0], second[0])
     for arms in ([first - second], [first, -second]):
-        found = crossed(arms)
-        assert found.p == pytest.approx(reference.pvalue, rel=1e-9)
-        assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval()), rel=1e-9)
+        result = crossed(arms)
+        assert result.p == pytest.approx(reference.pvalue, rel=1e-9)
+        assert (result.low, result.high) == pytest.approx(tuple(reference.confidence_interval()), rel=1e-9)
 
 
 def test_where_videos_do_not_differ_it_is_the_t_test_over_fits():
@@ -115,9 +115,9 @@ def test_many_designs_at_once_are_each_as_alone():
 
 
 def test_the_smallest_separable_difference_is_just_separated():
-    found = crossed([scores()])
-    least = smallest_separable(found.error, found.df, 0.01)
-    moved = scores() - found.mean + least
+    result = crossed([scores()])
+    least = smallest_separable(result.error, result.df, 0.01)
+    moved = scores() - result.mean + least
     assert crossed([moved]).p == pytest.approx(0.01, rel=1e-6)
 
 
@@ -135,10 +135,10 @@ def test_pseudo_values_of_a_mean_are_its_values_and_the_test_is_the_same():
 def test_the_jackknife_of_one_set_counts_its_bias_in():
     """Estimator v2: deviations from the value of the whole set, here of a biased variance."""
     values = scores(1, 11)[0]
-    whole, replicates = values.var(), _without_each(values, np.var)
-    found = crossed([pseudo_values([whole], [replicates])], [np.array([whole])])
-    error = np.sqrt(10 / 11 * np.sum((np.array(replicates) - whole) ** 2))
-    assert (found.mean, found.error, found.df) == pytest.approx((whole, error, 10), rel=1e-9)
+    variance, replicates = values.var(), _without_each(values, np.var)
+    result = crossed([pseudo_values([variance], [replicates])], [np.array([variance])])
+    error = np.sqrt(10 / 11 * np.sum((np.array(replicates) - variance) ** 2))
+    assert (result.mean, result.error, result.df) == pytest.approx((variance, error, 10), rel=1e-9)
 
 
 def test_jackknife_intervals_of_a_set_distance_cover_its_expectation_where_a_bootstrap_misses_its_value():
@@ -153,8 +153,8 @@ def test_jackknife_intervals_of_a_set_distance_cover_its_expectation_where_a_boo
     sets = [rng.normal(size=(30, 2, 16)) for _ in range(60)]
     values = np.array([distance(pairs) for pairs in sets])
     pseudo = pseudo_values(values[:, None], np.array([[_without_each(pairs, distance)] for pairs in sets]))
-    found = crossed([pseudo], [values[:, None]])
-    assert np.mean((found.low <= values.mean()) & (values.mean() <= found.high)) >= 0.9
+    result = crossed([pseudo], [values[:, None]])
+    assert np.mean((result.low <= values.mean()) & (values.mean() <= result.high)) >= 0.9
     resampled = [distance(sets[0][rng.integers(30, size=30)]) for _ in range(200)]
     assert np.percentile(resampled, 2.5) > values[0]  # the naive bootstrap interval leaves the value out
 

@@ -56,10 +56,10 @@ def results(case, batches):
     metric = make().to("cpu")  # which resets torchmetrics' own type of the states
     for batch in batches:
         metric.update(*arguments(batch), [f"v{i % 3}/{i}" for i in batch])
-    found = {"value": metric.compute().item(), "samples": sorted(metric.per_sample().items())}
+    scores = {"value": metric.compute().item(), "samples": sorted(metric.per_sample().items())}
     if hasattr(metric, "per_video_jackknife"):
-        found["replicates"] = sorted(metric.per_video_jackknife().items())
-    return found
+        scores["replicates"] = sorted(metric.per_video_jackknife().items())
+    return scores
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def together(request, tmp_path_factory):
 @pytest.mark.parametrize("plan", PLANS[2])
 @pytest.mark.parametrize("case", CASES)
 def test_processes_give_what_one_gives(case, plan, alone, together):
-    for found in (process[f"{case}, {plan}"] for process in together):
-        assert len(found["samples"]) == FRAMES
-        assert_same(found, alone[case])
+    for scores in (process[f"{case}, {plan}"] for process in together):
+        assert len(scores["samples"]) == FRAMES
+        assert_same(scores, alone[case])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -92,17 +92,17 @@ def test_order_and_size_of_batches_do_not_matter(case, alone):
 
 
 def test_the_cases_hold_what_is_hard_to_carry(alone):
-    statuses = {status for found in alone.values() for _, (_, status) in found["samples"]}
-    values = np.array([value for found in alone.values() for _, (value, _) in found["samples"]])
+    statuses = {status for scores in alone.values() for _, (_, status) in scores["samples"]}
+    values = np.array([value for scores in alone.values() for _, (value, _) in scores["samples"]])
     assert len(statuses) > 2
     assert np.isinf(values).any()
     assert np.isnan(values).any()
-    assert any("replicates" in found for found in alone.values())
+    assert any("replicates" in scores for scores in alone.values())
 
 
-def assert_same(found, expected):
-    assert found["value"] == pytest.approx(expected["value"], abs=1e-9)
+def assert_same(scores, expected):
+    assert scores["value"] == pytest.approx(expected["value"], abs=1e-9)
     for name in {"samples", "replicates"} & expected.keys():
-        assert [key for key, _ in found[name]] == [key for key, _ in expected[name]]
-        scores = [np.array([score for _, score in result[name]], dtype=float) for result in (found, expected)]
-        np.testing.assert_allclose(*scores, rtol=0, atol=1e-9)
+        assert [key for key, _ in scores[name]] == [key for key, _ in expected[name]]
+        pair = [np.array([score for _, score in side[name]], dtype=float) for side in (scores, expected)]
+        np.testing.assert_allclose(*pair, rtol=0, atol=1e-9)

@@ -13,8 +13,8 @@ from models.errors import UserError
 from tests.metrics.faces import OracleAnalyser
 
 
-def face(left=0.0, top=0.0, right=10.0, bottom=10.0, confidence=1.0, **told):
-    return Face(torch.tensor([left, top, right, bottom]), confidence=confidence, **told)
+def face(left=0.0, top=0.0, right=10.0, bottom=10.0, confidence=1.0, **parts):
+    return Face(torch.tensor([left, top, right, bottom]), confidence=confidence, **parts)
 
 
 class Counting:
@@ -217,11 +217,11 @@ def test_rows_of_opencv_become_faces_and_it_sees_bgr():
 
     batch = torch.zeros(1, 3, 5, 6)
     batch[0, 0] = 1
-    ((found,),) = IdentityAnalyser("yunet-sface", Frozen(network))(batch)
+    ((one,),) = IdentityAnalyser("yunet-sface", Frozen(network))(batch)
     assert seen[0][0, 0].tolist() == [0, 0, 255]
-    assert found.box.tolist() == [10, 20, 40, 60]
-    assert found.embedding.tolist() == [3, 4]
-    assert found.confidence == pytest.approx(0.9)
+    assert one.box.tolist() == [10, 20, 40, 60]
+    assert one.embedding.tolist() == [3, 4]
+    assert one.confidence == pytest.approx(0.9)
 
 
 def test_the_proxy_network_tells_everything_of_one_face():
@@ -236,11 +236,11 @@ def test_the_proxy_network_tells_everything_of_one_face():
             confidence=torch.full((n,), 0.25),
         )
 
-    ((found,), _) = ProxyAnalyser(Frozen(network))(torch.rand(2, 3, 64, 64))
-    assert found.actions.tolist() == [False, True]
-    assert found.confidence == 0.25
-    assert found.box[:2].tolist() == found.landmarks.amin(0).tolist()
-    assert None not in (found.rotation, found.expression, found.embedding, found.features)
+    ((one,), _) = ProxyAnalyser(Frozen(network))(torch.rand(2, 3, 64, 64))
+    assert one.actions.tolist() == [False, True]
+    assert one.confidence == 0.25
+    assert one.box[:2].tolist() == one.landmarks.amin(0).tolist()
+    assert None not in (one.rotation, one.expression, one.embedding, one.features)
 
 
 @pytest.mark.parametrize(("key", "why"), [("inception-tf2015", "looks at no faces"), ("dlib", "is unknown")])

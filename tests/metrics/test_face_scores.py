@@ -102,8 +102,8 @@ def test_the_backbone_stands_in_the_name_and_proxies_have_names_of_their_own():
     assert AKD(oracle).card.protocol.startswith("oracle; 68 landmarks")
     assert AKD(oracle).card.backbone == "oracle"
     assert AKD.card.name == "AKD"
-    told = {metric(proxy).card.name for metric in (AKD, HeadPose, ExpressionError, CSIM)}
-    assert told == {"proxy-AKD", "proxy-pose", "proxy-expr", "proxy-ID"}
+    labels = {metric(proxy).card.name for metric in (AKD, HeadPose, ExpressionError, CSIM)}
+    assert labels == {"proxy-AKD", "proxy-pose", "proxy-expr", "proxy-ID"}
     assert len({metric(proxy).card.name for metric in FACES}) == len(FACES)
     assert all(metric(proxy).card.name.startswith("proxy-") for metric in FACES)
 

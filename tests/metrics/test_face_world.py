@@ -26,7 +26,7 @@ def moment(yaw, smile):
 
 
 def faces_of(person, frames, moments):
-    told = zip(frames.landmarks, frames.rotation, moments, strict=True)
+    posed = zip(frames.landmarks, frames.rotation, moments, strict=True)
     return [
         [
             Face(
@@ -38,7 +38,7 @@ def faces_of(person, frames, moments):
                 torch.from_numpy(person.code),
             )
         ]
-        for points, rotation, state in told
+        for points, rotation, state in posed
     ]
 
 
@@ -119,6 +119,6 @@ def test_two_processes_give_what_one_gives(tmp_path):
     expected = agreements([list(range(12))])
     assert expected[-1] == {"total": 12, "ok": 10, "missed": 1, "no_truth": 1}
     for results in in_gloo_processes(lambda rank: [agreements(plan[rank]) for plan in PLANS.values()], 2, tmp_path):
-        for found in results:
-            assert found[:3] == pytest.approx(expected[:3], abs=1e-9)
-            assert found[3] == expected[3]
+        for scores in results:
+            assert scores[:3] == pytest.approx(expected[:3], abs=1e-9)
+            assert scores[3] == expected[3]

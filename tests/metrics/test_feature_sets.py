@@ -81,12 +81,12 @@ def test_case_34_batches_and_their_order_do_not_matter():
 def test_case_15_merged_states_are_the_whole():
     fake, real = _images(0), _images(1)
     for metric in (FrechetDistance, KernelDistance):
-        shards, whole = [metric(Toy()) for _ in range(2)], metric(Toy())
+        shards, single = [metric(Toy()) for _ in range(2)], metric(Toy())
         for shard, part in zip(shards, (slice(0, 25), slice(25, 60)), strict=True):
-            for one in (shard, whole):  # in the same batches, for in others the network itself rounds otherwise
+            for one in (shard, single):  # in the same batches, for in others the network itself rounds otherwise
                 one.update(fake[part], real[part], _names(60)[part])
         shards[0].merge_state(shards[1])
-        assert shards[0].compute() == whole.compute()
+        assert shards[0].compute() == single.compute()
 
 
 def _of_both_metrics(batches):

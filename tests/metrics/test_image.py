@@ -188,8 +188,8 @@ def test_a_mask_leaves_out_what_lies_outside(pairs, function):
 
 def test_a_mask_of_the_mirrored_convention_covers_all_or_what_lies_inside(pairs):
     full, mask = torch.ones(4, 1, 128, 128, dtype=torch.bool), torch.zeros(4, 1, 128, 128, dtype=torch.bool)
-    whole = ssim(*pairs, convention="torchmetrics")
-    assert torch.allclose(ssim(*pairs, full, convention="torchmetrics"), whole, atol=1e-12)
+    unmasked = ssim(*pairs, convention="torchmetrics")
+    assert torch.allclose(ssim(*pairs, full, convention="torchmetrics"), unmasked, atol=1e-12)
     mask[:, :, 20:80, 30:90] = True
     assert torch.allclose(ssim(*pairs, mask, convention="torchmetrics"), ssim(*pairs, mask), atol=1e-12)
 

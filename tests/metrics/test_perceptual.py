@@ -66,10 +66,10 @@ def test_a_mask_averages_the_map_of_distances(small, alex):
     alex.network.spatial = True
     distance = alex(preds, target, normalize=True)
     assert torch.allclose(network_lpips(preds, target, alex, mask), distance[:, 0, :32].mean((1, 2)).double())
-    whole = network_lpips(preds, target, alex, torch.ones_like(mask))
+    everywhere = network_lpips(preds, target, alex, torch.ones_like(mask))
     plain = network_lpips(preds, target, alex)
-    assert torch.allclose(whole, plain, rtol=0.2)  # documented: near the plain value, not equal
-    assert not torch.equal(whole, plain)
+    assert torch.allclose(everywhere, plain, rtol=0.2)  # documented: near the plain value, not equal
+    assert not torch.equal(everywhere, plain)
     blacked = network_lpips(preds * mask, target * mask, alex)
     assert not torch.allclose(blacked, network_lpips(preds, target, alex, mask), rtol=0.2)
     metric = LPIPS(masked=True, network=alex)

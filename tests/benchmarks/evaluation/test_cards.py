@@ -18,9 +18,9 @@ def test_every_metric_says_what_it_is(metric):
 
 
 def test_the_metrics_of_the_package_are_found_once():
-    found = cards.classes()
-    assert {"L1", "PSNR", "SSIM", "AbsRel", "Delta1", "RMSE", "NormalError"} <= {metric.card.name for metric in found}
-    assert len({metric.card.name for metric in found}) == len(found)
+    classes = cards.classes()
+    assert {"L1", "PSNR", "SSIM", "AbsRel", "Delta1", "RMSE", "NormalError"} <= {metric.card.name for metric in classes}
+    assert len({metric.card.name for metric in classes}) == len(classes)
 
 
 def test_a_card_says_all_that_the_class_says():

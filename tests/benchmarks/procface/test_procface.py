@@ -68,8 +68,8 @@ def test_auc_is_that_of_the_definition():
 
 
 def test_floors_name_every_error(unseen):
-    found = floors(unseen[64], analyse(pictures(unseen[64])))
-    assert all(floor.low <= floor.value <= floor.high for floor in found.values())
+    measured = floors(unseen[64], analyse(pictures(unseen[64])))
+    assert all(floor.low <= floor.value <= floor.high for floor in measured.values())
 
 
 def test_gradients_reach_every_parameter(batch):
@@ -103,13 +103,13 @@ def test_reframing_moves_picture_and_landmarks_alike():
         "visible": torch.ones(6, 68, dtype=torch.bool),
         "rotation": torch.eye(3).expand(6, 3, 3),
     }
-    found = reframed(given, torch.Generator().manual_seed(3))
+    shifted = reframed(given, torch.Generator().manual_seed(3))
     axis = (2 * torch.arange(128.0) + 1) / 128 - 1
-    mass = found["image"][:, 0]
+    mass = shifted["image"][:, 0]
     total = mass.sum((1, 2))
     seen = torch.stack([(mass.sum(1) @ axis) / total, (mass.sum(2) @ axis) / total], 1)
-    torch.testing.assert_close(found["points"][:, 0], seen, atol=0.01, rtol=0)
-    torch.testing.assert_close(torch.linalg.det(found["rotation"]), torch.ones(6))
+    torch.testing.assert_close(shifted["points"][:, 0], seen, atol=0.01, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(shifted["rotation"]), torch.ones(6))
 
 
 def test_a_set_is_drawn_once_and_read_ever_after(tmp_path):

@@ -1,9 +1,12 @@
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks import tables
 from benchmarks.report import spec
@@ -11,6 +14,7 @@ from benchmarks.report.collect import collect
 from benchmarks.report.files import RECORD, SAMPLES, left, rebuild, write
 from benchmarks.report.publish import BEGIN, END, check_published, publish, rebuild_all, renew
 from benchmarks.report.results import Absence
+from benchmarks.report.verdicts import summarise
 from models.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -48,9 +52,7 @@ def test_publishing_copies_the_tables_and_renews_the_pages(written, tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "stale" not in text
-    assert (
-        "| [Made up & small](results/tables/tiny/small.md) | tiny  | 3    | 4      | 1    | 1            | 2 " in text
-    )
+    assert "\n| [Made up & small](results/tables/tiny/small.md) | tiny | 3 | 4 | 1 | 1 | 2 | – |\n" in text
     assert "Of 4 claims of the paper,\n\n- **holds** (1): ours beats far [L1 ↓].\n- **contradicted** (1): copy" in page
     assert "- **n/a (not run)** (1): ours beats absent [L1 ↓]." in page
     assert "[everything](tables/tiny/small.md), [page](tables/tiny/small.html)" in page
@@ -126,3 +128,20 @@ PUBLISHED = ROOT / "results/tables"
 @pytest.mark.skipif(not list(PUBLISHED.glob("*/*")), reason="nothing is published yet")
 def test_the_published_tables_and_the_pages_that_show_them_are_current():
     check_published(ROOT / "README.md", PUBLISHED)
+
+
+def test_the_readme_shows_a_small_table_and_a_picture_that_fits_a_screen(table, runs, tmp_path):
+    scores, provenance = collect(table, runs)
+    folder = tmp_path / "results/runs/tables/tiny"
+    write(replace(table, name="depth"), scores, provenance, folder)
+    picture = Image.effect_noise((6, 8), 90).convert("RGB")
+    write(replace(table, name="dagan_self"), scores, provenance, folder)
+    picture.save(folder / "dagan_self.png")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    publish("tiny", tmp_path / "results", readme)
+    ours = summarise(scores, "ours_1", "self", "L1")
+    assert re.search(rf"\| ours_1 +\| \*\*{ours.value:.4f} ± {ours.seed_std:.4f}\*\* +\|", readme.read_text())
+    shown = np.array(Image.open(tmp_path / "results/figures/reenactment.png"))
+    np.testing.assert_array_equal(shown[:, :6], np.array(picture)[:4])
+    np.testing.assert_array_equal(shown[:, -6:], np.array(picture)[4:])

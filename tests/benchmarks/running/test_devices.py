@@ -140,7 +140,7 @@ def test_a_fit_of_two_processes_is_tested_and_predicted_by_two(system, call, tmp
     assert samples[0].equals(samples[1])
     assert (one.folder / "figure.png").read_bytes() == (two.folder / "figure.png").read_bytes()
     if system == "LiP-Flow":
-        fits = [pd.read_csv(run.folder / "fits.csv") for run in (one, two)]
+        fits = [pd.read_csv(run.folder / "details.csv") for run in (one, two)]
         pd.testing.assert_frame_equal(*fits, rtol=0, atol=1e-9)
         every = [*args, at, "--data.init_args.val_frames=2"]
         errors = [validation_error(on_one("validate", every)), validation_error(on_two("validate", every))]

@@ -1,5 +1,10 @@
 """How avatars are scored."""
 
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,14 +13,19 @@ from lightning import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from benchmarks import cli, score
 from benchmarks.evaluation.callbacks import PredictionWriter
 from benchmarks.evaluation.scorer import Scorer
 from benchmarks.tasks import avatar
+from datamodules.capture.avatars import make_avatars
+from datamodules.world.sets.avatar import AvatarSpec
 from metrics.base import Status
 from metrics.image import psnr
 from models.base import PortraitModule
 from models.tasks.avatar import AvatarEstimate, FitReport
 from tests import avatar_toy as toy
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 def scored(estimate, batch):
@@ -93,3 +103,71 @@ def test_predicted_avatars_are_written_by_segment_view_and_frame(tmp_path):
     np.testing.assert_array_equal(np.array(picture), expected.numpy())
     assert "AI-generated" in picture.text["Comment"]
     assert (tmp_path / "toy-segment0.strip.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory):
+    """The files of a test of the mean avatar on the smallest subject, its record, and what it predicted."""
+    home = tmp_path_factory.mktemp("avatars")
+    world = AvatarSpec(32, 1, 2, train_frames=4, test_frames=4, headset_size=16, detail="light", test_segments=2)
+    make_avatars(world, home / "data")
+    data = {"root": str(home / "data"), "world": asdict(world), "image_size": 48, "val_frames": 1, "num_workers": 0}
+    overlay = {"data": {"init_args": data | {"test_frames_at_once": 3}}, "trainer": {"enable_progress_bar": False}}
+    (home / "overlay.yaml").write_text(json.dumps(overlay))
+    names = ("lipflow.yaml", "tiny/lipflow.yaml", "variants/lipflow/mean.yaml")
+    files = [*(str(BENCHMARKS / name) for name in names), str(home / "overlay.yaml")]
+    arguments = [*(part for file in files for part in ("-c", file)), f"--results={home / 'runs'}"]
+    arguments += ["--data.init_args.test.avatar=fit"]
+    tested, predicted = (cli.build([kind, *arguments]).run_ for kind in ("test", "predict"))
+    return files, json.loads(tested.record_file.read_text()), predicted.folder / "predictions"
+
+
+def score_avatars(predictions, files, results):
+    arguments = ["--task", "avatar", "--predictions", str(predictions), "-c", *files, "--label", "saved"]
+    score.main([*arguments, "--results", str(results), "--table", "lipflow_2", "--published", str(results)])
+    (record,) = results.glob("scored/*/metrics.json")
+    return json.loads(record.read_text())
+
+
+def test_saved_avatars_score_as_the_test_run_did(predicted, tmp_path, capsys):
+    files, tested, predictions = predicted
+    scored = score_avatars(predictions, files, tmp_path)
+    assert scored["truth"] == tested["truth"]
+    for name in ("PSNR", "SSIM", "Vertex", "Geom"):
+        assert scored["values"][name] == pytest.approx(tested["values"][name], rel=1e-5)
+    assert "| saved" in capsys.readouterr().out
+
+
+def test_avatars_without_meshes_are_scored_by_their_pictures_alone(predicted, tmp_path):
+    files, tested, predictions = predicted
+    ours = shutil.copytree(predictions, tmp_path / "ours", ignore=shutil.ignore_patterns("vertices"))
+    scored = score_avatars(ours, files, tmp_path / "runs")
+    assert scored["absent"] == {"Vertex": "no mesh saved", "Geom": "no mesh saved"}
+    assert scored["values"]["PSNR"] == pytest.approx(tested["values"]["PSNR"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda folder: next(folder.glob("*/*/*.png")).unlink(), r"lacks 1 of \d+ pictures of a batch, the first is"),
+        (lambda folder: next(folder.glob("*/vertices/*.npy")).unlink(), r"lacks 1 of \d+ meshes of a batch"),
+        (
+            lambda folder: np.save(next(folder.glob("*/vertices/*.npy")), np.zeros((3, 3))),
+            r"save finite floats \d+ x 3",
+        ),
+        (lambda folder: next(folder.glob("*/vertices/*.npy")).write_bytes(b"x"), "is not a mesh of this capture"),
+        (lambda folder: next(folder.glob("*/*/*.png")).write_bytes(b"x"), "is not a readable picture"),
+        (
+            lambda folder: Image.new("RGB", (9, 9)).save(next(folder.glob("*/*/*.png"))),
+            "is 9 x 9 pixels, the views are 48 x 48; save it at that size",
+        ),
+    ],
+)
+def test_saved_avatars_that_do_not_fit_are_one_sentence(harm, sentence, predicted, tmp_path):
+    files, _, predictions = predicted
+    ours = shutil.copytree(predictions, tmp_path / "ours")
+    harm(ours)
+    with pytest.raises(SystemExit, match=sentence) as stopped:
+        score_avatars(ours, files, tmp_path / "runs")
+    assert "\n" not in str(stopped.value)
+    assert not (tmp_path / "runs" / score.SCORED).exists()
