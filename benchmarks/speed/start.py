@@ -76,7 +76,7 @@ def from_a_fresh_process(folder: Path) -> float:
     return float((folder / "spent").read_text())
 
 
-def whole(code: str) -> float:
+def seconds_of(code: str) -> float:
     """CPU seconds of a process that runs some code and ends."""
     before = _of_children()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
@@ -99,7 +99,7 @@ def main() -> None:
         warmed, fresh = medians(partial(from_the_warm_process, folder), partial(from_a_fresh_process, folder))
     print(f"a run from the warm process: {warmed:.2f} s (at most {BUDGET}), from a fresh one: {fresh:.2f} s")
     for name, (ours, theirs, most) in RATIOS.items():
-        one, other = medians(partial(whole, ours), partial(whole, theirs))
+        one, other = medians(partial(seconds_of, ours), partial(seconds_of, theirs))
         print(f"{name}: {one:.2f} s, {theirs}: {other:.2f} s; {one / other:.2f} times (at most {most})")
 
 
