@@ -4,6 +4,7 @@ A run as `benchmarks.run_all` starts it, from the request to the first line of i
 fresh process; and what a command line or a metric loads, beside the libraries that they stand on.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -91,6 +92,7 @@ def medians(*measures: Callable[[], float]) -> list[float]:
 
 def main() -> None:
     """Prints the figures."""
+    argparse.ArgumentParser(prog="python -m benchmarks.speed.start", description=__doc__).parse_args()
     warm.warm_up({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
