@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from benchmarks import run_all, tables
 from benchmarks.cli import parse
-from benchmarks.running import warm
+from benchmarks.running import keys, warm
 from benchmarks.running.kill_check import differences
 from benchmarks.running.plan import in_order, places, plan
 from benchmarks.runs import Run, write_json
@@ -60,6 +60,17 @@ def test_subjects_are_of_data_that_have_them(monkeypatch):
     chosen = [table for table in tables.load_all() if table.name == "depth"]
     with pytest.raises(UserError, match="The data of the table 'depth' have no subjects"):
         plan(chosen, choice(monkeypatch, "--subjects", "1"))
+
+
+def test_runs_on_gpus_may_be_planned_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    chosen = [table for table in tables.load_all() if table.name == "depth"]
+    row = ("--rows", "luminance as depth")
+    (here,) = plan(chosen, choice(monkeypatch, *row))
+    (there,) = plan(chosen, choice(monkeypatch, *row, "--devices", "cuda:0"))
+    assert "--trainer.accelerator=cuda --trainer.devices=1" in there.run.line
+    assert keys.content("test", parse(["test", *there.run.args]))["device"] == "cuda x 1"
+    assert here.run.key != there.run.key
 
 
 def test_gpus_and_cpus_are_not_mixed():
