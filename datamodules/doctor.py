@@ -115,8 +115,8 @@ def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -
     sizes: Counter[str] = Counter()
     frames, faults = 0, []
     for clip in tqdm(clips, desc=name, leave=False):
-        found, length = _examine_clip(clip, all_frames, sizes)
-        faults += found
+        faulty, length = _examine_clip(clip, all_frames, sizes)
+        faults += faulty
         frames += length
     known = sum(truth_file(root, clip).is_file() for clip in clips)
     print(f"{name}: {len(people(clips))} people, {len(clips)} clips, {frames} frames; truth of {known} clips")

@@ -265,6 +265,7 @@ def _lpips(net: Any) -> nn.Module:  # noqa: ANN401 - one of `perceptual.Net`
 
 
 def _arniqa() -> nn.Module:
+    # The network stands beside the metric of its name, which asks for its backbone here.
     from metrics.quality import Arniqa
 
     encoder, regressor = weights.load("arniqa_encoder"), weights.load_script("arniqa_koniq10k").state_dict()

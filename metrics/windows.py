@@ -53,7 +53,7 @@ def similarity_maps(x: Tensor, y: Tensor, weights: Tensor, factor: float = 1.0) 
     """
     check_fit(x, y, weights)
     if HAS_NUMBA and x.device.type == "cpu" and not (x.requires_grad or y.requires_grad):
-        from metrics import windows_numba
+        from metrics import windows_numba  # numba is an extra
 
         return windows_numba.similarity_maps(x, y, weights, factor, C1, C2)
     return plain_similarity_maps(x, y, weights, factor)

@@ -16,6 +16,13 @@ SMALLEST = {
     "flow": {"layers": 2, "hidden": 8, "context": 4},
     "fitting": {name: {"steps": 4} for name in ("headset", "keypoints", "frontal")},
 }  # fmt: skip
+# LiP-Flow's models, by their overlays.
+MODELS = {
+    "dam": ["dam"], "enc": ["enc"], "reg": ["reg"], "kl": ["kl"], "flow": [],
+    "enc-kpt": ["enc", "keypoints"], "reg-kpt": ["reg", "keypoints"], "kl-kpt": ["kl", "keypoints"],
+    "flow-kpt": ["keypoints"], "no cycle": ["no_cycle"], "exact": ["exact_cycle"], "decode P": ["decode_prior"],
+    "entropy": ["entropy"],
+}  # fmt: skip
 
 
 def subject():

@@ -27,7 +27,7 @@ torch.set_num_threads(1)  # the tensors of tests are so small that threads only 
 def portraits_root(tmp_path_factory):
     """A root in which the smallest portraits are already made; name SPEC to read them."""
     root = tmp_path_factory.mktemp("portraits")
-    make_clips(PortraitSpec(**SPEC | {"depth_splits": tuple(SPEC["depth_splits"])}), root, workers=1)
+    make_clips(PortraitSpec(**SPEC | {"depth_splits": tuple(SPEC["depth_splits"])}), root, workers=0)
     return root
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from datamodules.world.body.expression import NAMES
-from datamodules.world.export.files import to_pixels
+from datamodules.world.export.media import to_pixels
 from metrics.procface import SIDE, resized
 
 Batch = dict[str, Tensor]

@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw
 
 from benchmarks.procface.data import Arrays, FaceSet, open_set
 from benchmarks.procface.scores import Floor, analyse, floors, ladders, refused
-from datamodules.world.export.files import Pixels, write_picture, write_text
+from datamodules.world.export.media import Pixels, write_picture
 from datamodules.world.sets.portraits import WORLD_VERSION
 from metrics.procface import SHA256, SIDE, Faces, ProcFace
+from models.files import write_text
 
 SIZES = (64, 128)
 LADDER_PEOPLE = 16

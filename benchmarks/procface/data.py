@@ -16,13 +16,15 @@ from tqdm import tqdm
 from datamodules.world.body.expression import NAMES, SIGNED
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.template import Detail, template
-from datamodules.world.export.files import claimed, read_arrays, to_pixels, write_arrays
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.export.media import to_pixels
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, render
+from datamodules.world.scene.view import Camera, images_of, render
 from datamodules.world.seeds import generator, stream
-from datamodules.world.sets.portraits import content_hash, images_of, record_of
+from datamodules.world.sets.claims import claimed
+from datamodules.world.sets.portraits import content_hash, record_of
+from models.files import read_arrays, write_arrays
 from models.reading import reading
 
 # People of their own, beside those of the sets (0, 1), the avatars (2) and the contact sheets (6).
@@ -141,7 +143,7 @@ def _drawn(person: Person, setting: Setting, states: list[Moment], size: int, zo
 def moment(seed: np.random.SeedSequence, posing: bool) -> Moment:
     """A moment of a natural motion; if posing, with a few expressions of any kind and strength instead."""
     rng = generator(seed)
-    natural = Motion(seed, SPAN)(float(rng.uniform(0, SPAN)))
+    natural = PortraitMotion(seed, SPAN)(float(rng.uniform(0, SPAN)))
     return replace(natural, expression=posed(rng)) if posing else natural
 
 

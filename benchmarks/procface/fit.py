@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from tqdm import trange
 
 from benchmarks.procface.augment import Batch, augmented, without_face
-from datamodules.world.export.files import write_bytes
 from metrics.procface import EMBEDDING, ProcFace
+from models.files import write_bytes
 
 MARGIN, SHARPNESS = 0.2, 24.0  # CosFace: how much nearer the right person must be, and what the cosines are scaled by
 HIDDEN_WEIGHT = 0.3  # of landmarks that are not seen: they hold the shape together, and cannot be exact

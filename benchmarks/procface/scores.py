@@ -18,9 +18,8 @@ from datamodules.world.body.template import template
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person, build_person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import render
+from datamodules.world.scene.view import images_of, render
 from datamodules.world.seeds import generator, stream
-from datamodules.world.sets.portraits import images_of
 from metrics.distribution import frechet_distance
 from metrics.face import akd_l1, cosine_similarity, expression_error
 from metrics.face_analysers import ProxyAnalyser

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.cli import parse
 from benchmarks.runs import Run, checkpoint_for
 from datamodules.capture.avatars import AvatarData
-from datamodules.world.export.files import to_pixels, write_video
+from datamodules.world.export.media import to_pixels, write_video
 from datamodules.world.scene.rigs import orbit
 from models.base import read_checkpoint
 from models.errors import UserError

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.optim import Optimizer
 
-from datamodules.world.export.files import aside
 from models.errors import UserError
+from models.files import aside
 
 TRAINING, VALIDATION = range(2)
 HISTORY = "resumed_at_epochs"

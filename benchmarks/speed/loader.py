@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader
 from datamodules.base import EpochSampler
 from datamodules.video.clips import Clip, Framing
 from datamodules.video.frames import split_clips
-from datamodules.video.samples import Augmentation, ClipSamples, FrameStore
+from datamodules.video.samples import Augmentation, ClipSamples, FrameReader
 
 
-class WholeClips(FrameStore):
+class WholeClips(FrameReader):
     """The naive read: every frame of the clip is decoded, two are used."""
 
     def read(self, clip: Clip, indices: Sequence[int]) -> torch.Tensor:
@@ -84,7 +84,11 @@ def pairs_a_second(source: Iterator[Any], seconds: float, batch_size: int) -> fl
 def measure(root: Path, size: int, workers: int, seconds: float, batch_size: int = 8) -> dict[str, list[float]]:
     """Measures the loader, the loader with augmentation, and the naive read, in turns; pairs a second each."""
     clips, framing = split_clips(root).train, Framing(size)
-    kinds = {"loader": (FrameStore, None), "augmented": (FrameStore, Augmentation()), "whole clip": (WholeClips, None)}
+    kinds = {
+        "loader": (FrameReader, None),
+        "augmented": (FrameReader, Augmentation()),
+        "whole clip": (WholeClips, None),
+    }
     rates: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(2):
         for name, (store, augment) in kinds.items():

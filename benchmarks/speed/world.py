@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from datamodules.world.body.template import Detail
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, draw, posed, render
@@ -50,7 +50,7 @@ STAGES = {
 @cache
 def scene(size: int, detail: Detail, batch: int = BATCH) -> tuple[Person, Setting, list[Moment]]:
     """A person, a setting and a batch of moments, drawn once a process."""
-    motion = Motion(np.random.SeedSequence(2), 4.0)
+    motion = PortraitMotion(np.random.SeedSequence(2), 4.0)
     person = make_person(np.random.SeedSequence(0), detail)
     return person, make_setting(np.random.SeedSequence(1), size, FACE), [motion(4 * i / batch) for i in range(batch)]
 

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import DataError, PortraitDataModule
 from datamodules.capture.frames import FrameStore, Packed
-from datamodules.capture.multiface import METRES, TEXTURES, Capture, FrameName, find_captures
+from datamodules.capture.multiface import TEXTURES, Capture, find_captures
+from datamodules.capture.readers import METRES, FrameName
 from datamodules.capture.sets import HELD_OUT, RECONSTRUCT, AvatarProtocol, Split, TestFrames, TrainFrames, split_frames
 from datamodules.video.protocols import spread
 from datamodules.world.export.layouts import write_layout
@@ -80,7 +81,7 @@ class AvatarData(PortraitDataModule):
         self.leave_out, self.held_out = tuple(leave_out or ()), tuple(held_out or HELD_OUT)
         self.val_frames, self.views, self.view_texture = val_frames, views, view_texture
         self.samples_per_epoch, self.test_frames_at_once = samples_per_epoch, test_frames_at_once
-        self.cache, self.told = cache, ""
+        self.cache, self.announced = cache, ""
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:
@@ -131,12 +132,12 @@ class AvatarData(PortraitDataModule):
         Raises:
             DataError: If there are not that many subjects.
         """
-        found = find_captures(self.root)
-        if not 0 <= self.number < len(found):
+        captures = find_captures(self.root)
+        if not 0 <= self.number < len(captures):
             raise DataError(
-                f"'{self.root}' holds {len(found)} captures, not number {self.number}: set another subject."
+                f"'{self.root}' holds {len(captures)} captures, not number {self.number}: set another subject."
             )
-        return FrameStore(Capture(found[self.number], self.leave_out), self.image_size, self.texture)
+        return FrameStore(Capture(captures[self.number], self.leave_out), self.image_size, self.texture)
 
     @cached_property
     def packed(self) -> Packed | None:
@@ -218,28 +219,29 @@ class AvatarData(PortraitDataModule):
         mean, variance = self.store.capture.statistics("tex")
         if mean is not None and variance is not None:
             return self.store.resized_texture(mean).float() / 255, variance**0.5 / 255
-        total = squares = seen = torch.zeros(())
-        for texture in (found for name in frames if (found := self.store.texture(name)) is not None):
+        total = squares = covered = torch.zeros(())
+        textures = (texture for name in frames if (texture := self.store.texture(name)) is not None)
+        for texture in textures:
             value = texture.double() / 255  # unseen texels are 0: they add to no sum
-            total, squares, seen = total + value, squares + value.square(), seen + (texture != 0)
-        if not seen.ndim:
+            total, squares, covered = total + value, squares + value.square(), covered + (texture != 0)
+        if not covered.ndim:
             raise DataError(f"'{self.store.capture.root}' has no training frame with a texture: download {TEXTURES}.")
-        mean = total / seen.clamp(min=1)
-        return mean.float(), float(((squares - seen * mean.square()).sum() / seen.sum().clamp(min=1)).sqrt())
+        mean = total / covered.clamp(min=1)
+        return mean.float(), float(((squares - covered * mean.square()).sum() / covered.sum().clamp(min=1)).sqrt())
 
     def _keypoint_statistics(self, frames: list[FrameName]) -> tuple[Tensor, float]:
-        found = [points for name in frames if (points := self.store.capture.keypoints(name)) is not None]
-        if not found:
+        keypoints = [points for name in frames if (points := self.store.capture.keypoints(name)) is not None]
+        if not keypoints:
             return torch.zeros(0, 2), 1.0
         height, width = self.store.frontal_size
-        values = torch.stack(found) / torch.tensor([width, height])
+        values = torch.stack(keypoints) / torch.tensor([width, height])
         mean = values.nanmean(0)
         return mean, float((values - mean).square().nanmean().sqrt())
 
     def _tell(self) -> None:
-        if (told := self.store.losses()) != self.told:
-            rank_zero_info(f"'{self.store.capture.root}': {told}.")
-        self.told = told
+        if (losses := self.store.losses()) != self.announced:
+            rank_zero_info(f"'{self.store.capture.root}': {losses}.")
+        self.announced = losses
 
     def _samples(self, frames: list[FrameName], size: int, seed: int) -> TrainFrames:
         return TrainFrames(self.store, frames, size, seed, self.view_texture, self.packed)

@@ -11,8 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.base import DataError
-from datamodules.capture.multiface import Capture, FrameName, PinholeCamera, behind
-from datamodules.world.export.files import aside
+from datamodules.capture.multiface import Capture
+from datamodules.capture.readers import FrameName, PinholeCamera, behind
+from models.files import aside
 from models.reading import reading
 from models.rendering import mesh
 from models.tasks.avatar import AvatarFrames, Cameras, Keypoints, Pictures

@@ -5,50 +5,32 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from datamodules.base import DataError
-from models.reading import reading
+from datamodules.capture.readers import (
+    AGAIN,
+    METRES,
+    FrameName,
+    PinholeCamera,
+    Topology,
+    behind,
+    finite_numbers_of,
+    numbers_of,
+    read_cameras,
+    read_frame_list,
+    read_text,
+    read_topology,
+    read_variance,
+    read_vertices,
+)
 
-METRES = 1e-3  # lengths on disk are millimetres
-LARGEST = float(np.finfo(np.float32).max)
 TEXTURES = "unwrapped_uv_1024"
 HEADSET_VIEWS = ("mouth", "right_eye", "left_eye")
-AGAIN = "download it again (of the built-in avatars: delete the set's folder, and it is drawn again)."
-
-
-class FrameName(NamedTuple):
-    """A frame of a capture: its segment, and its six digits."""
-
-    segment: str
-    number: str
-
-
-class PinholeCamera(NamedTuple):
-    """Camera matrix ``3 3`` in pixels, and the pose ``3 3`` and ``3`` (metres) that it is seen under."""
-
-    K: Tensor
-    rotation: Tensor
-    translation: Tensor
-
-
-class Topology(NamedTuple):
-    """The mesh that is used: which of the file's vertices, faces ``F 3`` among them, and the corners' ``F 3 2`` uv.
-
-    Texture coordinates have v down, so that pictures need no flip: Multiface's grow upwards, while the rows of its
-    pictures go down.
-    """
-
-    kept: Tensor
-    faces: Tensor
-    corner_uv: Tensor
-    vertex_count: int
 
 
 @dataclass
@@ -79,7 +61,7 @@ class Capture:
 
     def losses(self) -> list[str]:
         """The same in words, with the first of each kind."""
-        return [f"{len(things)} {what} (first: {_told(things)})" for what, things in self.lost.items() if things]
+        return [f"{len(things)} {what} (first: {_first_of(things)})" for what, things in self.lost.items() if things]
 
     @cached_property
     def cameras(self) -> dict[str, PinholeCamera]:
@@ -118,10 +100,10 @@ class Capture:
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise DataError(f"'{self.root / 'tracked_mesh'}' holds no .obj: one is needed for faces and textures.")
-        found = read_topology(path, self.leave_out)
+        topology = read_topology(path, self.leave_out)
         if path.with_suffix(".bin").is_file():
-            read_vertices(path.with_suffix(".bin"), found.vertex_count)
-        return found
+            read_vertices(path.with_suffix(".bin"), topology.vertex_count)
+        return topology
 
     def vertices(self, name: FrameName) -> Tensor:
         """The kept vertices ``V 3`` in the head frame, metres.
@@ -138,7 +120,7 @@ class Capture:
             DataError: If the file does not hold twelve numbers.
         """
         path = self._pose(name)
-        numbers = _finite(_text(path), path)
+        numbers = finite_numbers_of(read_text(path), path)
         if numbers.size != 12:
             raise DataError(f"'{path}' holds {numbers.size} numbers, not a 3 x 4 pose: {AGAIN}")
         matrix = torch.from_numpy(numbers.reshape(3, 4)).float()
@@ -156,10 +138,6 @@ class Capture:
         """Where that picture lies."""
         return self.root / "images" / name.segment / camera / f"{name.number}.png"
 
-    def has_image(self, name: FrameName, camera: str) -> bool:
-        """Whether there is a file of that picture."""
-        return self.image_path(name, camera).is_file()
-
     def view_texture(self, name: FrameName, camera: str) -> Tensor | None:
         """What one camera saw in texture coordinates, ``3 T T`` uint8, black where unseen; None if missing."""
         return self._picture(self._texture_path(name, camera))
@@ -175,12 +153,12 @@ class Capture:
             return average
         there = [camera for camera in self.cameras if self._texture_path(name, camera).is_file()]
         read = {self._texture_path(name, camera): self.view_texture(name, camera) for camera in there}
-        seen = _of_one_size({path: view for path, view in read.items() if view is not None})
-        if not seen:
+        sized = _of_one_size({path: view for path, view in read.items() if view is not None})
+        if not sized:
             self.lost["frames without any texture"][name] = None
             return None
         self.lost["average textures made from cameras"][name] = None
-        stack = torch.stack(seen).float()
+        stack = torch.stack(sized).float()
         count = (stack > 0).any(1, keepdim=True).sum(0)
         return (stack.sum(0) / count.clamp(min=1)).round().byte()
 
@@ -188,16 +166,16 @@ class Capture:
         """The grey views ``3 1 h w`` uint8, 0 where masked, and their cameras; None if one is missing or broken."""
         folder = self.root / "headset" / name.segment
         paths = [folder / view / f"{name.number}.png" for view in HEADSET_VIEWS]
-        told = folder / "cameras" / f"{name.number}.txt"
-        if not all(path.is_file() for path in [*paths, told]):
+        own = folder / "cameras" / f"{name.number}.txt"
+        if not all(path.is_file() for path in [*paths, own]):
             return None
         read = {path: self._picture(path) for path in paths}
         views = _of_one_size({path: view for path, view in read.items() if view is not None})
         if len(views) < len(paths):
             return None
-        known = read_cameras(told)
+        known = read_cameras(own)
         if absent := [view for view in HEADSET_VIEWS if view not in known]:
-            raise DataError(f"'{told}' lacks the camera '{absent[0]}': write it, or delete the file.")
+            raise DataError(f"'{own}' lacks the camera '{absent[0]}': write it, or delete the file.")
         return torch.stack([view[:1] for view in views]), [known[view] for view in HEADSET_VIEWS]
 
     def keypoints(self, name: FrameName) -> Tensor | None:
@@ -205,7 +183,7 @@ class Capture:
         path = self._points(name)
         if not path.is_file():
             return None
-        numbers, wanted = _numbers(_text(path), path), len(self.keypoint_vertices)
+        numbers, wanted = numbers_of(read_text(path), path), len(self.keypoint_vertices)
         if numbers.size != 2 * wanted:
             raise DataError(
                 f"'{path}' holds {numbers.size} numbers, not two for each of {wanted} keypoints (those of "
@@ -233,7 +211,7 @@ class Capture:
         path = self._wanted
         if not path.is_file():
             return torch.zeros(0, dtype=torch.long)
-        given, count = _numbers(_text(path), path), self.topology.vertex_count
+        given, count = numbers_of(read_text(path), path), self.topology.vertex_count
         if not given.size or not np.isin(given, np.arange(count)).all():
             raise DataError(f"'{path}' does not hold numbers of vertices, 0 to {count - 1}: {AGAIN}")
         wanted = torch.from_numpy(given).long()
@@ -287,124 +265,11 @@ def find_captures(root: Path) -> list[Path]:
     Raises:
         DataError: If there is none.
     """
-    found = [root] if (root / "KRT").is_file() else sorted(path.parent for path in root.glob("*/KRT"))
-    found = [path for path in found if path.name != "keypoints"]
-    if not found:
+    captures = [root] if (root / "KRT").is_file() else sorted(path.parent for path in root.glob("*/KRT"))
+    captures = [path for path in captures if path.name != "keypoints"]
+    if not captures:
         raise DataError(f"'{root}' holds no capture (a folder with KRT and tracked_mesh): set data.init_args.root.")
-    return found
-
-
-def read_frame_list(path: Path) -> list[FrameName]:
-    """Reads lines of a segment and a number.
-
-    Raises:
-        DataError: If a line is something else.
-    """
-    lines = [line.split() for line in _text(path).splitlines() if line.strip()] or [["(none)"]]
-    if broken := next((line for line in lines if len(line) != 2 or not line[1].isdecimal()), None):
-        raise DataError(f"'{path}' has the line '{' '.join(broken)}', not a segment and a number: {AGAIN}")
-    return [FrameName(*line) for line in lines]
-
-
-def read_variance(path: Path) -> float:
-    """Reads one positive number.
-
-    Raises:
-        DataError: If the file holds something else.
-    """
-    numbers = _numbers(_text(path), path)
-    if numbers.size != 1 or not 0 < numbers[0] < LARGEST:
-        raise DataError(
-            f"'{path}' does not hold one positive number: download it again, or delete it to have it computed."
-        )
-    return float(numbers[0])
-
-
-def read_cameras(path: Path) -> dict[str, PinholeCamera]:
-    """Reads blocks of a name, three rows of K, one of distortions (unused by Multiface too) and three of ``[R|t]``.
-
-    Raises:
-        DataError: If the file is missing or breaks off.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no '{path}': download the capture's metadata.")
-    lines = [line for line in _text(path).splitlines() if line.strip()]
-    if not lines or len(lines) % 8:
-        raise DataError(f"'{path}' has {len(lines)} lines, not eight for each camera: {AGAIN}")
-    found = {lines[start].strip(): _camera(lines[start + 1 : start + 8], path) for start in range(0, len(lines), 8)}
-    if 8 * len(found) != len(lines):
-        raise DataError(f"'{path}' has two cameras of one name: {AGAIN}")
-    return found
-
-
-def _camera(lines: list[str], path: Path) -> PinholeCamera:
-    matrix, pose = _finite(" ".join(lines[:3]), path), _finite(" ".join(lines[4:]), path)
-    if matrix.size != 9 or pose.size != 12 or np.linalg.matrix_rank(matrix.reshape(3, 3)) < 3:
-        raise DataError(f"'{path}' is no list of invertible 3 x 3 and of 3 x 4 matrices: {AGAIN}")
-    extrinsic = torch.from_numpy(pose.reshape(3, 4)).float()
-    return PinholeCamera(torch.from_numpy(matrix.reshape(3, 3)).float(), extrinsic[:, :3], extrinsic[:, 3] * METRES)
-
-
-def behind(camera: PinholeCamera, rotation: Tensor, translation: Tensor) -> PinholeCamera:
-    """A camera of the world as a camera of the head, whose pose in the world is given."""
-    return PinholeCamera(camera.K, camera.rotation @ rotation, camera.rotation @ translation + camera.translation)
-
-
-def read_vertices(path: Path, count: int) -> Tensor:
-    """Reads ``count`` vertices ``V 3`` of float32 millimetres as metres.
-
-    Raises:
-        DataError: If the file holds another number, or some that are not finite.
-    """
-    with reading(path, "list of vertices", AGAIN, DataError):
-        values = np.frombuffer(path.read_bytes(), "<f4")
-    if len(values) % 3 or len(values) // 3 != count:
-        raise DataError(
-            f"'{path}' holds {len(values)} numbers, not three for each of the mesh's {count} vertices: mesh and "
-            "topology disagree; download both of one release."
-        )
-    if not np.isfinite(values).all():
-        raise DataError(f"'{path}' holds vertices that are not finite: {AGAIN}")
-    return torch.from_numpy(values.reshape(-1, 3).copy()) * METRES
-
-
-def read_topology(path: Path, leave_out: tuple[str, ...] = ()) -> Topology:
-    """Reads an .obj's faces and texture coordinates, and keeps the vertices that the kept faces use.
-
-    Raises:
-        DataError: If it has no textured triangles, or a face names a vertex that is not there.
-    """
-    with reading(path, "mesh", AGAIN, DataError):
-        count, uv, faces, corners = _parts(path.read_text(), path, leave_out)
-    if not faces:
-        raise DataError(f"'{path}' has no faces left: look at data.init_args.leave_out.")
-    triangles, corner = torch.tensor(faces), torch.tensor(corners)
-    if min(triangles.min(), corner.min()) < 0 or triangles.max() >= count or corner.max() >= len(uv):
-        raise DataError(f"'{path}' has faces beyond its {count} vertices or {len(uv)} texture coordinates: {AGAIN}")
-    kept, compact = triangles.unique(return_inverse=True)
-    return Topology(kept, compact, torch.tensor(uv)[corner], count)
-
-
-def _parts(
-    text: str, path: Path, leave_out: tuple[str, ...]
-) -> tuple[int, list[tuple[float, float]], list[list[int]], list[list[int]]]:
-    """The number of vertices, the texture coordinates, and of each kept face its vertices and its coordinates."""
-    count, uv, faces, corners, group = 0, [], [], [], ""
-    for line in text.splitlines():
-        kind, *values = line.split() or [""]
-        if kind == "v":
-            count += 1
-        elif kind == "vt":
-            uv.append((float(values[0]), 1 - float(values[1])))
-        elif kind == "g":
-            group = values[0] if values else ""
-        elif kind == "f" and group not in leave_out:
-            parts = [value.split("/") for value in values]
-            if len(parts) != 3 or any(len(part) < 2 or not part[1] for part in parts):
-                raise DataError(f"'{path}' has a face that is no textured triangle: '{line}'.")
-            faces.append([int(part[0]) - 1 for part in parts])
-            corners.append([int(part[1]) - 1 for part in parts])
-    return count, uv, faces, corners
+    return captures
 
 
 def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
@@ -421,25 +286,6 @@ def _of_one_size(pictures: dict[Path, Tensor]) -> list[Tensor]:
     return list(pictures.values())
 
 
-def _told(things: Iterable[Hashable]) -> str:
+def _first_of(things: Iterable[Hashable]) -> str:
     first = next(iter(things))
     return "/".join(first) if isinstance(first, tuple) else f"'{first}'"
-
-
-def _text(path: Path) -> str:
-    with reading(path, "text", AGAIN, DataError):
-        return path.read_text(encoding="utf-8")
-
-
-def _numbers(text: str, path: Path) -> NDArray[np.float64]:
-    try:
-        return np.array(text.split(), dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"'{path}' holds something that is no number ({error}): {AGAIN}") from error
-
-
-def _finite(text: str, path: Path) -> NDArray[np.float64]:
-    numbers = _numbers(text, path)
-    if not (np.abs(numbers) < LARGEST).all():
-        raise DataError(f"'{path}' holds a number that is not finite: {AGAIN}")
-    return numbers

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from datamodules.base import DataError, TestProtocol
 from datamodules.capture.frames import FrameStore, Packed, Record, frontal_of, joined
-from datamodules.capture.multiface import FrameName
+from datamodules.capture.readers import FrameName
 from datamodules.video.protocols import spread
 from models.tasks.avatar import AvatarFrames
 

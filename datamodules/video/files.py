@@ -24,7 +24,7 @@ CONTAINERS = "mov,matroska,avi,mpegts,mpeg,gif,asf,flv,ogg"
 REENCODE = "re-encode it (ffmpeg -i IN -c:v libx264 -crf 10 -pix_fmt yuv444p OUT.mp4), replace or delete it"
 UNTIMED = np.iinfo(np.int64).min
 PACKET = np.dtype([("place", "i8"), ("bytes", "i8"), ("time", "i8"), ("key", "?"), ("sound", "?")])
-Row = tuple[int, int, int, bool, bool]
+PacketRow = tuple[int, int, int, bool, bool]
 Packets: TypeAlias = "Iterator[Packet[VideoStream]]"
 ATTACHED_PICTURE, DEFAULT = 0x400, 0x1  # of a stream's disposition
 
@@ -118,7 +118,7 @@ def opened(path: Path) -> Iterator[VideoFile]:
         raise DataError(f"'{path}' is not a readable video ({error.strerror}): replace or delete it.") from error
 
 
-def row(packet: "Packet[VideoStream]") -> Row:
+def row(packet: "Packet[VideoStream]") -> PacketRow:
     """A packet as an item of `PACKET`: where it lies, its bytes and time, and whether it is a key and shown whole."""
     time = packet.pts if packet.pts is not None else UNTIMED
     sound = packet.size > 0 and not packet.is_discard and not packet.is_corrupt

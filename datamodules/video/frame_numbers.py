@@ -23,7 +23,7 @@ def number_frames(names: Collection[str], folder: Path) -> dict[int, str]:
     Raises:
         DataError: If the number of a name is not told apart, or two files are one frame.
     """
-    groups = {name: [int(digits) for digits in re.findall(r"\d+", os.path.splitext(name)[0])] for name in names}
+    groups = {name: numbers_in(os.path.splitext(name)[0]) for name in names}
     place = _place(groups, folder)
     numbered: dict[int, str] = {}
     for name in sorted(groups):
@@ -33,6 +33,11 @@ def number_frames(names: Collection[str], folder: Path) -> dict[int, str]:
             raise DataError(f"'{folder}' has two files for frame {number}, {pair}: remove one of them.")
         numbered[number] = name
     return dict(sorted(numbered.items()))
+
+
+def numbers_in(stem: str) -> list[int]:
+    """The groups of digits of a name without its suffix, as numbers."""
+    return [int(digits) for digits in re.findall(r"\d+", stem)]
 
 
 def _place(groups: Mapping[str, list[int]], folder: Path) -> int | None:
@@ -49,13 +54,13 @@ def _place(groups: Mapping[str, list[int]], folder: Path) -> int | None:
         raise DataError(_untold(folder, f"are not numbered alike ('{fewest}', '{most}')"))
     if len(groups) == 1 and count < 2:
         return 0 if count else None
-    varying = [place for place in range(count) if len({found[place] for found in groups.values()}) > 1]
+    varying = [place for place in range(count) if len({numbers[place] for numbers in groups.values()}) > 1]
     if len(varying) == 1:
         return varying[0]
     if len(groups) > 1 and count and not varying:
         return 0  # they are one frame
-    told = f"bear {len(varying) or count or 'no'} numbers that could be theirs ('{fewest}')"
-    raise DataError(_untold(folder, told))
+    ambiguous = f"bear {len(varying) or count or 'no'} numbers that could be theirs ('{fewest}')"
+    raise DataError(_untold(folder, ambiguous))
 
 
 def _untold(folder: Path, what: str) -> str:

@@ -13,7 +13,7 @@ from datamodules.base import SELF_REENACTMENT, DataError, PortraitDataModule, Te
 from datamodules.video.clips import Clip, Crop, Framing, find_clips
 from datamodules.video.pairs import ClipFinder, Pair, cross_pairs, read_pairs, self_pairs, write_pairs
 from datamodules.video.protocols import DepthBatches, ReenactmentBatches, with_truth
-from datamodules.video.samples import FRAMES_NEEDED, Augmentation, ClipSamples, FrameStore, Kind
+from datamodules.video.samples import FRAMES_NEEDED, Augmentation, ClipSamples, FrameReader, SampleKind
 from datamodules.world.export.clips import PortraitSpec, make_clips
 from datamodules.world.sets.portraits import WORLD_VERSION
 from models.tasks import TaskBatch, find
@@ -22,7 +22,7 @@ from models.tasks.reenactment import Reenactment
 
 
 @dataclass(frozen=True)
-class Split:
+class ClipSplit:
     """The clips of a set, divided by person."""
 
     train: list[Clip]
@@ -34,7 +34,7 @@ def people(clips: Sequence[Clip]) -> list[str]:
     return sorted({clip.person for clip in clips})
 
 
-def split_clips(root: Path, seed: int = 0, drop_leaked: bool = False) -> Split:
+def split_clips(root: Path, seed: int = 0, drop_leaked: bool = False) -> ClipSplit:
     """Reads ``root/train`` and ``root/test``; without these, a fifth of the people of ``root``, drawn, are the test.
 
     Raises:
@@ -45,7 +45,7 @@ def split_clips(root: Path, seed: int = 0, drop_leaked: bool = False) -> Split:
             f"There is no folder '{root}': set data.init_args.root (python -m datamodules.doctor --root {root})."
         )
     if not (root / "train").exists() and not (root / "test").exists():
-        return Split(*divide(find_clips(root), seed, max(1, len(people(find_clips(root))) // 5)))
+        return ClipSplit(*divide(find_clips(root), seed, max(1, len(people(find_clips(root))) // 5)))
     train, test = (find_clips(root / name) if (root / name).exists() else [] for name in ("train", "test"))
     leaked = sorted({clip.person for clip in train} & {clip.person for clip in test})
     if leaked and not drop_leaked:
@@ -55,7 +55,7 @@ def split_clips(root: Path, seed: int = 0, drop_leaked: bool = False) -> Split:
         )
     if leaked:
         rank_zero_info(f"{len(leaked)} people left out of train, for they are in test: {', '.join(leaked[:5])}.")
-    return Split([clip for clip in train if clip.person not in leaked], test)
+    return ClipSplit([clip for clip in train if clip.person not in leaked], test)
 
 
 def divide(clips: Sequence[Clip], seed: int, count: int) -> tuple[list[Clip], list[Clip]]:
@@ -109,7 +109,7 @@ class VideoFrames(PortraitDataModule):
         root: str,
         image_size: int,
         portraits: PortraitSpec | None = None,
-        sample: Kind = "pairs",
+        sample: SampleKind = "pairs",
         batch_size: int = 4,
         num_workers: int = 2,
         samples_per_epoch: int | None = None,
@@ -126,14 +126,14 @@ class VideoFrames(PortraitDataModule):
         super().__init__(image_size, batch_size, num_workers, seed, test)
         self.root = Path(root) / portraits.hash if portraits else Path(root)
         self.portraits = portraits
-        self.sample: Kind = sample
+        self.sample: SampleKind = sample
         self.samples_per_epoch = samples_per_epoch
         self.max_gap = max_gap
         self.augment = augment
         self.val_people = val_people
         self.val_samples = val_samples
         self.drop_leaked = drop_leaked
-        self.store = FrameStore(Framing(image_size, crop), cache)
+        self.store = FrameReader(Framing(image_size, crop), cache)
 
     @classmethod
     def reads(cls, options: Mapping[str, Any], kind: str) -> list[Path | str]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from datamodules.base import DataError
 from datamodules.video.clips import FRAME_SUFFIXES, Clip, clip_name, find_clips, frame_files
-from datamodules.video.frame_numbers import same_form
+from datamodules.video.frame_numbers import numbers_in, same_form
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,12 @@ def _index(clip: Clip, file: str, entry: str) -> int:
         names = [same_form(Path(name).stem) for name in frame_files(clip.path)]
         if stem in names:
             return names.index(stem)
-    digits = re.findall(r"\d+", stem)
-    if len(digits) != 1:
+    numbers = numbers_in(stem)
+    if len(numbers) != 1:
         raise AbsentError(f"'{entry}' does not tell its frame's number; name the frame as its file is named")
-    index = clip.index_of(int(digits[0]))
+    index = clip.index_of(numbers[0])
     if index is None:
-        raise AbsentError(f"frame {int(digits[0])} of a clip of {len(clip)}, '{clip.path.name}'")
+        raise AbsentError(f"frame {numbers[0]} of a clip of {len(clip)}, '{clip.path.name}'")
     return index
 
 
@@ -229,8 +229,10 @@ def _check_once(path: Path, pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         others = asked.setdefault((pair.source.name, pair.driving.name, pair.source_frame), [])
         if any(not (pair.frames and other.frames) or set(pair.frames) & set(other.frames) for other in others):
-            told = f"'{pair.source.name}' driven by '{pair.driving.name}'"
-            raise DataError(f"'{path}' asks twice for {told}, with another target or best_frame: keep one of the rows.")
+            request = f"'{pair.source.name}' driven by '{pair.driving.name}'"
+            raise DataError(
+                f"'{path}' asks twice for {request}, with another target or best_frame: keep one of the rows."
+            )
         others.append(pair)
 
 

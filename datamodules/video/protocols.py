@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip
 from datamodules.video.pairs import Pair
-from datamodules.video.samples import FrameStore, to_float
+from datamodules.video.samples import FrameReader, to_float
 from datamodules.video.truth import clip_depth, truth_file
 from models.tasks.depth import DepthFrames
 from models.tasks.reenactment import Reenactment
@@ -51,7 +51,7 @@ class ReenactmentBatches(Dataset[Reenactment]):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], store: FrameStore, protocol: TestProtocol, seed: int, is_self: bool
+        self, pairs: Sequence[Pair], store: FrameReader, protocol: TestProtocol, seed: int, is_self: bool
     ) -> None:
         self.store, self.protocol, self.seed, self.is_self = store, protocol, seed, is_self
         self.items = [
@@ -133,7 +133,7 @@ class DepthBatches(Dataset[DepthFrames]):
     """
 
     def __init__(
-        self, clips: Sequence[Clip], store: FrameStore, root: Path, batch_size: int, protocol: TestProtocol
+        self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, protocol: TestProtocol
     ) -> None:
         self.store, self.root, self.task = store, root, protocol.task
         self.items = [

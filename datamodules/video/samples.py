@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from datamodules.video.clips import Clip, Framing
 from datamodules.video.truth import clip_depth
 
-Kind = Literal["pairs", "triplets", "depth"]
+SampleKind = Literal["pairs", "triplets", "depth"]
 FRAMES_NEEDED = {"pairs": 2, "triplets": 3, "depth": 1}
 
 
@@ -57,7 +57,7 @@ _CHANGES: tuple[Callable[[Any, float], Any], ...] = (
 )
 
 
-class FrameStore:
+class FrameReader:
     """Frames at the size they are used in, kept in memory if asked.
 
     Args:
@@ -104,8 +104,8 @@ class ClipSamples(Dataset[dict[str, Any]]):
     def __init__(
         self,
         clips: Sequence[Clip],
-        store: FrameStore,
-        kind: Kind,
+        store: FrameReader,
+        kind: SampleKind,
         size: int,
         seed: int,
         max_gap: int | None = None,
@@ -142,7 +142,7 @@ class ClipSamples(Dataset[dict[str, Any]]):
         return {"image": frames[0], **{name: value[0] for name, value in truth.items()}}
 
 
-def draw_frames(rng: np.random.Generator, kind: Kind, length: int, max_gap: int | None) -> list[int]:
+def draw_frames(rng: np.random.Generator, kind: SampleKind, length: int, max_gap: int | None) -> list[int]:
     """Draws the ascending frame indices of one sample from a clip of ``length`` frames."""
     if kind == "depth":
         return [int(rng.integers(length))]

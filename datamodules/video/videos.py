@@ -27,7 +27,7 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from datamodules.base import DataError
-from datamodules.video.files import PACKET, REENCODE, UNTIMED, Packets, Row, VideoFile, opened, row
+from datamodules.video.files import PACKET, REENCODE, UNTIMED, PacketRow, Packets, VideoFile, opened, row
 
 REACH = 16  # a wanted frame as near as that is decoded towards, not sought
 Stamp = tuple[int, int]
@@ -69,18 +69,18 @@ class Video:
             DataError: If the file cannot be decoded.
             OutOfStepError: If the index is wrong.
         """
-        found: dict[int, Tensor] = {}
+        pictures: dict[int, Tensor] = {}
         with opened(self.path) as file:
-            while left := sorted(set(indices) - found.keys()):
+            while left := sorted(set(indices) - pictures.keys()):
                 run = self._run(left)
                 sought = (self._sought(file, start, run) for start in self._starts(run[0]))
                 if not (frames := next(filter(None, sought), None)):
                     break
-                found |= frames
+                pictures |= frames
         if left:
             with opened(self.path) as file:
-                found |= self._followed(file, file.decode(file.packets()), 0, left)
-        return found
+                pictures |= self._followed(file, file.decode(file.packets()), 0, left)
+        return pictures
 
     def _run(self, wanted: list[int]) -> list[int]:
         """The first of the wanted frames, and those that are better decoded on to than sought."""
@@ -125,14 +125,14 @@ class Video:
         self, file: VideoFile, frames: Iterator[VideoFrame], rank: int, wanted: list[int]
     ) -> dict[int, Tensor]:
         """The wanted ones of frames that count from ``rank``, each frame up to the last of them in step."""
-        found = {}
+        pictures = {}
         for here, frame in enumerate(frames, start=rank):
             if here >= len(self) or _source(frame) != self.sources[here]:
                 raise OutOfStepError
             if here in wanted:
-                found[here] = self._checked(file.picture(frame), here)
+                pictures[here] = self._checked(file.picture(frame), here)
             if here == wanted[-1]:
-                return found
+                return pictures
         raise OutOfStepError
 
     def _checked(self, picture: np.ndarray, index: int) -> Tensor:
@@ -194,10 +194,10 @@ def read_video(path: Path, indices: Sequence[int]) -> list[Tensor]:
     """
     index = video(path)
     try:
-        found = index.read(indices)
+        pictures = index.read(indices)
     except OutOfStepError:
-        found = _read_again(index, indices)
-    return [found[i] for i in indices]
+        pictures = _read_again(index, indices)
+    return [pictures[i] for i in indices]
 
 
 _misleading: set[tuple[Path, Stamp]] = set()  # files whose packets are not in the order of their frames
@@ -225,7 +225,7 @@ def _corrected(index: Video) -> Video:
 @lru_cache(maxsize=1 << 15)
 def _by_packets(path: Path, stamp: Stamp) -> Video:
     """The index from the packets and the first frame, if these settle it."""
-    rows: list[Row] = []
+    rows: list[PacketRow] = []
     with opened(path) as file:
         packets = _noted(file.packets(), rows)
         first = next(file.decode(packets), None)
@@ -243,7 +243,7 @@ def _by_packets(path: Path, stamp: Stamp) -> Video:
 @lru_cache(maxsize=1 << 15)
 def _by_decoding(path: Path, stamp: Stamp) -> Video:
     """The index from a decode of the whole file, one frame in memory at a time."""
-    rows: list[Row] = []
+    rows: list[PacketRow] = []
     sources, checks, sizes = [], [], []
     with opened(path) as file:
         for frame in file.decode(_noted(file.packets(), rows)):
@@ -259,7 +259,7 @@ def _by_decoding(path: Path, stamp: Stamp) -> Video:
         return Video(path, sizes[0], file.rate, file.pixel_aspect, table, np.array(sources), sums)
 
 
-def _noted(packets: Packets, rows: list[Row]) -> Packets:
+def _noted(packets: Packets, rows: list[PacketRow]) -> Packets:
     """The packets, each but the empty last one noted before it is handed on."""
     for packet in packets:
         if packet.size or packet.dts is not None or packet.pts is not None:

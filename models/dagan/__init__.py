@@ -12,10 +12,10 @@ from models.dagan import losses
 from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
-from models.dagan.keypoints import KeypointConfig, KeypointDetector, Keypoints, transfer_motion
-from models.dagan.losses import LossConfig
+from models.dagan.keypoints import AffineKeypoints, KeypointDetector, KeypointDetectorConfig, transfer_motion
+from models.dagan.losses import DaGANLossConfig
 from models.dagan.motion import MotionConfig
-from models.dagan.optimisation import OptimiserConfig
+from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
@@ -48,15 +48,15 @@ class DaGAN(PortraitModule):
     def __init__(
         self,
         image_size: int,
-        keypoints: KeypointConfig,
+        keypoints: KeypointDetectorConfig,
         motion: MotionConfig,
         generator: GeneratorConfig,
         discriminator: DiscriminatorConfig,
         depth: DepthConfig,
         perceptual: PerceptualConfig,
-        loss: LossConfig,
+        loss: DaGANLossConfig,
         transform: TransformConfig,
-        optimiser: OptimiserConfig,
+        optimiser: DaGANOptimiserConfig,
         align_corners: bool,
         adapt_scale: bool,
     ) -> None:
@@ -142,7 +142,7 @@ class DaGAN(PortraitModule):
         with torch.no_grad():
             return self.depth_network(images)
 
-    def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> Keypoints:
+    def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> AffineKeypoints:
         """Keypoints of images ``B 3 H W`` (eq. 6)."""
         return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
 
@@ -175,7 +175,9 @@ class DaGAN(PortraitModule):
         """Which perceptual loss the fit used."""
         return {"perceptual": self.perceptual_name}
 
-    def _animate(self, code: SourceCode, source: Keypoints, initial: Keypoints | None, driving: Tensor) -> Tensor:
+    def _animate(
+        self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, driving: Tensor
+    ) -> Tensor:
         images, times = driving.flatten(0, 1), driving.shape[1]
         disparity = self.disparity(images)
         there, here = self.find_keypoints(images, disparity), source.repeat(times)
@@ -183,7 +185,7 @@ class DaGAN(PortraitModule):
             there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale)
         return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
 
-    def _adversarial_losses(self, real: Tensor, fake: Tensor, keypoints: Keypoints) -> dict[str, Tensor]:
+    def _adversarial_losses(self, real: Tensor, fake: Tensor, keypoints: AffineKeypoints) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
         features, score = self.discriminator(fake, keypoints)
         with torch.no_grad():
@@ -195,7 +197,11 @@ class DaGAN(PortraitModule):
         }
 
     def _keypoint_losses(
-        self, source: Keypoints, driving: Keypoints, transformed: Keypoints, transform: RandomTransform
+        self,
+        source: AffineKeypoints,
+        driving: AffineKeypoints,
+        transformed: AffineKeypoints,
+        transform: RandomTransform,
     ) -> dict[str, Tensor]:
         value = losses.equivariance_value(driving, transformed, transform)
         parts = {"equivariance_value": self.loss.equivariance_value * value}
@@ -208,8 +214,8 @@ class DaGAN(PortraitModule):
             parts["keypoint_distance"] = self.loss.keypoint_distance * (crowding[0] + crowding[1])
         return parts
 
-    def _discriminator_loss(self, real: Tensor, fake: Tensor, keypoints: Keypoints) -> Tensor:
-        both = Keypoints(torch.cat([keypoints.value, keypoints.value]), None)
+    def _discriminator_loss(self, real: Tensor, fake: Tensor, keypoints: AffineKeypoints) -> Tensor:
+        both = AffineKeypoints(torch.cat([keypoints.value, keypoints.value]), None)
         _, score = self.discriminator(torch.cat([real, fake]), both)
         return losses.discriminator_adversarial(*score.chunk(2))
 
@@ -220,7 +226,7 @@ class DaGAN(PortraitModule):
         optimiser.step()
 
 
-def _check_size(size: int, keypoints: KeypointConfig, motion: MotionConfig, generator: GeneratorConfig) -> None:
+def _check_size(size: int, keypoints: KeypointDetectorConfig, motion: MotionConfig, generator: GeneratorConfig) -> None:
     steps = (round(1 / keypoints.scale_factor), round(1 / motion.scale_factor), 2**generator.num_down_blocks)
     if any(size % step for step in steps):
         raise UserError(f"image_size {size} is not a multiple of {max(steps)}; choose one that is, such as 256.")

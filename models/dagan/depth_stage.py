@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from models import weights
 from models.base import PortraitModule, check_finite
 from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion
-from models.dagan.optimisation import OptimiserConfig
+from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.reprojection import (
     disparity_to_depth,
     photometric_error,
@@ -66,7 +66,7 @@ class DepthStage(PortraitModule):
         farthest: float,
         jitter: list[float],
         jitter_probability: float,
-        optimiser: OptimiserConfig,
+        optimiser: DaGANOptimiserConfig,
         align_corners: bool,
     ) -> None:
         super().__init__(image_size)

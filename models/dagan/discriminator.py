@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu
 
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.warping import gaussian_heatmaps
 
 
@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
         self.config = config
         self.discs = nn.ModuleDict({"1": PatchDiscriminator(3 + keypoints * config.keypoints, config)})
 
-    def forward(self, image: Tensor, keypoints: Keypoints) -> tuple[list[Tensor], Tensor]:
+    def forward(self, image: Tensor, keypoints: AffineKeypoints) -> tuple[list[Tensor], Tensor]:
         """Maps images ``B 3 H W`` and the (detached) keypoints they should show to features and a score map."""
         if self.config.keypoints:
             size = (image.shape[-2], image.shape[-1])

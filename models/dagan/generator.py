@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
 
 from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import DenseMotion, MotionConfig
 from models.dagan.warping import warp
 
@@ -124,7 +124,11 @@ class Generator(nn.Module):
         return SourceCode(source, features, self._encode_depth(disparity) if from_source else None)
 
     def forward(
-        self, code: SourceCode, source: Keypoints, driving: Keypoints, driving_disparity: Tensor | None = None
+        self,
+        code: SourceCode,
+        source: AffineKeypoints,
+        driving: AffineKeypoints,
+        driving_disparity: Tensor | None = None,
     ) -> Tensor:
         """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
         flow, occlusion = self.dense_motion_network(code.image, source, driving)

@@ -11,29 +11,29 @@ from models.dagan.blocks import AntiAliasDownsample, Hourglass
 from models.dagan.warping import coordinate_grid, inverse_2x2
 
 
-class Keypoints(NamedTuple):
+class AffineKeypoints(NamedTuple):
     """Points ``B K 2`` as (x, y) in [-1, 1], and how the image changes around each: ``B K 2 2``, or None."""
 
     value: Tensor
     jacobian: Tensor | None
 
-    def chunk(self, parts: int) -> list["Keypoints"]:
+    def chunk(self, parts: int) -> list["AffineKeypoints"]:
         """Splits the batch into equal parts."""
         jacobians = [None] * parts if self.jacobian is None else self.jacobian.chunk(parts)
-        return [Keypoints(*pair) for pair in zip(self.value.chunk(parts), jacobians, strict=True)]
+        return [AffineKeypoints(*pair) for pair in zip(self.value.chunk(parts), jacobians, strict=True)]
 
-    def repeat(self, times: int) -> "Keypoints":
+    def repeat(self, times: int) -> "AffineKeypoints":
         """Repeats each sample of the batch."""
         jacobian = None if self.jacobian is None else self.jacobian.repeat_interleave(times, 0)
-        return Keypoints(self.value.repeat_interleave(times, 0), jacobian)
+        return AffineKeypoints(self.value.repeat_interleave(times, 0), jacobian)
 
 
 @dataclass
-class KeypointConfig:
+class KeypointDetectorConfig:
     """The keypoint detector.
 
     Args:
-        number: Keypoints K.
+        number: AffineKeypoints K.
         depth: Whether the detector sees the disparity beside the image (the paper's FDN).
         jacobian: Whether a 2 x 2 matrix is predicted at each keypoint.
         temperature: Of the softmax that makes heatmaps of the logits.
@@ -56,7 +56,7 @@ class KeypointConfig:
 class KeypointDetector(nn.Module):
     """Finds keypoints in an image and its disparity (DaGAN, eq. 6)."""
 
-    def __init__(self, config: KeypointConfig) -> None:
+    def __init__(self, config: KeypointDetectorConfig) -> None:
         super().__init__()
         channels = 4 if config.depth else 3
         self.temperature = config.temperature
@@ -69,7 +69,7 @@ class KeypointDetector(nn.Module):
             nn.init.zeros_(self.jacobian.weight)
             self.jacobian.bias = nn.Parameter(torch.tensor([1.0, 0, 0, 1]).repeat(config.number))
 
-    def forward(self, image: Tensor, disparity: Tensor | None = None) -> Keypoints:
+    def forward(self, image: Tensor, disparity: Tensor | None = None) -> AffineKeypoints:
         """Maps images ``B 3 H W`` in [0, 1], and disparities ``B 1 H W`` where it uses them, to keypoints."""
         features = self.predictor(self.down(image if disparity is None else torch.cat([image, disparity], 1)))
         logits = self.kp(features)
@@ -79,10 +79,12 @@ class KeypointDetector(nn.Module):
         if self.jacobian is not None:
             maps = self.jacobian(features).float().view(*heatmaps.shape[:2], 4, -1)
             jacobian = (heatmaps[:, :, None] * maps).sum(-1).unflatten(-1, (2, 2))
-        return Keypoints(heatmaps @ grid, jacobian)
+        return AffineKeypoints(heatmaps @ grid, jacobian)
 
 
-def transfer_motion(source: Keypoints, driving: Keypoints, initial: Keypoints, adapt_scale: bool) -> Keypoints:
+def transfer_motion(
+    source: AffineKeypoints, driving: AffineKeypoints, initial: AffineKeypoints, adapt_scale: bool
+) -> AffineKeypoints:
     """Moves the source's keypoints as the driving ones moved since ``initial`` (FOMM, eq. 10).
 
     Args:
@@ -94,8 +96,8 @@ def transfer_motion(source: Keypoints, driving: Keypoints, initial: Keypoints, a
     scale = _hull_scale(source.value, initial.value) if adapt_scale else 1.0
     value = source.value + scale * (driving.value - initial.value)
     if source.jacobian is None or driving.jacobian is None or initial.jacobian is None:
-        return Keypoints(value, None)
-    return Keypoints(value, driving.jacobian @ inverse_2x2(initial.jacobian) @ source.jacobian)
+        return AffineKeypoints(value, None)
+    return AffineKeypoints(value, driving.jacobian @ inverse_2x2(initial.jacobian) @ source.jacobian)
 
 
 def _hull_scale(source: Tensor, initial: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.transform import RandomTransform
 from models.dagan.warping import inverse_2x2
 
 
 @dataclass
-class LossConfig:
+class DaGANLossConfig:
     """Weights of the losses, beside those of the perceptual loss.
 
     Args:
@@ -49,12 +49,12 @@ def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     return torch.stack([(a.detach() - b).abs().mean() for a, b in zip(real, fake, strict=True)]).sum()
 
 
-def equivariance_value(driving: Keypoints, transformed: Keypoints, transform: RandomTransform) -> Tensor:
+def equivariance_value(driving: AffineKeypoints, transformed: AffineKeypoints, transform: RandomTransform) -> Tensor:
     """Keypoints of the transformed image, mapped back, should be those of the image (DaGAN, eq. 12)."""
     return (driving.value - transform.points(transformed.value)).abs().mean()
 
 
-def equivariance_jacobian(driving: Keypoints, transformed: Keypoints, transform: RandomTransform) -> Tensor:
+def equivariance_jacobian(driving: AffineKeypoints, transformed: AffineKeypoints, transform: RandomTransform) -> Tensor:
     """The same of their jacobians: J_d^-1 T'(x_T) J_T should be the identity (FOMM, eq. 13; not in DaGAN's text)."""
     assert driving.jacobian is not None
     assert transformed.jacobian is not None

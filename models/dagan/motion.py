@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.warping import coordinate_grid, gaussian_heatmaps, inverse_2x2, warp
 
 
-class Motion(NamedTuple):
+class MotionField(NamedTuple):
     """Where each driving pixel comes from, ``B h w 2`` in [-1, 1], and what is visible there, ``B 1 h w`` in [0, 1]."""
 
     flow: Tensor
@@ -48,7 +48,7 @@ class DenseMotion(nn.Module):
         self.mask = nn.Conv2d(self.hourglass.out_features, keypoints + 1, 7, padding=3)
         self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
 
-    def forward(self, image: Tensor, source: Keypoints, driving: Keypoints) -> Motion:
+    def forward(self, image: Tensor, source: AffineKeypoints, driving: AffineKeypoints) -> MotionField:
         """Maps the source image ``B 3 H W`` and both sets of keypoints to the motion field."""
         small = self.down(image)
         size = (small.shape[-2], small.shape[-1])
@@ -59,15 +59,15 @@ class DenseMotion(nn.Module):
         features = self.hourglass(inputs.flatten(1, 2))
         masks = self.mask(features).softmax(1)
         flow = (masks[..., None] * motions).sum(1)
-        return Motion(flow, self.occlusion(features).sigmoid())
+        return MotionField(flow, self.occlusion(features).sigmoid())
 
-    def _heatmaps(self, source: Keypoints, driving: Keypoints, size: tuple[int, int]) -> Tensor:
+    def _heatmaps(self, source: AffineKeypoints, driving: AffineKeypoints, size: tuple[int, int]) -> Tensor:
         """Where each keypoint comes from and goes to, ``B K+1 1 h w``; zero for the background."""
         there, here = (gaussian_heatmaps(k.value, size, self.kp_variance) for k in (driving, source))
         return torch.cat([torch.zeros_like(there[:, :1]), there - here], 1)[:, :, None]
 
 
-def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, int]) -> Tensor:
+def sparse_motions(source: AffineKeypoints, driving: AffineKeypoints, size: tuple[int, int]) -> Tensor:
     """The affine motion around each keypoint, after the identity: ``B K+1 h w 2`` (FOMM, eq. 4).
 
     T_k(z) = x_s + J_s J_d^-1 (z - x_d) maps a driving coordinate to the source.

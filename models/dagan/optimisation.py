@@ -1,6 +1,5 @@
 """Adam and its learning rate over time, for both stages."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,9 +7,11 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from models.optimisation import cosine
+
 
 @dataclass
-class OptimiserConfig:
+class DaGANOptimiserConfig:
     """Adam.
 
     Args:
@@ -35,5 +36,5 @@ class OptimiserConfig:
         factor = 0.1 ** sum(step >= m * steps / epochs for m in self.milestones)
         if self.cosine:
             rise = min(1.0, (step + 1) / max(1.0, 0.05 * steps))
-            factor *= rise * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+            factor *= rise * cosine(step, steps)
         return factor

@@ -1,6 +1,8 @@
 """Depth, pose and camera to a warp, and the photometric losses of the first stage (DaGAN, section 3.2)."""
 
 import torch
+from kornia.geometry.conversions import axis_angle_to_rotation_matrix
+from kornia.losses import inverse_depth_smoothness_loss
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
@@ -15,10 +17,7 @@ def disparity_to_depth(disparity: Tensor, nearest: float, farthest: float) -> Te
 
 def rigid_transform(motion: RigidMotion, invert: bool) -> tuple[Tensor, Tensor]:
     """The rotation ``B 3 3`` and translation ``B 3`` of a motion x -> Rx + t, or of its inverse."""
-    x, y, z = motion.axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    rotation = torch.linalg.matrix_exp(skew)
+    rotation = axis_angle_to_rotation_matrix(motion.axis_angle)
     if not invert:
         return rotation, motion.translation
     return rotation.mT, -(rotation.mT @ motion.translation[..., None])[..., 0]
@@ -90,6 +89,4 @@ def smoothness(disparity: Tensor, image: Tensor) -> Tensor:
     """Change of the mean-normalised disparity where the image does not change (monodepth2, eq. 3)."""
     image = interpolate(image, size=disparity.shape[-2:], mode="area")
     disparity = disparity / (disparity.mean((2, 3), keepdim=True) + 1e-7)
-    along_x = disparity.diff(dim=3).abs() * torch.exp(-image.diff(dim=3).abs().mean(1, keepdim=True))
-    along_y = disparity.diff(dim=2).abs() * torch.exp(-image.diff(dim=2).abs().mean(1, keepdim=True))
-    return along_x.mean() + along_y.mean()
+    return inverse_depth_smoothness_loss(disparity, image)

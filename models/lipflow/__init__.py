@@ -9,14 +9,21 @@ from torch import Tensor
 from models.base import PortraitModule, check_finite
 from models.errors import UserError
 from models.lipflow import fitting, losses
-from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, InferenceEncoder, KeypointConfig, KeypointEncoder
+from models.lipflow.encoders import (
+    HeadsetConfig,
+    HeadsetEncoder,
+    InferenceEncoder,
+    KeypointEncoder,
+    KeypointEncoderConfig,
+)
 from models.lipflow.fitting import FittingConfig, Schedule
 from models.lipflow.flow import ConditionalFlow, FlowConfig
 from models.lipflow.latent import Gaussian, standard_like
-from models.lipflow.losses import CycleConfig, LossConfig
+from models.lipflow.losses import CycleConfig, LiPFlowLossConfig
 from models.lipflow.networks import AppearanceConfig, AppearanceModel
-from models.lipflow.optimisation import OptimiserConfig
+from models.lipflow.optimisation import LiPFlowOptimiserConfig
 from models.lipflow.standardise import StandardSubject
+from models.lipflow.variants import VARIANTS, VariantName
 from models.rendering.visibility import Backend
 from models.tasks.avatar import (
     AvatarEstimate,
@@ -29,8 +36,6 @@ from models.tasks.avatar import (
     Subject,
     observation,
 )
-
-Variant = Literal["dam", "enc", "reg", "lip_kl", "lip_flow"]
 
 
 class LiPFlow(PortraitModule):
@@ -58,40 +63,40 @@ class LiPFlow(PortraitModule):
     def __init__(
         self,
         image_size: int,
-        variant: Variant,
+        variant: VariantName,
         drive: Literal["headset", "keypoints", "none"],
         appearance: AppearanceConfig,
         features: int,
         headset: HeadsetConfig,
-        keypoints: KeypointConfig,
+        keypoints: KeypointEncoderConfig,
         prior_log_sigma_start: float,
         prior_log_sigma_range: tuple[float, float],
         flow: FlowConfig,
         cycle: CycleConfig,
         decode_prior: bool,
-        loss: LossConfig,
+        loss: LiPFlowLossConfig,
         fitting: FittingConfig,
-        optimiser: OptimiserConfig,
+        optimiser: LiPFlowOptimiserConfig,
         rasteriser: Backend = "auto",
     ) -> None:
         super().__init__(image_size)
-        if (variant == "dam") != (drive == "none"):
+        design = VARIANTS[variant]
+        if design.is_driven == (drive == "none"):
             raise UserError(f"The variant '{variant}' with drive '{drive}': 'dam' takes 'none', the others a signal.")
-        self.variant, self.drive, self.appearance = variant, drive, appearance
+        self.variant, self.design, self.drive, self.appearance = variant, design, drive, appearance
         self.cycle, self.decode_prior, self.loss = cycle, decode_prior, loss
         self.fitting, self.optimiser = fitting, optimiser
         self.subject = StandardSubject(appearance, keypoints.number, rasteriser)
         self.avatar = AppearanceModel(appearance)
-        if variant == "enc":
+        if not design.encodes:
             del self.avatar.encoder  # P takes its place
-        if variant == "reg":
-            self.avatar.requires_grad_(False)
+        self.avatar.requires_grad_(design.learns_avatar)
         self.prior: InferenceEncoder | None = None
         if drive != "none":
             reader = HeadsetEncoder(headset, features) if drive == "headset" else KeypointEncoder(keypoints, features)
             start, span = prior_log_sigma_start, prior_log_sigma_range
             self.prior = InferenceEncoder(reader, features, appearance.latent, start, span)
-        self.flow = ConditionalFlow(appearance.latent, features, flow) if variant == "lip_flow" else None
+        self.flow = ConditionalFlow(appearance.latent, features, flow) if design.has_flow else None
         self.likelihood_weight: float | None = None
 
     def training_step(self, batch: AvatarFrames, batch_idx: int) -> Tensor:
@@ -100,9 +105,9 @@ class LiPFlow(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        seen = observation(batch)
-        q = None if self.variant == "enc" else self.encode(seen)
-        latent, codes = self.latent_objective(q, *self.drive_prior(seen))
+        frames = observation(batch)
+        q = self.encode(frames) if self.design.encodes else None
+        latent, codes = self.latent_objective(q, *self.drive_prior(frames))
         parts = {"latent": self.loss.latent * latent.mean()}
         if codes:
             parts |= self.reconstruction_losses(torch.cat(codes), batch)
@@ -113,28 +118,16 @@ class LiPFlow(PortraitModule):
 
     def latent_objective(self, q: Gaussian | None, h: Tensor | None, p: Gaussian | None) -> tuple[Tensor, list[Tensor]]:
         """The latent objective ``B`` of a variant, and the codes ``B D`` that its decoder is trained on (Fig. 4)."""
-        if self.variant == "enc":
-            assert p is not None
-            return losses.standard_divergence(p), [p.sample()]
-        assert q is not None
-        codes = q.sample()
-        if self.variant == "dam":
-            return losses.standard_divergence(q), [codes]
-        assert p is not None
-        if self.variant == "reg":
-            return p.nll(codes), []
-        if self.variant == "lip_kl":
-            return losses.divergence(q, p), [codes]
-        assert self.flow is not None
+        if self.flow is None:
+            return self.design.objective(q, p)
         assert h is not None
+        assert q is not None
+        assert p is not None
         condition = self.flow.condition(h)
-        nll, there = losses.flow_nll(codes, self.flow, condition, p)
-        decoded = [losses.cycle(codes, there, self.flow, condition, p, self.cycle)]
-        if self.decode_prior:
-            decoded.append(self.flow.inverse(p.sample(), condition))
+        nll, codes = self.design.objective(q, p, self.flow, condition, self.cycle, self.decode_prior)
         self.log("train/log_sigma_q", q.log_sigma.detach().mean())
         self.log("train/log_sigma_p", p.log_sigma.detach().mean())
-        return (nll - q.entropy() if self.loss.entropy else nll), decoded
+        return (nll - q.entropy() if self.loss.entropy else nll), codes
 
     def reconstruction_losses(self, codes: Tensor, batch: AvatarFrames) -> dict[str, Tensor]:
         """Picture, mesh and texture of codes against the truth, standardised and weighted (eq. 3).
@@ -160,13 +153,13 @@ class LiPFlow(PortraitModule):
 
     def validation_step(self, batch: AvatarFrames, batch_idx: int) -> None:
         """The picture and mesh errors of the mean codes."""
-        seen = observation(batch)
+        frames = observation(batch)
         with torch.no_grad():
-            parts = self.reconstruction_losses(self.mean_codes(seen), batch)
-        told = {f"val/{name}": value for name, value in parts.items()}
-        self.log_dict(told, batch_size=len(batch.vertices), sync_dist=True)
+            parts = self.reconstruction_losses(self.mean_codes(frames), batch)
+        errors = {f"val/{name}": value for name, value in parts.items()}
+        self.log_dict(errors, batch_size=len(batch.vertices), sync_dist=True)
 
-    def fit(self, seen: Observation) -> AvatarEstimate:
+    def fit(self, frames: Observation) -> AvatarEstimate:
         """Makes the avatar of B frames from what is seen of them (section 4).
 
         From the dome's data the mean code of Q is decoded; so is P's from the driving signal by ``enc`` and ``reg``
@@ -174,53 +167,54 @@ class LiPFlow(PortraitModule):
         """
         # Testing runs in inference mode, whose tensors cannot be differentiated: the fit works on copies outside of it.
         with torch.inference_mode(False), torch.no_grad():
-            seen = seen.repeat(1)
-            if seen.target == "dome" or (self.variant in ("enc", "reg") and seen.target == self.drive):
-                return self._drawn(self.mean_codes(seen), seen.cameras)
-            weight = self._weight() if seen.likelihood else 0.0
-            start, found = self.fit_codes(seen, torch.full_like(seen.cameras.K[:, 0, 0, 0], weight))
-            first = self._drawn(start, seen.cameras).renders
-            report = FitReport(found.start, found.end, found.converged, found.diverged, first, weight)
-            return self._drawn(found.codes, seen.cameras, report)
+            frames = frames.repeat(1)
+            if self._decodes_directly(frames.target):
+                return self._drawn(self.mean_codes(frames), frames.cameras)
+            weight = self._weight() if frames.likelihood else 0.0
+            start, fitted = self.fit_codes(frames, torch.full_like(frames.cameras.K[:, 0, 0, 0], weight))
+            first = self._drawn(start, frames.cameras).renders
+            report = FitReport(fitted.start, fitted.end, fitted.converged, fitted.diverged, first, weight)
+            return self._drawn(fitted.codes, frames.cameras, report)
 
-    def fit_codes(self, seen: Observation, weights: Tensor) -> tuple[Tensor, fitting.Fitted]:
+    def fit_codes(self, frames: Observation, weights: Tensor) -> tuple[Tensor, fitting.Fitted]:
         """Fits codes to the target, with the likelihood's weight of each frame ``B``; also the start codes (eq. 10)."""
-        start, nll = self.inference_prior(seen)
-        if seen.random_start:
-            assert seen.seeds is not None
-            draws = [torch.randn(start.shape[1], generator=torch.Generator().manual_seed(int(s))) for s in seen.seeds]
-            start = torch.stack(draws).to(start)
-        schedule, residual = self.residual(seen)
+        start, nll = self.inference_prior(frames)
+        if frames.random_start:
+            assert frames.seeds is not None
+            start = fitting.random_codes(frames.seeds, start)
+        schedule, residual = self.residual(frames)
 
         def objective(codes: Tensor) -> Tensor:
             return residual(codes) + weights * nll(codes)
 
         with torch.enable_grad(), fitting.frozen(self):
-            return start, fitting.minimise(objective, start, schedule, self.fitting.tolerance, f"fit {seen.target}")
+            return start, fitting.minimise(objective, start, schedule, self.fitting.tolerance, f"fit {frames.target}")
 
-    def inference_prior(self, seen: Observation) -> tuple[Tensor, fitting.Objective]:
+    def inference_prior(self, frames: Observation) -> tuple[Tensor, fitting.Objective]:
         """The start code ``B D`` in Q's space, and the negative log-likelihood of codes per dimension (eq. 12)."""
-        h, p = self.drive_prior(seen)
-        if self.variant in ("dam", "enc") or p is None:
-            standard = standard_like(seen.cameras.K.new_zeros(len(seen.cameras.K), self.appearance.latent))
+        h, p = self.drive_prior(frames)
+        if p is None or not self.design.held_to_p:
+            standard = standard_like(frames.cameras.K.new_zeros(len(frames.cameras.K), self.appearance.latent))
             return standard.mean, standard.nll
         if self.flow is None:
             return p.mean, p.nll
         assert h is not None
         condition = self.flow.condition(h)
-        return self.flow.inverse(p.mean, condition), partial(_flow_nll, flow=self.flow, condition=condition, p=p)
+        return self.flow.inverse(p.mean, condition), partial(
+            losses.likelihood, flow=self.flow, condition=condition, p=p
+        )
 
-    def residual(self, seen: Observation) -> tuple[Schedule, fitting.Objective]:
+    def residual(self, frames: Observation) -> tuple[Schedule, fitting.Objective]:
         """The steps for a target, and the error of codes ``B D`` against it, ``B`` (eq. 11).
 
         Raises:
             UserError: If the target is not there.
         """
-        target = getattr(seen, seen.target)
+        target = getattr(frames, frames.target)
         if target is None:
-            raise UserError(f"The data has no {seen.target} to fit to; name another with data.init_args.test.drive.")
-        error = self._keypoint_error if seen.target == "keypoints" else self._picture_error
-        return getattr(self.fitting, seen.target), partial(error, target=target)
+            raise UserError(f"The data has no {frames.target} to fit to; name another with data.init_args.test.drive.")
+        error = self._keypoint_error if frames.target == "keypoints" else self._picture_error
+        return getattr(self.fitting, frames.target), partial(error, target=target)
 
     def choose_weight(self, batch: AvatarFrames) -> float:
         """The likelihood's weight whose fits of validation frames have the least squared error.
@@ -229,30 +223,30 @@ class LiPFlow(PortraitModule):
         """
         views, grid = batch.views, self.fitting.weights
         with torch.inference_mode(False), torch.no_grad():
-            seen = observation(batch).repeat(len(grid))
-            weights = seen.cameras.K.new_tensor(grid).repeat_interleave(len(views.image))
-            _, found = self.fit_codes(seen, weights)
-            made = self._drawn(found.codes, seen.cameras)
+            frames = observation(batch).repeat(len(grid))
+            weights = frames.cameras.K.new_tensor(grid).repeat_interleave(len(views.image))
+            _, fitted = self.fit_codes(frames, weights)
+            made = self._drawn(fitted.codes, frames.cameras)
             truth = self.subject.vertices(batch.truth).repeat(len(grid), 1, 1)
             error = fitting.picture_error(made.renders, views.repeat(len(grid)), self.subject.texture_std)
             error = error + (self.subject.vertices(made.vertices) - truth).square().mean((1, 2))
         return grid[int(error.view(len(grid), -1).mean(1).argmin())]
 
-    def encode(self, seen: Observation) -> Gaussian:
+    def encode(self, frames: Observation) -> Gaussian:
         """The codes of Q from texture and vertices (eq. 1)."""
-        assert seen.texture is not None
-        assert seen.vertices is not None
-        return self.avatar.encoder(self.subject.texture(seen.texture), self.subject.vertices(seen.vertices))
+        assert frames.texture is not None
+        assert frames.vertices is not None
+        return self.avatar.encoder(self.subject.texture(frames.texture), self.subject.vertices(frames.vertices))
 
-    def drive_prior(self, seen: Observation) -> tuple[Tensor | None, Gaussian | None]:
+    def drive_prior(self, frames: Observation) -> tuple[Tensor | None, Gaussian | None]:
         """P's representation h and its codes (eq. 6); None of a model without P."""
-        return (None, None) if self.prior is None else self.prior(seen)
+        return (None, None) if self.prior is None else self.prior(frames)
 
-    def mean_codes(self, seen: Observation) -> Tensor:
+    def mean_codes(self, frames: Observation) -> Tensor:
         """The mean code ``B D``, of Q from the dome's data, of P where it stands for Q or drives directly."""
-        if seen.target == "dome" and self.variant != "enc":
-            return self.encode(seen).mean
-        _, p = self.drive_prior(seen)
+        if frames.target == "dome" and self.design.encodes:
+            return self.encode(frames).mean
+        _, p = self.drive_prior(frames)
         assert p is not None
         return p.mean
 
@@ -261,21 +255,21 @@ class LiPFlow(PortraitModule):
         vertices, textures = self.avatar.decoder(codes, cameras.view)
         return vertices, self.avatar.colour(textures, cameras.number)
 
-    def know(self, subject: Subject) -> None:
+    def set_subject(self, subject: Subject) -> None:
         """Takes the subject's topology and statistics, which the checkpoint then holds.
 
         Raises:
             UserError: If the subject's sizes are not those of the model.
         """
-        self.subject.know(subject)
+        self.subject.set_subject(subject)
         if self.prior is not None and isinstance(self.prior.encoder, KeypointEncoder):
-            self.prior.encoder.know(subject)
+            self.prior.encoder.set_subject(subject)
 
     def setup(self, stage: str) -> None:
         """Takes the subject from the data at the start of a fit; a test has it in its checkpoint."""
         subject = getattr(getattr(self.trainer, "datamodule", None), "subject", None)
         if stage == "fit" and subject is not None:
-            self.know(subject)
+            self.set_subject(subject)
 
     def on_test_start(self) -> None:
         """Chooses the likelihood's weight on validation frames, where the test fits; all processes take the first's."""
@@ -301,7 +295,7 @@ class LiPFlow(PortraitModule):
         return {} if self.likelihood_weight is None else {"likelihood weight": f"{self.likelihood_weight:g}"}
 
     def _decodes_directly(self, target: str) -> bool:
-        return target == "dome" or (self.variant in ("enc", "reg") and target == self.drive)
+        return target == "dome" or (self.design.decodes_directly and target == self.drive)
 
     def _weight(self) -> float:
         grid = self.fitting.weights
@@ -324,7 +318,3 @@ class LiPFlow(PortraitModule):
         vertices, textures = self.decode(codes, cameras)
         renders = self.subject.draw(vertices, textures, cameras).clamp(0, 1)
         return AvatarEstimate(self.subject.metres(vertices), renders, report)
-
-
-def _flow_nll(codes: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussian) -> Tensor:
-    return losses.flow_nll(codes, flow, condition, p)[0]

@@ -30,7 +30,7 @@ class HeadsetConfig:
 
 
 @dataclass
-class KeypointConfig:
+class KeypointEncoderConfig:
     """The keypoint encoder.
 
     Args:
@@ -72,8 +72,8 @@ class HeadsetEncoder(nn.Module):
     def forward(self, pictures: Pictures) -> Tensor:
         """Maps grey pictures ``B 3 1 h w`` in [0, 1] to h, ``B C``."""
         images = _contrast(pictures.image, pictures.mask)
-        seen = torch.stack([net(images[:, i]) for i, net in enumerate(self.views)], -1)
-        return (seen * softmax(self.attention, 1)).sum(-1)
+        read = torch.stack([net(images[:, i]) for i, net in enumerate(self.views)], -1)
+        return (read * softmax(self.attention, 1)).sum(-1)
 
 
 def _contrast(images: Tensor, mask: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class KeypointEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: KeypointConfig, features: int) -> None:
+    def __init__(self, config: KeypointEncoderConfig, features: int) -> None:
         super().__init__()
         self.first = nn.Linear(2 * config.number, features)
         pairs = ((nn.Linear(features, features), nn.Linear(features, features)) for _ in range(config.blocks))
@@ -103,7 +103,7 @@ class KeypointEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(config.number, 2))
         self.register_buffer("std", torch.ones(()))
 
-    def know(self, subject: Subject) -> None:
+    def set_subject(self, subject: Subject) -> None:
         """Takes the keypoints' mean and the standard deviation about it.
 
         Raises:
@@ -147,23 +147,23 @@ class InferenceEncoder(nn.Module):
         self.head = nn.Linear(features, 2 * latent)
         self.log_sigma_start, self.log_sigma_range = log_sigma_start, log_sigma_range
 
-    def forward(self, seen: Observation) -> tuple[Tensor, Gaussian]:
+    def forward(self, frames: Observation) -> tuple[Tensor, Gaussian]:
         """The representation ``B C`` of an observation, and its codes ``B D``.
 
         Raises:
             UserError: If the observation lacks the driving signal.
         """
-        h = self._represent(seen)
+        h = self._represent(frames)
         mean, log_sigma = self.head(h).chunk(2, 1)
         return h, Gaussian(mean, (self.log_sigma_start + log_sigma).clamp(*self.log_sigma_range))
 
-    def _represent(self, seen: Observation) -> Tensor:
+    def _represent(self, frames: Observation) -> Tensor:
         if isinstance(self.encoder, HeadsetEncoder):
-            if seen.headset is None:
+            if frames.headset is None:
                 raise UserError(
                     "This model is driven by a headset, but the data has none; add headset/ to the capture."
                 )
-            return self.encoder(seen.headset)
-        if seen.keypoints is None:
+            return self.encoder(frames.headset)
+        if frames.keypoints is None:
             raise UserError(NO_KEYPOINTS)
-        return self.encoder(seen.keypoints)
+        return self.encoder(frames.keypoints)

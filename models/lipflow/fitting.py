@@ -101,6 +101,12 @@ def minimise(objective: Objective, start: Tensor, schedule: Schedule, tolerance:
     return Fitted(best, history[0], least, _settled(history, tolerance) & ~diverged, diverged)
 
 
+def random_codes(seeds: Tensor, like: Tensor) -> Tensor:
+    """Draws ``B D`` of N(0, I), each frame's from its own seed; of the dtype and device of ``like``, ``B D``."""
+    draws = [torch.randn(like.shape[1], generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    return torch.stack(draws).to(like)
+
+
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Keeps a module's parameters out of the gradient, since only codes are fitted."""
@@ -124,23 +130,23 @@ def _settled(history: list[Tensor], tolerance: float) -> Tensor:
     return (earlier - history[-1]).abs() <= tolerance * history[0].abs().clamp(min=1e-12)
 
 
-def picture_error(drawn: Tensor, seen: Pictures, std: float | Tensor) -> Tensor:
+def picture_error(drawn: Tensor, given: Pictures, std: float | Tensor) -> Tensor:
     """Mean squared error of drawn pictures ``B N C H W`` where they are seen, in units of ``std``, ``B`` (eq. 11)."""
-    squares = ((drawn - seen.image) * seen.mask).square().sum((1, 2, 3, 4))
-    return squares / (seen.mask.sum((1, 2, 3, 4)) * drawn.shape[2]).clamp(min=1) / std**2
+    squares = ((drawn - given.image) * given.mask).square().sum((1, 2, 3, 4))
+    return squares / (given.mask.sum((1, 2, 3, 4)) * drawn.shape[2]).clamp(min=1) / std**2
 
 
-def as_headset(drawn: Tensor, seen: Pictures, config: FittingConfig) -> Tensor:
+def as_headset(drawn: Tensor, given: Pictures, config: FittingConfig) -> Tensor:
     """Drawn pictures ``B N 3 h w`` as the headset would show them, ``B N 1 h w``."""
     grey = (drawn * drawn.new_tensor(config.infrared)[:, None, None]).sum(2, keepdim=True)
-    return _relit(grey, seen) if config.match_light else grey
+    return _relit(grey, given) if config.match_light else grey
 
 
-def _relit(grey: Tensor, seen: Pictures) -> Tensor:
+def _relit(grey: Tensor, given: Pictures) -> Tensor:
     """The picture under the gain and offset of least squares; at their optimum they pass no gradient on."""
     with torch.no_grad():
-        x, y = grey.flatten(2), seen.image.flatten(2)
-        weight = seen.mask.flatten(2)
+        x, y = grey.flatten(2), given.image.flatten(2)
+        weight = given.mask.flatten(2)
         weight = weight / weight.sum(2, keepdim=True).clamp(min=1)
         mean_x, mean_y = (weight * x).sum(2, keepdim=True), (weight * y).sum(2, keepdim=True)
         variance = (weight * (x - mean_x).square()).sum(2, keepdim=True)
@@ -150,15 +156,15 @@ def _relit(grey: Tensor, seen: Pictures) -> Tensor:
     return gain[..., None, None] * grey + offset[..., None, None]
 
 
-def keypoint_error(vertices: Tensor, seen: Keypoints, std: float | Tensor) -> Tensor:
+def keypoint_error(vertices: Tensor, keypoints: Keypoints, std: float | Tensor) -> Tensor:
     """Mean squared distance of the projected vertices ``B K 3`` from the present keypoints, per coordinate, ``B``.
 
     In units of ``std``, the keypoints' own deviation in pictures of side 1; 0 of a frame without keypoints.
     """
-    cameras = seen.cameras
+    cameras = keypoints.cameras
     pose = cameras.rotation[:, 0], cameras.translation[:, 0]
     flat = camera.project(camera.transform(vertices, *pose), cameras.K[:, 0])[..., :2]
     height, width = cameras.size
-    given = torch.where(seen.present[..., None], seen.points, flat.detach())
+    given = torch.where(keypoints.present[..., None], keypoints.points, flat.detach())
     squares = ((flat - given) / flat.new_tensor([width, height])).square().mean(2)
-    return (squares * seen.present).sum(1) / seen.present.sum(1).clamp(min=1) / std**2
+    return (squares * keypoints.present).sum(1) / keypoints.present.sum(1).clamp(min=1) / std**2

@@ -10,7 +10,7 @@ from models.lipflow.latent import Gaussian, divergence, standard_like
 
 
 @dataclass
-class LossConfig:
+class LiPFlowLossConfig:
     """Weights of the losses, all of which compare standardised values.
 
     Args:
@@ -57,6 +57,11 @@ def flow_nll(codes: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussia
     """-log p_P of codes ``B D`` of Q per dimension, ``B``, and the codes in P's space (eqs. 8 and 9)."""
     there, log_det = flow(codes, condition)
     return p.nll(there) - log_det / codes.shape[1], there
+
+
+def likelihood(codes: Tensor, flow: ConditionalFlow, condition: Tensor, p: Gaussian) -> Tensor:
+    """The first of `flow_nll`, ``B``."""
+    return flow_nll(codes, flow, condition, p)[0]
 
 
 def cycle(

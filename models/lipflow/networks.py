@@ -77,8 +77,8 @@ class Encoder(nn.Module):
 
     def forward(self, texture: Tensor, vertices: Tensor) -> Gaussian:
         """Maps standardised textures ``B 3 T T`` and vertices ``B V 3`` to codes ``B D``."""
-        seen = self.texture_features(self.texture(texture).flatten(1))
-        both = leaky_relu(torch.cat([seen, self.mesh_features(vertices.flatten(1))], 1), SLOPE)
+        read = self.texture_features(self.texture(texture).flatten(1))
+        both = leaky_relu(torch.cat([read, self.mesh_features(vertices.flatten(1))], 1), SLOPE)
         mean, log_sigma = self.head(both).chunk(2, 1)
         log_sigma = self.config.log_sigma_start + self.config.log_sigma_scale * log_sigma
         return Gaussian(self.config.mean_scale * mean, log_sigma.clamp(*self.config.log_sigma_range))

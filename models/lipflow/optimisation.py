@@ -1,15 +1,16 @@
 """Adam and its learning rate over the steps of a fit."""
 
-import math
 from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from models.optimisation import cosine
+
 
 @dataclass
-class OptimiserConfig:
+class LiPFlowOptimiserConfig:
     """Adam.
 
     Args:
@@ -40,4 +41,4 @@ class OptimiserConfig:
         if self.final_lr is None:
             return factor
         low = self.final_lr / self.lr
-        return factor * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))
+        return factor * (low + (1 - low) * cosine(step, steps))

@@ -21,33 +21,35 @@ class ReferenceAvatar(PortraitModule):
     needs_fit: ClassVar[bool] = False
     body: StandardSubject
 
-    def know(self, subject: Subject) -> None:
+    def set_subject(self, subject: Subject) -> None:
         """Takes the subject's topology and statistics."""
         texture, sizes = subject.texture_mean.shape[-1], (len(subject.vertex_mean), len(subject.faces))
         config = AppearanceConfig(1, texture, *sizes, len(subject.cameras), [], [], 1, 1, 1, 1, 0, (0, 0))
         self.body = StandardSubject(config, len(subject.keypoint_vertices), "auto").to(self.device)
-        self.body.know(subject)
+        self.body.set_subject(subject)
 
     def setup(self, stage: str) -> None:
         """Takes the subject from the data."""
         subject = getattr(getattr(self.trainer, "datamodule", None), "subject", None)
         if subject is not None:
-            self.know(subject)
+            self.set_subject(subject)
 
-    def _drawn(self, vertices: Tensor, texture: Tensor, seen: Observation) -> AvatarEstimate:
+    def _drawn(self, vertices: Tensor, texture: Tensor, frames: Observation) -> AvatarEstimate:
         """Standardised vertices ``B V 3`` and texture ``B 3 T T``, the same from every side."""
-        textures = texture[:, None].expand(-1, seen.cameras.K.shape[1], -1, -1, -1)
-        return AvatarEstimate(self.body.metres(vertices), self.body.draw(vertices, textures, seen.cameras).clamp(0, 1))
+        textures = texture[:, None].expand(-1, frames.cameras.K.shape[1], -1, -1, -1)
+        return AvatarEstimate(
+            self.body.metres(vertices), self.body.draw(vertices, textures, frames.cameras).clamp(0, 1)
+        )
 
 
 class MeanAvatar(ReferenceAvatar):
     """The mean mesh and the mean texture of the training frames, whatever drives them."""
 
-    def fit(self, seen: Observation) -> AvatarEstimate:
+    def fit(self, frames: Observation) -> AvatarEstimate:
         """The mean avatar in the frames' cameras."""
-        batch = len(seen.cameras.K)
+        batch = len(frames.cameras.K)
         vertices = torch.zeros(batch, *self.body.vertex_mean.shape, device=self.device)
-        return self._drawn(vertices, torch.zeros(batch, *self.body.texture_mean.shape, device=self.device), seen)
+        return self._drawn(vertices, torch.zeros(batch, *self.body.texture_mean.shape, device=self.device), frames)
 
 
 class TrueMesh(ReferenceAvatar):
@@ -58,20 +60,20 @@ class TrueMesh(ReferenceAvatar):
 
     is_oracle: ClassVar[bool] = True
 
-    def fit(self, seen: Observation) -> AvatarEstimate:
+    def fit(self, frames: Observation) -> AvatarEstimate:
         """The truth, drawn; unseen texels are taken from the mean texture."""
-        assert seen.truth is not None
-        assert seen.texture is not None
-        return self._drawn(self.body.vertices(seen.truth[0]), self.body.texture(seen.texture), seen)
+        assert frames.truth is not None
+        assert frames.texture is not None
+        return self._drawn(self.body.vertices(frames.truth[0]), self.body.texture(frames.texture), frames)
 
 
-class NextFrame(ReferenceAvatar):
+class NextAvatarFrame(ReferenceAvatar):
     """Real against real: each frame gets the next of its batch, of whatever segment, and the last the first."""
 
     is_oracle: ClassVar[bool] = True
 
-    def fit(self, seen: Observation) -> AvatarEstimate:
+    def fit(self, frames: Observation) -> AvatarEstimate:
         """The true vertices and pictures of the next frame."""
-        assert seen.truth is not None
-        vertices, pictures = seen.truth
+        assert frames.truth is not None
+        vertices, pictures = frames.truth
         return AvatarEstimate(vertices.roll(-1, 0), pictures.roll(-1, 0))

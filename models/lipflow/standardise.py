@@ -42,7 +42,7 @@ class StandardSubject(nn.Module):
         for name in ("vertex_std", "texture_std", "keypoint_std"):
             self.register_buffer(name, torch.ones(()))
 
-    def know(self, subject: Subject) -> None:
+    def set_subject(self, subject: Subject) -> None:
         """Takes the subject's topology and statistics.
 
         Raises:

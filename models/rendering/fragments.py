@@ -45,7 +45,7 @@ class Fragments:
         """
         table = attributes.reshape(-1, attributes.shape[-1])
         if use_numba(self.backend, table.device):
-            from models.rendering import fragments_numba
+            from models.rendering import fragments_numba  # numba is an extra
 
             return fragments_numba.blend(table, self.corners, self.weights)
         return blend(table, self.corners, self.weights)
@@ -53,7 +53,7 @@ class Fragments:
     def towards_eye(self, vectors: Tensor, front: int) -> Tensor:
         """Vectors ``3 N`` of unit length, turned over on the faces from number ``front`` on: those seen from within."""
         if use_numba(self.backend, vectors.device):
-            from models.rendering import fragments_numba
+            from models.rendering import fragments_numba  # numba is an extra
 
             return fragments_numba.visible_normals(vectors, self.face, front)
         vectors = unit(vectors)
@@ -62,7 +62,7 @@ class Fragments:
     def dense(self, values: Tensor, empty: float = 0.0) -> Tensor:
         """Lays values ``C N`` out as images ``B C H W``; uncovered pixels hold ``empty``."""
         if use_numba(self.backend, values.device):
-            from models.rendering import fragments_numba
+            from models.rendering import fragments_numba  # numba is an extra
 
             return fragments_numba.scatter_image(values, self.pixel, self.shape, empty)
         return scatter_image(values, self.pixel, self.shape, empty)
@@ -81,7 +81,7 @@ def fragments(vertices: Tensor, faces: Tensor, index: Tensor, backend: Backend =
     """
     batch, height, width = index.shape
     if use_numba(backend, vertices.device):
-        from models.rendering import fragments_numba
+        from models.rendering import fragments_numba  # numba is an extra
 
         pixel, image, x, y, face, corners, weights, depth = fragments_numba.resolve(vertices, faces, index)
         return Fragments(pixel, image, x, y, face, corners, weights, depth, (batch, height, width), backend)

@@ -10,26 +10,25 @@ import torch
 from numba import njit
 from torch import Tensor
 
-Array = np.ndarray
 _ONE, _TINY = np.float32(1), np.float32(1e-24)
 
 
 def resolve(vertices: Tensor, faces: Tensor, index: Tensor) -> tuple[Tensor, ...]:
     """The fields of `fragments.Fragments` but the shape; arguments as `fragments.fragments` has them."""
     points = vertices.contiguous().numpy()
-    seen = index.contiguous().numpy()
-    count = int(np.count_nonzero(seen >= 0))
+    numbers = index.contiguous().numpy()
+    count = int(np.count_nonzero(numbers >= 0))
     pixel, image, face = (np.empty(count, np.int64) for _ in range(3))
     x, y, depth = (np.empty(count, points.dtype) for _ in range(3))
     corners, weights = np.empty((3, count), np.int64), np.empty((3, count), points.dtype)
-    _resolve(points, faces.long().contiguous().numpy(), seen, pixel, image, x, y, face, corners, weights, depth)
+    _resolve(points, faces.long().contiguous().numpy(), numbers, pixel, image, x, y, face, corners, weights, depth)
     return tuple(torch.from_numpy(field) for field in (pixel, image, x, y, face, corners, weights, depth))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _resolve(
-    points: Array, faces: Array, index: Array,
-    pixel: Array, image: Array, x: Array, y: Array, face: Array, corners: Array, weights: Array, depth: Array,
+    points: np.ndarray, faces: np.ndarray, index: np.ndarray, pixel: np.ndarray, image: np.ndarray,
+    x: np.ndarray, y: np.ndarray, face: np.ndarray, corners: np.ndarray, weights: np.ndarray, depth: np.ndarray,
 ) -> None:  # fmt: skip
     images, height, width = index.shape
     n = 0
@@ -66,7 +65,7 @@ def blend(table: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _blend(table: Array, corners: Array, weights: Array, values: Array) -> None:
+def _blend(table: np.ndarray, corners: np.ndarray, weights: np.ndarray, values: np.ndarray) -> None:
     for n in range(corners.shape[1]):
         i, j, k = corners[0, n], corners[1, n], corners[2, n]
         a, b, c = weights[0, n], weights[1, n], weights[2, n]
@@ -83,7 +82,7 @@ def scatter_image(values: Tensor, pixel: Tensor, shape: tuple[int, int, int], em
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scatter(values: Array, pixel: Array, image: Array) -> None:
+def _scatter(values: np.ndarray, pixel: np.ndarray, image: np.ndarray) -> None:
     size = image.shape[2]
     for channel in range(len(values)):
         for n in range(len(pixel)):
@@ -100,7 +99,9 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _vertex_normals(points: Array, faces: Array, across: Array, constants: Array, normals: Array) -> None:
+def _vertex_normals(
+    points: np.ndarray, faces: np.ndarray, across: np.ndarray, constants: np.ndarray, normals: np.ndarray
+) -> None:
     one, tiny = constants
     for image in range(len(points)):
         for face in range(len(faces)):
@@ -128,7 +129,7 @@ def visible_normals(values: Tensor, face: Tensor, front: int) -> Tensor:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _visible_normals(vectors: Array, face: Array, front: int) -> None:
+def _visible_normals(vectors: np.ndarray, face: np.ndarray, front: int) -> None:
     for n in range(len(face)):
         x, y, z = vectors[0, n], vectors[1, n], vectors[2, n]
         scale = _ONE / np.sqrt(max(x * x + y * y + z * z, _TINY))

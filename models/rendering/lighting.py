@@ -7,7 +7,6 @@ from torch import Tensor
 
 from models.rendering import shading
 from models.rendering.fragments import scatter_image
-from models.rendering.visibility import Backend, use_numba
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,7 @@ class Light:
     shine: float
 
 
-def lit(
-    light: Light, normals: Tensor, points: Tensor, texels: Tensor, shadow: Tensor, backend: Backend = "torch"
-) -> Tensor:
+def lit(light: Light, normals: Tensor, points: Tensor, texels: Tensor, shadow: Tensor) -> Tensor:
     """Display colours ``3 N`` in [0, 1].
 
     Args:
@@ -42,14 +39,9 @@ def lit(
         points: Camera-space positions ``3 N``, metres.
         texels: Linear RGB and gloss, ``4 N`` or more channels.
         shadow: Share ``N`` of the light that is hidden.
-        backend: "torch", or "numba" (CPU tensors only, not differentiable), or "auto"; they give the same bits.
 
     Reference: Ramamoorthi and Hanrahan (2001) for the light around, Green (2004) and Blinn (1977) for the distant one.
     """
-    if use_numba(backend, normals.device):
-        from models.rendering import lighting_numba
-
-        return lighting_numba.lit(light, normals, points, texels, shadow)
     paint, gloss = texels[:3], texels[3].clamp(0, 1)
     view, direction, key = shading.unit(-points), light.direction[:, None], light.colour[:, None]
     visible = 1 - 0.9 * shadow
@@ -62,9 +54,7 @@ def lit(
     return shading.to_srgb(paint * (ambient + diffuse) + shine * key + rim * ambient)
 
 
-def averaged(
-    colours: Tensor, pixel: Tensor, shape: tuple[int, int, int], behind: Tensor, backend: Backend = "torch"
-) -> Tensor:
+def averaged(colours: Tensor, pixel: Tensor, shape: tuple[int, int, int], behind: Tensor) -> Tensor:
     """Pictures ``B 3 H W`` in [0, 1] from samples twice as dense, before a background.
 
     Args:
@@ -72,14 +62,9 @@ def averaged(
         pixel: Their flat positions in ``B * 2H * 2W``, ascending.
         shape: (B, 2H, 2W).
         behind: Backgrounds ``B 3 H W`` or ``1 3 H W``.
-        backend: "torch", "numba" (CPU tensors only) or "auto"; they give the same bits.
 
     Reference: Porter and Duff, Compositing Digital Images, SIGGRAPH 1984 (over).
     """
-    if use_numba(backend, colours.device):
-        from models.rendering import lighting_numba
-
-        return lighting_numba.averaged(colours, pixel, shape, behind)
     covered = scatter_image(torch.cat([colours, torch.ones_like(colours[:1])]), pixel, shape)
     upper, lower = covered[..., ::2, :], covered[..., 1::2, :]
     mean = (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4

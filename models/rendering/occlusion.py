@@ -27,7 +27,7 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float, backe
     Reference: Möller and Trumbore, Fast, Minimum Storage Ray/Triangle Intersection, 1997 (here on the screen).
     """
     if use_numba(backend, vertices.device):
-        from models.rendering import occlusion_numba
+        from models.rendering import occlusion_numba  # numba is an extra
 
         return occlusion_numba.hidden(points, vertices, faces, margin)
     corners = corner_planes(vertices, faces)  # 3 3 F B

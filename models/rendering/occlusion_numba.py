@@ -14,7 +14,6 @@ from models.rendering.occlusion import INSIDE
 from models.rendering.shadow import FAR_AWAY
 from models.rendering.visibility import NEAR
 
-Array = np.ndarray
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -28,7 +27,9 @@ def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Te
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _hidden(points: Array, vertices: Array, faces: Array, constants: Array, result: Array) -> None:
+def _hidden(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, constants: np.ndarray, result: np.ndarray
+) -> None:
     zero, one, near, inside, margin = constants
     for image in range(len(points)):
         x, y = points[image, :, 0], points[image, :, 1]
@@ -68,7 +69,12 @@ def shadow_taps(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _shadow_taps(
-    depth: Array, image: Array, points: Array, frame: tuple[Array, Array, Array], taps: Array, share: Array
+    depth: np.ndarray,
+    image: np.ndarray,
+    points: np.ndarray,
+    frame: tuple[np.ndarray, np.ndarray, np.ndarray],
+    taps: np.ndarray,
+    share: np.ndarray,
 ) -> None:
     axes, centre, (scale, middle, far) = frame
     side, count = depth.shape[1], np.float32(len(taps) ** 2)

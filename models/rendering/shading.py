@@ -40,7 +40,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor, backend: Backend = "torch") 
     Reference: Gouraud, Continuous Shading of Curved Surfaces, IEEE ToC 1971.
     """
     if use_numba(backend, vertices.device):
-        from models.rendering import fragments_numba
+        from models.rendering import fragments_numba  # numba is an extra
 
         return fragments_numba.vertex_normals(vertices, faces)
     batch, count = vertices.shape[:2]

@@ -47,7 +47,7 @@ def shadow_share(
     casters = _to_light(vertices.reshape(-1, 3).T, axes, centre, scale, resolution).T.reshape(batch, count, 3)
     _, depth = z_buffer(casters, faces, resolution, resolution, cull=True, backend=backend)
     if use_numba(backend, points.device):
-        from models.rendering import occlusion_numba
+        from models.rendering import occlusion_numba  # numba is an extra
 
         return occlusion_numba.shadow_taps(depth, image, points, axes, centre, scale, _TAPS)
     return _shadow_taps(depth, image, _to_light(points, axes, centre, scale, resolution))

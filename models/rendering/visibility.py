@@ -43,7 +43,7 @@ def z_buffer(
     Reference: Pineda, A Parallel Algorithm for Polygon Rasterization, SIGGRAPH 1988.
     """
     if use_numba(backend, vertices.device):
-        from models.rendering import visibility_numba
+        from models.rendering import visibility_numba  # numba is an extra
 
         return visibility_numba.z_buffer(vertices.detach(), faces, height, width, cull)
     nearest = torch.full((len(vertices) * height * width,), _FAR, dtype=torch.int64, device=vertices.device)

@@ -3,12 +3,11 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.motion import PortraitMotion
 from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
-from datamodules.world.scene.view import render
+from datamodules.world.scene.view import images_of, render
 from datamodules.world.seeds import stream
-from datamodules.world.sets.portraits import images_of
 from metrics.base import Status
 from metrics.distribution import frechet_distance
 from metrics.face import AKD, CSIM, ExpressionError, HeadPose
@@ -23,7 +22,7 @@ FRAMES = 16
 def faces_of(number: int, count: int = 4) -> torch.Tensor:
     """Moments of a person in one setting, ``count 3 64 64``."""
     person = make_person(stream(0, 8, 5000 + number), "light")
-    motion = Motion(np.random.SeedSequence(number), 9.0)
+    motion = PortraitMotion(np.random.SeedSequence(number), 9.0)
     setting = make_setting(stream(0, 8, 5000 + number, 1), 64, 0.125)
     return images_of(render(person, setting, [motion(2.0 + 6 * i / count) for i in range(count)], 64))
 

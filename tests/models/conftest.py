@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from models.dagan import DaGAN
 from models.dagan.depth_stage import DepthStage
 from models.lipflow import LiPFlow
+from tests import avatar_toy as toy
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -77,3 +78,17 @@ def fit() -> Callable[..., None]:
             trainer.fit(model, DataLoader([batch] * steps, batch_size=None))
 
     return run
+
+
+@pytest.fixture
+def make(lipflow):
+    """Builds one of the models at its smallest, with the toy subject."""
+
+    def built(name="flow", **changes):
+        overlays = [f"variants/lipflow/{part}.yaml" for part in toy.MODELS[name]]
+        model = lipflow("tiny/lipflow.yaml", *overlays, image_size=toy.SIZE, **toy.SMALLEST | changes)
+        torch.manual_seed(3)
+        model.set_subject(toy.subject())
+        return model
+
+    return built

@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from models.dagan.depth import PoseNetwork, RigidMotion
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import sparse_motions
 from models.dagan.reprojection import disparity_to_depth, reproject, rigid_transform, sample_pixels
 from models.dagan.transform import RandomTransform, TransformConfig
@@ -49,9 +49,9 @@ def test_the_released_identity_warp_halves_the_border():
 
 def test_moving_all_keypoints_moves_the_image_by_as_much():
     image = torch.rand(1, 3, 21, 21)
-    driving = Keypoints(torch.rand(1, 4, 2) - 0.5, None)
+    driving = AffineKeypoints(torch.rand(1, 4, 2) - 0.5, None)
     shift = torch.tensor([3.0, -2.0]) * 2 / 20  # pixels
-    motions = sparse_motions(Keypoints(driving.value + shift, None), driving, (21, 21))
+    motions = sparse_motions(AffineKeypoints(driving.value + shift, None), driving, (21, 21))
     torch.testing.assert_close(motions[:, 0], identity(image))
     for motion in motions[0, 1:]:
         moved = warp(image, motion[None], align_corners=True)
@@ -60,8 +60,8 @@ def test_moving_all_keypoints_moves_the_image_by_as_much():
 
 def test_a_jacobian_scales_the_motion_around_its_keypoint():
     at = torch.tensor([[[0.2, -0.4]]])
-    source = Keypoints(at, torch.tensor([[[[2.0, 0], [0, 2]]]]))
-    driving = Keypoints(at, torch.tensor([[[[1.0, 0], [0, 4]]]]))
+    source = AffineKeypoints(at, torch.tensor([[[[2.0, 0], [0, 2]]]]))
+    driving = AffineKeypoints(at, torch.tensor([[[[1.0, 0], [0, 4]]]]))
     grid = coordinate_grid(9, 9, at)
     expected = at[0, 0] + (grid - at[0, 0]) * torch.tensor([2.0, 0.5])
     torch.testing.assert_close(sparse_motions(source, driving, (9, 9))[0, 1], expected)

@@ -7,7 +7,7 @@ from scipy.ndimage import uniform_filter
 
 from models.dagan import losses
 from models.dagan.blocks import AntiAliasDownsample
-from models.dagan.keypoints import Keypoints
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss, VGG19Features
 from models.dagan.reprojection import photometric_error, smoothness, ssim
 from models.dagan.transform import RandomTransform, TransformConfig
@@ -40,8 +40,8 @@ def equivariant_pair(transform):
     """Keypoints of a transformed image, and those that an exactly equivariant detector finds in the image."""
     points = torch.rand(2, 6, 2) - 0.5
     jacobian = torch.eye(2) + 0.1 * torch.randn(2, 6, 2, 2)
-    mapped = Keypoints(transform.points(points), transform.jacobian(points) @ jacobian)
-    return mapped, Keypoints(points, jacobian)
+    mapped = AffineKeypoints(transform.points(points), transform.jacobian(points) @ jacobian)
+    return mapped, AffineKeypoints(points, jacobian)
 
 
 def test_an_equivariant_detector_has_no_equivariance_loss(transform):
@@ -52,7 +52,7 @@ def test_an_equivariant_detector_has_no_equivariance_loss(transform):
 
 def test_equivariance_losses_of_a_known_error(transform):
     driving, transformed = equivariant_pair(transform)
-    moved = Keypoints(driving.value + 0.1, 2 * driving.jacobian)
+    moved = AffineKeypoints(driving.value + 0.1, 2 * driving.jacobian)
     assert losses.equivariance_value(moved, transformed, transform) == pytest.approx(0.1, abs=1e-6)
     # I - (2 J)^-1 J = I/2, whose mean absolute entry is 1/4
     assert losses.equivariance_jacobian(moved, transformed, transform) == pytest.approx(0.25, abs=1e-5)

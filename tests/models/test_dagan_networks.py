@@ -9,7 +9,7 @@ from torchvision.models import resnet18, resnet50
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
 from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
 from models.dagan.generator import AttentionConfig, CrossModalAttention
-from models.dagan.keypoints import Keypoints, transfer_motion
+from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
 
 RELEASED = Path(__file__).with_name("dagan_released_keys.txt")
@@ -187,7 +187,7 @@ def test_attention_starts_as_the_identity():
 def some_keypoints(seed):
     generator = torch.Generator().manual_seed(seed)
     jacobian = torch.eye(2) + 0.2 * torch.randn(2, 5, 2, 2, generator=generator)
-    return Keypoints(torch.randn(2, 5, 2, generator=generator) / 2, jacobian)
+    return AffineKeypoints(torch.randn(2, 5, 2, generator=generator) / 2, jacobian)
 
 
 @pytest.mark.parametrize("adapt_scale", [True, False])
@@ -200,9 +200,9 @@ def test_relative_motion_from_the_driving_frame_itself_is_no_motion(adapt_scale)
 
 def test_relative_motion_is_scaled_by_the_size_of_the_face():
     source, initial = some_keypoints(0), some_keypoints(1)
-    larger = Keypoints(3 * source.value, None)
-    driving = Keypoints(initial.value + 0.1, None)
-    moved = transfer_motion(larger, driving, Keypoints(source.value, None), adapt_scale=True)
+    larger = AffineKeypoints(3 * source.value, None)
+    driving = AffineKeypoints(initial.value + 0.1, None)
+    moved = transfer_motion(larger, driving, AffineKeypoints(source.value, None), adapt_scale=True)
     torch.testing.assert_close(moved.value, larger.value + 3 * (driving.value - source.value))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.errors import UserError
-from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, KeypointConfig, KeypointEncoder
+from models.lipflow.encoders import HeadsetConfig, HeadsetEncoder, KeypointEncoder, KeypointEncoderConfig
 from models.lipflow.layers import UntiedDeconvolution, convolution, linear
 from models.lipflow.networks import AppearanceConfig, AppearanceModel, ColourCorrection, Decoder, Encoder
 from models.rendering import mesh
@@ -164,7 +164,7 @@ def test_the_headset_encoder_reads_contrast_whatever_the_light():
 
 
 def test_keypoints_are_standardised_by_their_deviation_and_absent_ones_count_as_the_mean():
-    encoder = KeypointEncoder(KeypointConfig(4, 2), 6)
+    encoder = KeypointEncoder(KeypointEncoderConfig(4, 2), 6)
     encoder.mean.copy_(torch.rand(4, 2))
     encoder.std.fill_(0.1)
     seen = Keypoints(torch.rand(2, 4, 2) * 16, torch.ones(2, 4, dtype=torch.bool), cameras(2, 1, (16, 16)))

@@ -7,7 +7,7 @@ from scipy.integrate import dblquad
 from torch import Tensor
 
 from models.rendering import camera, shading
-from models.rendering.lighting import Light, averaged, lit
+from models.rendering.lighting import averaged
 from models.rendering.occlusion import hidden, on_surface
 from models.rendering.shadow import shadow_share
 
@@ -155,22 +155,6 @@ def test_backends_give_the_same_normals_shadows_and_hidden_points():
     unseen = hidden(marks, flat, faces, 0.002)
     assert 0.02 < unseen.float().mean() < 0.8
     assert torch.equal(hidden(marks, flat, faces, 0.002, "numba"), unseen)
-
-
-def test_backends_give_the_same_light_and_the_same_mean():
-    pytest.importorskip("numba")
-    rng = torch.Generator().manual_seed(0)
-    pixel = (torch.rand(2 * 16 * 12, generator=rng) < 0.6).nonzero().squeeze(1)
-    normals, points = (shading.unit(torch.randn(3, len(pixel), generator=rng)) for _ in range(2))
-    texels, shadow = torch.rand(5, len(pixel), generator=rng), torch.rand(len(pixel), generator=rng)
-    turn = torch.linalg.qr(torch.randn(3, 3, generator=rng))[0]
-    light = Light(turn[0], torch.rand(3), torch.randn(9, 3, generator=rng), turn, torch.tensor([0.4, 0.2, 0.1]), 0.3)
-    colours = lit(light, normals, points, texels, shadow)
-    assert 0.2 < colours.mean() < 0.8
-    assert torch.equal(lit(light, normals, points, texels, shadow, "numba"), colours)
-    for behind in (torch.rand(2, 3, 8, 6, generator=rng), torch.rand(1, 3, 8, 6, generator=rng)):
-        expected = averaged(colours, pixel, (2, 16, 12), behind)
-        assert torch.equal(averaged(colours, pixel, (2, 16, 12), behind, "numba"), expected)
 
 
 def test_a_picture_is_the_mean_of_four_samples_over_what_is_behind():

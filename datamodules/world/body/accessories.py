@@ -7,7 +7,6 @@ from scipy.interpolate import PchipInterpolator
 from datamodules.world.body.geometry import Array, smoothstep
 from datamodules.world.body.hair import HairStyle, bun, shell, under_hat
 from datamodules.world.body.parts import Grid, as_grid, thinned
-from datamodules.world.paint.looks import Looks
 
 HIDDEN = np.array([0.0, 0.03, -0.02])  # where absent parts lie
 _HIDDEN_SIZE = 0.05  # and how small they are, so that no face of theirs is degenerate
@@ -50,14 +49,14 @@ _MERIDIANS = {
 }  # fmt: skip
 
 
-def worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
+def worn(cut: HairStyle, glasses_style: str, hat_style: str, rng: np.random.Generator) -> dict[str, Array]:
     """Neutral positions of what a person wears on the head, part by part: hair, bun, glasses and hat."""
-    cut = under_hat(looks.cut, looks.hat)
+    pressed = under_hat(cut, hat_style)
     parts = {
-        "hair": shell(cut, rng),
-        "bun": bun(cut.bun),
-        "glasses": glasses(looks.glasses),
-        "hat": hat(looks.hat, cut),
+        "hair": shell(pressed, rng),
+        "bun": bun(pressed.bun),
+        "glasses": glasses(glasses_style),
+        "hat": hat(hat_style, pressed),
     }
     return {name: grid[0] for name, grid in parts.items()}
 

@@ -11,7 +11,7 @@ from datamodules.world.body.geometry import Array, bump, pair, smoothstep
 from datamodules.world.body.head import EYE, Index, head_grid, mouth_profile
 
 MOUTH_Y = -0.0685
-Field = Callable[[Array, Array, Index | None], tuple[Array | float, Array | float, Array | float]]
+ExpressionField = Callable[[Array, Array, Index | None], tuple[Array | float, Array | float, Array | float]]
 
 
 def _parted(x: Array, y: Array, side: Index | None) -> Array:
@@ -27,7 +27,7 @@ def _upper(x: Array, y: Array, side: Index | None) -> Array:
     return 0.5 + 0.5 * _parted(x, y, side)
 
 
-def _smile(sign: int) -> Field:
+def _smile(sign: int) -> ExpressionField:
     def field(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, Array]:
         corner = bump(x, y, sign * 0.027, -0.066, 0.013, 0.012)
         cheek = bump(x, y, sign * 0.043, -0.036, 0.014, 0.012)
@@ -37,7 +37,7 @@ def _smile(sign: int) -> Field:
     return field
 
 
-def _frown(sign: int) -> Field:
+def _frown(sign: int) -> ExpressionField:
     def field(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, float]:
         corner = bump(x, y, sign * 0.025, -0.071, 0.012, 0.012)
         return sign * 0.0010 * corner, -0.0062 * corner, 0
@@ -55,7 +55,7 @@ def _funnel(x: Array, y: Array, side: Index | None) -> tuple[Array, Array, Array
     return -0.34 * x * bump(x, y, 0, MOUTH_Y, 0.024, 0.013), part, 0.0065 * bump(x, y, 0, MOUTH_Y, 0.018, 0.013)
 
 
-def _raise_lip(sign: int) -> Field:
+def _raise_lip(sign: int) -> ExpressionField:
     def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
         lip = _upper(x, y, side) * bump(x, y, sign * 0.012, MOUTH_Y + 0.003, 0.012, 0.013)
         return 0, 0.0055 * lip, 0.0008 * lip
@@ -63,11 +63,11 @@ def _raise_lip(sign: int) -> Field:
     return field
 
 
-def _raise_brow(sign: int) -> Field:
+def _raise_brow(sign: int) -> ExpressionField:
     return lambda x, y, side: (0, 0.0078 * bump(x, y, sign * 0.041, 0.024, 0.016, 0.013), 0)
 
 
-def _lower_brow(sign: int) -> Field:
+def _lower_brow(sign: int) -> ExpressionField:
     return lambda x, y, side: (
         -sign * 0.0030 * bump(x, y, sign * 0.016, 0.019, 0.010, 0.010),
         -0.0052 * bump(x, y, sign * 0.020, 0.020, 0.014, 0.010),
@@ -75,7 +75,7 @@ def _lower_brow(sign: int) -> Field:
     )
 
 
-def _raise_cheek(sign: int) -> Field:
+def _raise_cheek(sign: int) -> ExpressionField:
     def field(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Array]:
         cheek = bump(x, y, sign * 0.036, -0.021, 0.014, 0.009)
         return 0, 0.0040 * cheek, 0.0026 * cheek
@@ -95,7 +95,7 @@ def _wrinkle(x: Array, y: Array, side: Index | None) -> tuple[float, Array, Arra
 
 
 # Displacement at full strength, metres, of points x, y of the neutral face; None where the motion is not a field.
-FIELDS: dict[str, Field | None] = {
+FIELDS: dict[str, ExpressionField | None] = {
     "jaw_open": None,
     "smile_right": _smile(-1),
     "smile_left": _smile(1),

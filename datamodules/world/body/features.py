@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.world.body.geometry import Array, bump, pair, smoothstep
 from datamodules.world.body.template import template
 
-Field = Callable[[Array, Array, Array], tuple[Array | float, Array | float, Array | float]]
+FeatureField = Callable[[Array, Array, Array], tuple[Array | float, Array | float, Array | float]]
 _CLOTHED = 0.1  # what an area of the torso counts against one of the head
 _WORN = ("hair", "bun", "glasses", "hat")  # parts that differ from person to person and count nothing
 
@@ -30,7 +30,7 @@ def _outwards(x: Array, amount: Array) -> tuple[Array, float, Array]:
     return _side(x) * amount, 0, 0.6 * amount
 
 
-def _harmonic(polynomial: Callable[[Array, Array, Array], Array], amount: float) -> Field:
+def _harmonic(polynomial: Callable[[Array, Array, Array], Array], amount: float) -> FeatureField:
     """A spherical harmonic, given by its polynomial on the unit sphere, as a radial motion of the skull."""
 
     def field(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
@@ -43,7 +43,7 @@ def _harmonic(polynomial: Callable[[Array, Array, Array], Array], amount: float)
 
 
 # Displacement at one standard deviation, metres, of points x, y, z of the neutral mesh.
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, FeatureField] = {
     "size": lambda x, y, z: (0.025 * x, 0.025 * y, 0.025 * z),
     "skull_width": lambda x, y, z: (0.035 * x * smoothstep(-0.14, -0.04, y), 0, 0),
     "skull_height": lambda x, y, z: (0, 0.006 * smoothstep(0.02, 0.11, y), 0),

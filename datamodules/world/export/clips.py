@@ -14,36 +14,18 @@ import torch
 from tqdm import tqdm
 
 from datamodules.world.body.geometry import Array
-from datamodules.world.export.files import (
-    claimed,
-    read_arrays,
-    to_pixels,
-    write_arrays,
-    write_csv,
-    write_folder,
-    write_video,
-)
+from datamodules.world.export.media import to_pixels, write_folder, write_video
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
-from datamodules.world.scene.view import Frames
-from datamodules.world.sets.portraits import (
-    WORLD_VERSION,
-    Clip,
-    PortraitSpec,
-    batches,
-    clip_name,
-    clips,
-    cross_frame_pairs,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-    self_frame_pairs,
-    setting_shown,
-)
+from datamodules.world.scene.view import Frames, images_of
+from datamodules.world.sets.claims import claimed
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
+from datamodules.world.sets.portrait_frames import batches, person_of, render_frames, setting_shown
+from datamodules.world.sets.portraits import WORLD_VERSION, PortraitClip, PortraitSpec, clip_name, clips, record_of
 from models.errors import UserError
+from models.files import read_arrays, write_arrays, write_csv
 from models.reading import reading
 
-__all__ = ["WORLD_VERSION", "Clip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]
+__all__ = ["WORLD_VERSION", "PortraitClip", "PortraitSpec", "clip_name", "make_clips", "person_of", "render_frames"]
 
 
 def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Path:
@@ -127,11 +109,11 @@ def in_parallel(work: Callable[..., None], items: Iterable[tuple[Any, ...]], wor
             raise
 
 
-def _place(spec: PortraitSpec, folder: Path, clip: Clip) -> Path:
+def _place(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> Path:
     return folder / ("targets" if clip.driver else clip.split) / clip_name(spec, clip)
 
 
-def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+def write_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     """Renders one clip and puts its truth, its codes and then its frames in place."""
     place, person = _place(spec, folder, clip), person_of(spec.seed, clip.split, clip.person)
     maps = clip.driver is None and clip.split in spec.depth_splits
@@ -144,8 +126,8 @@ def write_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
     truth["identity"] = person.code.astype(np.float32)
     write_arrays(folder / "truth" / place.parent.name / f"{place.stem}.npz", truth)
-    told = {"person": person_codes(person), "setting": settings if spec.stills else settings[0]}
-    write_codes(folder / "codes" / place.parent.name / f"{place.stem}.json", told)
+    codes = {"person": person_codes(person), "setting": settings if spec.stills else settings[0]}
+    write_codes(folder / "codes" / place.parent.name / f"{place.stem}.json", codes)
     pixels = np.concatenate(pictures)
     if spec.store == "mp4":
         write_video(place, pixels, spec.fps)
@@ -178,7 +160,7 @@ def _write_pair_lists(spec: PortraitSpec, folder: Path) -> None:
         rows = [(clip_name(spec, c), _frame_entry(spec, c, driving), source) for c, source, driving in drawn]
     write_csv(folder / "self_pairs.csv", ["source", "driving", "frame"], rows)
     aligned = {target: _aligned_frames(spec, folder, target) for target in clips(spec, "targets")}
-    chosen: list[tuple[Clip, int | None]] = (
+    chosen: list[tuple[PortraitClip, int | None]] = (
         [(target, None) for target in aligned]
         if spec.frame_pairs is None
         else list(cross_frame_pairs(spec, spec.frame_pairs))
@@ -187,16 +169,18 @@ def _write_pair_lists(spec: PortraitSpec, folder: Path) -> None:
     write_csv(folder / "cross_pairs.csv", ["source", "driving", "frame", "target", "best_frame"], rows)
 
 
-def _cross_row(spec: PortraitSpec, target: Clip, driving: int | None, frame: int, best: int) -> tuple[object, ...]:
+def _cross_row(
+    spec: PortraitSpec, target: PortraitClip, driving: int | None, frame: int, best: int
+) -> tuple[object, ...]:
     entry = clip_name(spec, target.moving) if driving is None else _frame_entry(spec, target.moving, driving)
     return clip_name(spec, target.own), entry, frame, clip_name(spec, target), best
 
 
-def _frame_entry(spec: PortraitSpec, clip: Clip, frame: int) -> str:
+def _frame_entry(spec: PortraitSpec, clip: PortraitClip, frame: int) -> str:
     return f"{clip_name(spec, clip)}/{frame:07d}.png"
 
 
-def _aligned_frames(spec: PortraitSpec, folder: Path, target: Clip) -> tuple[int, int]:
+def _aligned_frames(spec: PortraitSpec, folder: Path, target: PortraitClip) -> tuple[int, int]:
     """The source frame and the driving frame that show the source person most alike.
 
     Relative motion supposes that the driving video starts in the source's pose (FOMM, section 3.3). The target is the

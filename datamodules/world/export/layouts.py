@@ -7,38 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.world.export.clips import in_parallel, quit_if_reimported, truth_of, write_clips
-from datamodules.world.export.files import (
-    check_video,
-    claimed,
-    read_arrays,
-    to_pixels,
-    write_arrays,
-    write_csv,
-    write_folder,
-    write_json,
-    write_json_items,
-    write_picture,
-    write_text,
-    write_video,
-)
+from datamodules.world.export.media import check_video, to_pixels, write_folder, write_picture, write_video
 from datamodules.world.export.multiface import write_multiface
 from datamodules.world.scene.codes import person_codes, setting_codes, write_codes
+from datamodules.world.scene.view import images_of
 from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EditSpec
-from datamodules.world.sets.portraits import (
-    Clip,
-    PortraitSpec,
-    batches,
-    clips,
-    frame_count,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-    setting_shown,
-)
+from datamodules.world.sets.portrait_frames import batches, person_of, render_frames, setting_shown
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clips, frame_count, record_of
 from datamodules.world.sets.samples import EditPairs, PortraitFrames, Spec
 from models.errors import UserError
+from models.files import read_arrays, write_arrays, write_csv, write_json, write_json_items, write_text
 from models.reading import read_json, reading
 
 _FFHQ_FOLDER = 1000
@@ -90,11 +70,11 @@ def _check_videos(spec: Spec, layout: str) -> None:
         check_video(spec.image_size, spec.image_size)
 
 
-def _pixels(spec: PortraitSpec, clip: Clip) -> np.ndarray:
+def _pixels(spec: PortraitSpec, clip: PortraitClip) -> np.ndarray:
     return np.concatenate([to_pixels(images_of(render_frames(spec, clip, f, False)[0])) for f in batches(spec, clip)])
 
 
-def _number(spec: PortraitSpec, clip: Clip) -> int:
+def _number(spec: PortraitSpec, clip: PortraitClip) -> int:
     return clip.person + (0 if clip.split == "train" else spec.train_people)
 
 
@@ -111,11 +91,11 @@ def write_hdtf(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
         write_text(folder / f"{split}.txt", "".join(f"{_hdtf_name(spec, clip)}\n" for clip in part))
 
 
-def _hdtf_name(spec: PortraitSpec, clip: Clip) -> str:
+def _hdtf_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     return f"WDA_Person{_number(spec, clip):05d}_{clip.index:03d}.mp4"
 
 
-def _write_hdtf_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+def _write_hdtf_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     write_video(folder / _hdtf_name(spec, clip), _pixels(spec, clip), spec.fps)
 
 
@@ -129,12 +109,12 @@ def write_vfhq(spec: PortraitSpec, folder: Path, workers: int | None) -> None:
     in_parallel(_write_vfhq_clip, todo, workers, f"vfhq {spec.hash}")
 
 
-def _vfhq_name(spec: PortraitSpec, clip: Clip) -> str:
+def _vfhq_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     video = f"world{spec.seed}id{_number(spec, clip):05d}"
     return f"Clip+{video}+P0+C{clip.index}+F0-{frame_count(spec, clip) - 1}"
 
 
-def _write_vfhq_clip(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+def _write_vfhq_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     write_folder(folder / clip.split / _vfhq_name(spec, clip), _pixels(spec, clip), "{:08d}.png")
 
 
@@ -157,7 +137,7 @@ def _ffhq_images(spec: PortraitSpec, folder: Path) -> Path:
     return folder / f"images{spec.image_size}x{spec.image_size}"
 
 
-def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, Clip, int]]:
+def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, PortraitClip, int]]:
     """The pictures of one folder: number, clip, frame."""
     sets = [PortraitFrames(spec, split) for split in ("train", "test")]
     first = len(sets[0])
@@ -167,16 +147,16 @@ def _ffhq_range(spec: PortraitSpec, start: int) -> list[tuple[int, Clip, int]]:
 
 def _write_ffhq_folder(spec: PortraitSpec, folder: Path, start: int) -> None:
     taken = []
-    told: dict[str, dict[str, object]] = {"people": {}, "settings": {}}
+    codes: dict[str, dict[str, object]] = {"people": {}, "settings": {}}
     for number, clip, frame in _ffhq_range(spec, start):  # one at a time: a thousand of 1024 pixels are 3 GB
         frames, code = render_frames(spec, clip, [frame], truth=False)
         path = _ffhq_images(spec, folder) / f"{start:05d}" / f"{number:05d}.png"
         write_picture(path, to_pixels(images_of(frames)[0]))
         taken.append((replace(frames, image=None), code))
         person = person_of(spec.seed, clip.split, clip.person)
-        told["people"].setdefault(f"id{_number(spec, clip):05d}", person_codes(person))
-        told["settings"][str(number)] = setting_codes(setting_shown(spec, clip, frame))
-    write_codes(folder / "codes" / f"{start:05d}.json", told)
+        codes["people"].setdefault(f"id{_number(spec, clip):05d}", person_codes(person))
+        codes["settings"][str(number)] = setting_codes(setting_shown(spec, clip, frame))
+    write_codes(folder / "codes" / f"{start:05d}.json", codes)
     truth = truth_of([frames for frames, _ in taken], np.concatenate([code for _, code in taken]))
     write_arrays(folder / "truth" / f"{start:05d}.npz", truth)
 
@@ -206,14 +186,14 @@ def write_pairs(spec: EditSpec, folder: Path, workers: int | None) -> None:
     ``{split}/pairs.csv`` names the four files of each pair with these words.
     """
     for split in ("train", "val", "ood"):
-        told, every = folder / split / "prompts", range(spec.pairs(split))
-        todo = [(spec, folder, split, i) for i in every if not (told / f"{i:06d}.json").exists()]
+        prompts, every = folder / split / "prompts", range(spec.pairs(split))
+        todo = [(spec, folder, split, i) for i in every if not (prompts / f"{i:06d}.json").exists()]
         in_parallel(_write_pair, todo, workers, f"{split} pairs {spec.hash}")
-        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _told(told / f"{i:06d}.json") for i in every)
+        rows = ([f"{name}/{i:06d}.png" for name in _PICTURES] + _prompt_row(prompts / f"{i:06d}.json") for i in every)
         write_csv(folder / split / "pairs.csv", [*_PICTURES, *_WORDS], rows)
 
 
-def _told(path: Path) -> list[str]:
+def _prompt_row(path: Path) -> list[str]:
     remedy = "delete it and run the command again."
     words = read_json(path, "list of words", remedy)
     with reading(path, "list of words", remedy):

@@ -10,13 +10,13 @@ from PIL import Image
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.template import Template, template
 from datamodules.world.export.clips import in_parallel
-from datamodules.world.export.files import to_pixels, write_bytes, write_picture, write_text
+from datamodules.world.export.media import to_pixels, write_picture
 from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes, write_codes
 from datamodules.world.scene.correspondence import mean_texture, unwrap
-from datamodules.world.scene.view import Camera
+from datamodules.world.scene.view import Camera, images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
-from datamodules.world.sets.portraits import images_of
+from models.files import write_bytes, write_text
 from models.reading import reading
 from models.rendering import camera as pinhole
 
@@ -67,20 +67,20 @@ def _write_frame(spec: AvatarSpec, home: Path, split: str, number: int, frame: i
     segment, name = spec.segment(split, frame), f"{frame:06d}.png"
     textures, covers = [], []
     for camera_name, camera in spec.dome().items():
-        seen = avatar.dome_view(spec, split, number, frame, camera)
-        texture, cover = unwrap(seen, spec.image_size)
-        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(seen)[0]))
+        view = avatar.dome_view(spec, split, number, frame, camera)
+        texture, cover = unwrap(view, spec.image_size)
+        write_picture(home / "images" / segment / camera_name / name, to_pixels(images_of(view)[0]))
         write_picture(home / "unwrapped_uv_1024" / segment / camera_name / name, to_pixels(texture[0]))
         textures.append(texture)
         covers.append(cover)
     mean, _ = mean_texture(torch.cat(textures), torch.cat(covers))
     write_picture(home / "unwrapped_uv_1024" / segment / "average" / name, to_pixels(mean))
     _write_driving(spec, home, split, number, frame)
-    vertices = avatar.head_vertices(seen)[0].numpy() * _MILLIMETRES
+    vertices = avatar.head_vertices(view)[0].numpy() * _MILLIMETRES
     mesh = home / "tracked_mesh" / segment / f"{frame:06d}"
     write_bytes(mesh.with_suffix(".bin"), vertices.astype("<f4").tobytes())
     write_text(mesh.with_suffix(".obj"), _obj(vertices, template(spec.detail)))
-    rotation, translation = avatar.head_to_world(seen, camera)
+    rotation, translation = avatar.head_to_world(view, camera)
     pose = np.concatenate([rotation, translation[:, None] * _MILLIMETRES], 1)
     write_text(_transform(spec, home, split, frame), _rows(pose))  # last: it tells that the frame is complete
 

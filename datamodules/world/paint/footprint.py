@@ -83,11 +83,13 @@ def texel_sizes(name: str) -> tuple[Array, Array]:
     points, uv, faces = _grid(name)
     corners, places = points[faces], uv[faces] * ATLAS - [x, y]
     edges, steps = corners[:, 1:] - corners[:, :1], places[:, 1:] - places[:, :1]
-    whole = np.abs(np.linalg.det(steps)) > 1e-9
-    derivative = np.linalg.norm(np.linalg.inv(steps[whole]) @ edges[whole], axis=2)  # of the point by column and row
+    regular = np.abs(np.linalg.det(steps)) > 1e-9
+    derivative = np.linalg.norm(
+        np.linalg.inv(steps[regular]) @ edges[regular], axis=2
+    )  # of the point by column and row
     if name == "eyes":  # a polar map, without rows and columns
         return np.full(width, np.median(derivative)), np.full(height, np.median(derivative))
-    middle = places[whole].mean(1)
+    middle = places[regular].mean(1)
     return _medians(middle[:, 0], derivative[:, 0], width), _medians(middle[:, 1], derivative[:, 1], height)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.geometry import Array
-from datamodules.world.export.files import write_text
 from datamodules.world.paint.looks import ALBEDO
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person
 from datamodules.world.scene.setting import Setting
+from models.files import write_text
 
 Codes = dict[str, Any]
 

@@ -40,11 +40,11 @@ def optical_flow(a: Frames, b: Frames) -> tuple[Tensor, Tensor]:
     device = a.vertices.device
     drawn = tensor_of(a.mesh, "drawn", device)
     flat = camera.project(a.vertices, a.intrinsics[None])
-    seen = fragments(flat, drawn, rasteriser.rasterize(flat, drawn, *a.size, cull=True))
-    there = camera.project(seen.interpolate(b.vertices).T[None], b.intrinsics[None])[0].T
-    part = face_parts(a.mesh, device).index_select(0, seen.face)
-    flow = torch.stack([there[0] - seen.x, there[1] - seen.y])
-    return seen.dense(flow), seen.dense(_shown(there, seen.image, part, b)[None])
+    surface = fragments(flat, drawn, rasteriser.rasterize(flat, drawn, *a.size, cull=True))
+    there = camera.project(surface.interpolate(b.vertices).T[None], b.intrinsics[None])[0].T
+    part = face_parts(a.mesh, device).index_select(0, surface.face)
+    flow = torch.stack([there[0] - surface.x, there[1] - surface.y])
+    return surface.dense(flow), surface.dense(_shown(there, surface.image, part, b)[None])
 
 
 @torch.no_grad()

@@ -125,7 +125,7 @@ class Pulses:
         return float(1 - np.multiply.reduce(1 - self.heights * (1 - share)))
 
 
-class Motion:
+class PortraitMotion:
     """One clip's motion, a pure function of its seed and the time.
 
     Args:

@@ -81,40 +81,40 @@ class Painter:
         """
         normals = shading.vertex_normals(vertices, self.faces, self.backend)
         wanted = [name for name in MAPS if name in outputs]
-        found = self._maps(vertices, normals, creases, wanted) if wanted else {}
+        pictures = self._maps(vertices, normals, creases, wanted) if wanted else {}
         if "image" in outputs:
-            found["image"] = self._pictures(vertices, normals, creases, number)
-        return found
+            pictures["image"] = self._pictures(vertices, normals, creases, number)
+        return pictures
 
     def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
-        seen = self._visible(vertices, _FINE)
-        normals, uv = self._surface(normals, seen)
-        where = self._positions(seen, _FINE)
+        samples = self._visible(vertices, _FINE)
+        normals, uv = self._surface(normals, samples)
+        where = self._positions(samples, _FINE)
         direction = self.light.direction
         lifted = where + 0.0025 * normals + 0.004 * direction[:, None]  # off the surface, or it shades itself
         shadow = shadow_share(
-            lifted, seen.image, vertices, self.casters, direction, self.centre, _HEAD_RADIUS,
+            lifted, samples.image, vertices, self.casters, direction, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        texels = _sampled(self._paints(creases, _FINE, 4), uv, seen.image)
-        colours = lit(self.light, normals, where, texels, shadow, self.backend)
+        texels = _sampled(self._paints(creases, _FINE, 4), uv, samples.image)
+        colours = lit(self.light, normals, where, texels, shadow)
         behind = self.background[number] if len(self.background) > 1 else self.background
-        return averaged(colours, seen.pixel, seen.shape, behind, self.backend)
+        return averaged(colours, samples.pixel, samples.shape, behind)
 
     def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Those of `MAPS` that are wanted, at the exact pixel centres, from one visibility pass."""
-        seen = self._visible(vertices, 1)
-        normals, uv = self._surface(normals, seen)
-        values = {"depth": seen.depth[None], "valid": torch.ones_like(seen.face[None], dtype=torch.bool)}
+        samples = self._visible(vertices, 1)
+        normals, uv = self._surface(normals, samples)
+        values = {"depth": samples.depth[None], "valid": torch.ones_like(samples.face[None], dtype=torch.bool)}
         values |= {"normals": normals, "uv": uv}
         if "skin" in wanted or "parts" in wanted:
             skin = values["skin"] = shading.sample_texture(self._paint(_FINE)[4:], uv) > 0.5
-            face_class = self.face_class.index_select(0, seen.face)
+            face_class = self.face_class.index_select(0, samples.face)
             values["parts"] = classify(face_class, self._painted_class(uv), skin[0])[None]
         if "albedo" in wanted:  # it is not averaged, and so of the paint that is as coarse as its pixels
-            values["albedo"] = _sampled(self._paints(creases, 1, 3), uv, seen.image)
-        maps = seen.dense(torch.cat([values[name].float() for name in wanted]))
+            values["albedo"] = _sampled(self._paints(creases, 1, 3), uv, samples.image)
+        maps = samples.dense(torch.cat([values[name].float() for name in wanted]))
         split = zip(wanted, maps.split([len(values[name]) for name in wanted], 1), strict=True)
         return {name: image.to(values[name].dtype) for name, image in split}
 
@@ -124,18 +124,18 @@ class Painter:
         index, _ = z_buffer(points, self.drawn, height, width, cull=True, backend=self.backend)
         return fragments(points, self.drawn, index, self.backend)
 
-    def _surface(self, normals: Tensor, seen: Fragments) -> tuple[Tensor, Tensor]:
+    def _surface(self, normals: Tensor, samples: Fragments) -> tuple[Tensor, Tensor]:
         """Unit normals ``3 N`` on the visible side and atlas coordinates ``2 N``, from normals ``B V 3``."""
         table = torch.cat([normals, self.uv.expand(len(normals), -1, -1)], 2)
-        values = seen.interpolate(table)
-        return seen.towards_eye(values[:3], len(self.faces)), values[3:]
+        values = samples.interpolate(table)
+        return samples.towards_eye(values[:3], len(self.faces)), values[3:]
 
-    def _positions(self, seen: Fragments, factor: int) -> Tensor:
+    def _positions(self, samples: Fragments, factor: int) -> Tensor:
         """Camera-space points ``3 N`` in metres."""
         matrix = camera.rescaled(self.matrix, factor)[0]
-        x = (seen.x - matrix[0, 2]) / matrix[0, 0] * seen.depth
-        y = (seen.y - matrix[1, 2]) / matrix[1, 1] * seen.depth
-        return torch.stack([x, y, seen.depth])
+        x = (samples.x - matrix[0, 2]) / matrix[0, 0] * samples.depth
+        y = (samples.y - matrix[1, 2]) / matrix[1, 1] * samples.depth
+        return torch.stack([x, y, samples.depth])
 
     def _paint(self, factor: int) -> Tensor:
         """The atlas ``5 S S``, as fine as samples at ``factor`` times the resolution hold."""

@@ -60,7 +60,7 @@ def shaped(code: Array, worn: dict[str, Array] | None = None) -> tuple[Array, Ar
 
 def _worn(looks: Looks, rng: np.random.Generator) -> dict[str, Array]:
     mesh = template()
-    on = worn(looks, rng)
+    on = worn(looks.cut, looks.glasses, looks.hat, rng)
     if looks.cut.hang or looks.hat in ("hood", "beanie"):  # ears lie flat under hanging hair and low hats
         on |= {name: mesh.position[mesh.spans[name]] * [0.92, 1, 1] for name in ("ear_right", "ear_left")}
     return on

@@ -116,12 +116,6 @@ def frontal(distance: float = 1.0) -> Camera:
     return orbit(0.0, 0.0, distance, _filling(distance))
 
 
-def three_views(distance: float = 1.0, degrees: float = 40.0) -> dict[str, Camera]:
-    """The left, frontal and right view on which LiP-Flow is scored (its Table 4), named as the viewer sees them."""
-    yaws = {"left": -np.radians(degrees), "frontal": 0.0, "right": np.radians(degrees)}
-    return {name: orbit(yaw, 0.0, distance, _filling(distance)) for name, yaw in yaws.items()}
-
-
 def dome(count: int = 16, yaw: float = 93.0, pitch: float = 32.0, distance: float = 1.0) -> dict[str, Camera]:
     """Cameras spread over an arc around the face, mirror-symmetric, named ``cam00`` from the picture's left.
 
@@ -182,12 +176,6 @@ def _slipped(camera: Camera, turn: Array, shift: Array) -> Camera:
     return replace(
         camera, rotation=rotation, translation=camera.translation + camera.rotation @ FACE - rotation @ (FACE + shift)
     )
-
-
-def attached(camera: Camera, rotation: Array, translation: Array) -> Camera:
-    """A camera of the head frame as a camera of the world, for a head posed by ``x_world = R x_head + t``."""
-    turned = camera.rotation @ rotation.T
-    return replace(camera, rotation=turned, translation=camera.translation - turned @ translation)
 
 
 def seen_region(points: Tensor, valid: Tensor, name: str) -> Tensor:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from datamodules.world.body.geometry import Array
-from datamodules.world.body.pose import head_poses, pose_vertices
 from datamodules.world.body.template import Template, template, tensor_of
 from datamodules.world.paint.appearance import wrinkle_weights
 from datamodules.world.scene.landmarks import contour_vertices, landmarks_seen
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.painter import MAPS, Painter
 from datamodules.world.scene.person import Person
+from datamodules.world.scene.pose import head_poses, pose_vertices
 from datamodules.world.scene.setting import Setting
 from models.rendering import camera as pinhole
 from models.rendering.visibility import Backend
@@ -82,6 +82,12 @@ class Frames:
     contour: Tensor | None = None
     visible: Tensor | None = None
     vertices: Tensor | None = None
+
+
+def images_of(frames: Frames) -> Tensor:
+    """The pictures ``B 3 H W`` of frames that were rendered with them."""
+    assert frames.image is not None
+    return frames.image
 
 
 @dataclass(frozen=True)
@@ -211,9 +217,9 @@ def _pointed(
 ) -> dict[str, Tensor]:
     """The outputs that belong to vertices rather than to pixels."""
     flat = pinhole.project(vertices, matrix[None])
-    found = {"vertices": vertices} if "vertices" in outputs else {}
+    points = {"vertices": vertices} if "vertices" in outputs else {}
     if "contour" in outputs:
-        found["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
+        points["contour"] = torch.take_along_dim(flat[..., :2], contour_vertices(flat, mesh)[..., None], 1)
     if "visible" in outputs:
-        found["visible"] = landmarks_seen(flat, mesh, shape, backend)
-    return found
+        points["visible"] = landmarks_seen(flat, mesh, shape, backend)
+    return points

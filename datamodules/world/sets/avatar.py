@@ -13,12 +13,12 @@ from datamodules.world.body.expression import NAMES
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.template import Detail
 from datamodules.world.scene import rigs
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, build_person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, Frames, render
+from datamodules.world.scene.view import Camera, Frames, images_of, render
 from datamodules.world.seeds import generator, stream
-from datamodules.world.sets.portraits import MOTION, PERSON, SETTING, content_hash, images_of
+from datamodules.world.sets.portraits import MOTION, PERSON, SETTING, content_hash
 from models.rendering import camera as pinhole
 
 SPLITS = {"train": 0, "test": 1, "val": 2}
@@ -115,7 +115,7 @@ def moment(spec: AvatarSpec, split: str, number: int, frame: int) -> Moment:
     """A subject's state in one frame: a calm pose, and a few expressions at once."""
     seed = stream(spec.seed, _FAMILY, number, MOTION, SPLITS[split], frame)
     rng = generator(seed)
-    natural = Motion(seed, 1.0)(float(rng.uniform(0, 1)))
+    natural = PortraitMotion(seed, 1.0)(float(rng.uniform(0, 1)))
     low, high = _ACTIVE[split]
     shared = split == "test" and spec.test_segments > 1
     place = (SPLITS[split], spec.part(split, frame), 2)
@@ -192,9 +192,9 @@ def _headset_view(
     frames = render(person, setting, [still], size, ("image", "depth", "valid"), camera)
     assert frames.depth is not None
     assert frames.valid is not None
-    seen = pinhole.unproject(frames.depth.double(), frames.intrinsics.double()[None])
+    points = pinhole.unproject(frames.depth.double(), frames.intrinsics.double()[None])
     points = torch.einsum(
-        "bij,bihw->bjhw", frames.rotation.double(), seen - frames.translation.double()[..., None, None]
+        "bij,bihw->bjhw", frames.rotation.double(), points - frames.translation.double()[..., None, None]
     )
     mask = rigs.seen_region(points, frames.valid, name)
     noise = torch.from_numpy(rng.normal(0, 0.01, (1, 1, size, size))).float()

@@ -6,7 +6,7 @@ import numpy as np
 
 from datamodules.world.body.identity import draw_code
 from datamodules.world.seeds import generators, stream
-from datamodules.world.sets.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair
+from datamodules.world.sets.edits import EDITS, EXPRESSIONS, ArtStyle, EditPair, edit_pair
 from datamodules.world.sets.portraits import content_hash
 
 EDIT_VERSION = 3  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
@@ -52,7 +52,7 @@ class EditSpec:
         return {"train": self.train, "val": self.val, "ood": self.ood}[split]
 
 
-def edit_of(index: int) -> tuple[str, Style]:
+def edit_of(index: int) -> tuple[str, ArtStyle]:
     """The edit of a pair and its style: the eight edits in turn, costumes on photographs and expressions on cartoons.
 
     Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 4.1.

@@ -18,15 +18,15 @@ from datamodules.world.body.identity import draw_code
 from datamodules.world.body.template import ATLAS, REGIONS, template
 from datamodules.world.paint.appearance import paint
 from datamodules.world.paint.background import sensor_noise
-from datamodules.world.paint.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, in_bands, outlines, to_linear
 from datamodules.world.paint.looks import COSTUMES, Looks, draw_looks, dressed
+from datamodules.world.scene.cartoon import EYE_REACH, cartoon, enlarge_eyes, flat_atlas, in_bands, outlines, to_linear
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person, build_person, shaped
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import Frames, Posed, draw, posed
 from datamodules.world.seeds import generators
 
-Style = Literal["realistic", "cartoon"]
+ArtStyle = Literal["realistic", "cartoon"]
 _FINE = 2  # samples along a pixel's side; the pictures and masks are their means
 _GREY = 0.2  # reflectance of the matte that shows the light alone, dark enough never to saturate
 # What counts as the same sample: half a millimetre of depth, a texel of the atlas (half a millimetre of a face), three
@@ -90,7 +90,7 @@ class _Scene:
 
 
 def edit_pair(
-    seed: np.random.SeedSequence, edit: str, style: Style = "realistic", severity: float = 1.0, size: int = 256
+    seed: np.random.SeedSequence, edit: str, style: ArtStyle = "realistic", severity: float = 1.0, size: int = 256
 ) -> EditPair:
     """One edit pair, a pure function of its arguments.
 
@@ -106,8 +106,8 @@ def edit_pair(
 
     Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 3.1.
     """
-    if edit not in EDITS or style not in get_args(Style):
-        styles = " or ".join(get_args(Style))
+    if edit not in EDITS or style not in get_args(ArtStyle):
+        styles = " or ".join(get_args(ArtStyle))
         raise ValueError(f"edit_pair: no edit {edit!r} in style {style!r}; choose of {', '.join(EDITS)}, {styles}.")
     if severity < 0 or size < 16:
         raise ValueError(f"edit_pair: severity {severity} and size {size} must be at least 0 and 16.")
@@ -126,7 +126,7 @@ def edit_pair(
     return EditPair(source, target, drifted, mask, *_prompts(edit, style))
 
 
-def _noisy(picture: Tensor, scene: _Scene, style: Style, shot: int) -> Tensor:
+def _noisy(picture: Tensor, scene: _Scene, style: ArtStyle, shot: int) -> Tensor:
     """A photograph with its sensor's noise, that of source and target the same; a cartoon as it is."""
     if style == "cartoon":
         return picture
@@ -134,7 +134,7 @@ def _noisy(picture: Tensor, scene: _Scene, style: Style, shot: int) -> Tensor:
     return sensor_noise(picture[None], grain, [shot], *scene.setting.noise)[0]
 
 
-def _prompts(edit: str, style: Style) -> tuple[str, str]:
+def _prompts(edit: str, style: ArtStyle) -> tuple[str, str]:
     kind = "a portrait photo of a person" if style == "realistic" else "a cartoon portrait of a person"
     before = "in normal clothes" if edit in COSTUMES else "with a neutral face"
     return f"{kind} {before}", f"{kind} {_WORDS[edit]}"
@@ -187,7 +187,7 @@ def _drifted(scene: _Scene, person: Person, severity: float) -> tuple[_Scene, Pe
 class _Drawing:
     """A scene's samples: the surface that each shows, the light on it, and the picture in a style."""
 
-    def __init__(self, scene: _Scene, style: Style, size: int, person: Person) -> None:
+    def __init__(self, scene: _Scene, style: ArtStyle, size: int, person: Person) -> None:
         self.scene, self.style, self.side, self.person = scene, style, _FINE * size, person
 
     @cached_property
@@ -244,12 +244,12 @@ class _Drawing:
         return functional.avg_pool2d(spread, _FINE)[0]
 
 
-def _painted(scene: _Scene, style: Style) -> Person:
+def _painted(scene: _Scene, style: ArtStyle) -> Person:
     person = build_person(scene.seed, scene.code, scene.looks)
     return person if style == "realistic" else replace(person, atlas=flat_atlas(person.atlas))
 
 
-def _repainted(scene: _Scene, edit: str, style: Style, person: Person) -> Person:
+def _repainted(scene: _Scene, edit: str, style: ArtStyle, person: Person) -> Person:
     """The person after an edit: what it does not change is neither built nor painted anew."""
     regions = _REPAINTED.get("costume" if edit in COSTUMES else edit, ())
     if not regions:
@@ -275,5 +275,5 @@ def _differ(ours: Tensor, theirs: Tensor, same: float) -> Tensor:
 def _eyes_seen(person: Person, frames: Frames) -> tuple[Tensor, float]:
     """Where the eyeballs' centres are seen, ``2 2`` pixels, and the reach of `enlarge_eyes` there, pixels."""
     points = torch.from_numpy(person.eyes * [1, -1, -1]) @ frames.rotation[0].T + frames.translation[0]
-    seen = points @ frames.intrinsics.double().T
-    return seen[:, :2] / seen[:, 2:], float(EYE_REACH * frames.intrinsics[0, 0] / points[:, 2].mean())
+    flat = points @ frames.intrinsics.double().T
+    return flat[:, :2] / flat[:, 2:], float(EYE_REACH * frames.intrinsics[0, 0] / points[:, 2].mean())

@@ -1,33 +1,17 @@
-"""Sets of portrait clips and stills: their specification, who is in them, and every frame as a pure function."""
+"""Sets of portrait clips and stills: their specification, and who is in them."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from datamodules.world.body.geometry import Array
-from datamodules.world.body.template import template
-from datamodules.world.paint.background import sensor_noise
-from datamodules.world.scene.motion import Moment, Motion
-from datamodules.world.scene.person import Person, make_person
-from datamodules.world.scene.setting import Setting, make_setting, with_moving_background
-from datamodules.world.scene.view import Frames, render
 from datamodules.world.seeds import generator, stream
 
 WORLD_VERSION = 13  # raised whenever the same specification would give other files
 SPLITS = {"train": 0, "test": 1}
 # What is drawn below a person's place in a set; the numbers are part of the set's definition.
 PERSON, SETTING, MOTION = 0, 1, 2
-_BACKGROUND, _GRAIN = 3, 4
-_PAIRS, _SELF_FRAMES, _CROSS_FRAMES = 9, 10, 11
-_STILL_SECONDS = 30.0  # a still is a moment of a motion as long as this
-_SMALL = 96  # pixels: up to this side frames show the light mesh, whose landmarks lie a fraction of a pixel off
+_PAIRS = 9
 
 
 def content_hash(spec: dict[str, Any]) -> str:
@@ -39,12 +23,6 @@ def content_hash(spec: dict[str, Any]) -> str:
 def record_of(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any specification: a dataclass with a hash
     """What the folder of a set says of it, in world.json."""
     return {"spec": asdict(spec), "hash": spec.hash, "world_version": WORLD_VERSION}
-
-
-def images_of(frames: Frames) -> Tensor:
-    """The pictures ``B 3 H W`` of frames that were rendered with them."""
-    assert frames.image is not None
-    return frames.image
 
 
 @dataclass(frozen=True)
@@ -125,7 +103,7 @@ class PortraitSpec:
 
 
 @dataclass(frozen=True)
-class Clip:
+class PortraitClip:
     """One clip of a set: the person's look and setting, and the clip whose motion it shows (its own, if None).
 
     Of stills, a target shows the setting of one frame of its own clip: ``still``.
@@ -134,21 +112,21 @@ class Clip:
     split: str
     person: int
     index: int
-    driver: "Clip | None" = None
+    driver: "PortraitClip | None" = None
     still: int | None = None
 
     @property
-    def moving(self) -> "Clip":
+    def moving(self) -> "PortraitClip":
         """The clip whose motion is shown."""
         return self.driver or self
 
     @property
-    def own(self) -> "Clip":
+    def own(self) -> "PortraitClip":
         """The clip that shows the same person in his own motion."""
-        return Clip(self.split, self.person, self.index)
+        return PortraitClip(self.split, self.person, self.index)
 
 
-def clip_name(spec: PortraitSpec, clip: Clip) -> str:
+def clip_name(spec: PortraitSpec, clip: PortraitClip) -> str:
     """The clip's folder, ``person#video#start#end.mp4``; a cross-identity target's is ``source__driving.mp4``."""
     if clip.driver is not None:
         own = clip_name(spec, clip.own).removesuffix(".mp4")
@@ -158,7 +136,7 @@ def clip_name(spec: PortraitSpec, clip: Clip) -> str:
     return f"id{number:05d}#v{clip.index:03d}#{0:06d}#{frame_count(spec, clip) - 1:06d}.mp4"
 
 
-def frame_count(spec: PortraitSpec, clip: Clip) -> int:
+def frame_count(spec: PortraitSpec, clip: PortraitClip) -> int:
     """Frames of a clip."""
     moving = clip.moving
     if moving.split == "train" or spec.test_images is None:
@@ -167,7 +145,7 @@ def frame_count(spec: PortraitSpec, clip: Clip) -> int:
     return spec.test_images // spec.test_clips + (place < spec.test_images % spec.test_clips)
 
 
-def clips(spec: PortraitSpec, split: str | None = None) -> list[Clip]:
+def clips(spec: PortraitSpec, split: str | None = None) -> list[PortraitClip]:
     """Every clip of a set, or those of ``train``, ``test`` or ``targets``; the cross-identity targets last."""
     people = {
         "train": (spec.train_people, spec.clips_per_person),
@@ -178,154 +156,23 @@ def clips(spec: PortraitSpec, split: str | None = None) -> list[Clip]:
     if split == "targets":
         return cross_targets(spec)
     count, each = people[split]
-    return [Clip(split, person, index) for person in range(count) for index in range(each)]
+    return [PortraitClip(split, person, index) for person in range(count) for index in range(each)]
 
 
-def cross_targets(spec: PortraitSpec) -> list[Clip]:
+def cross_targets(spec: PortraitSpec) -> list[PortraitClip]:
     """The cross-identity videos: a seeded cycle of the test clips, each driven by the next one of another person.
 
     Of stills the cycle goes on: each person is driven by every other.
     """
     rng = generator(stream(spec.seed, _PAIRS))
     order = rng.permutation(spec.test_clips).tolist()
-    whole = clips(spec, "test")
-    cycle = [whole[i] for i in order]
-    found = []
+    test_clips = clips(spec, "test")
+    cycle = [test_clips[i] for i in order]
+    targets = []
     for place in range(spec.cross_pairs):
         lap, at = divmod(place, len(cycle))
         source, later = cycle[at], cycle[at + 1 :] + cycle[:at]
         others = [clip for clip in later if clip.person != source.person]
         still = int(rng.integers(frame_count(spec, source))) if spec.stills else None
-        found.append(replace(source, driver=others[lap], still=still))
-    return found
-
-
-@lru_cache(maxsize=8)
-def person_of(seed: int, split: str, person: int) -> Person:
-    """A person of a set, kept for the clip's frames."""
-    return make_person(stream(seed, SPLITS[split], person, PERSON))
-
-
-@lru_cache(maxsize=8)
-def _light(person: Person) -> Person:
-    """The same person on the light mesh; `make_person` would paint him once more."""
-    return replace(person, rest=person.rest[template("light").origin], detail="light")
-
-
-@lru_cache(maxsize=8)
-def setting_of(seed: int, split: str, person: int, index: int, size: int, still: int | None = None) -> Setting:
-    """A clip's setting (or that of one still of it), kept for its frames."""
-    face = np.ptp(person_of(seed, split, person).rest[template().landmarks, 1])
-    place = (index,) if still is None else (index, still)
-    return make_setting(stream(seed, SPLITS[split], person, SETTING, *place), size, float(face))
-
-
-@lru_cache(maxsize=8)
-def _motion_of(seed: int, split: str, person: int, place: tuple[int, ...], seconds: float) -> Motion:
-    return Motion(stream(seed, SPLITS[split], person, MOTION, *place), seconds)
-
-
-def moment_of(spec: PortraitSpec, clip: Clip, frame: int) -> Moment:
-    """Pose and expression in one frame of a clip."""
-    moving = clip.moving
-    if not spec.stills:
-        seconds = spec.frames_per_clip / spec.fps
-        return _motion_of(spec.seed, moving.split, moving.person, (moving.index,), seconds)(frame / spec.fps)
-    place = (moving.index, frame)
-    time = generator(stream(spec.seed, SPLITS[moving.split], moving.person, MOTION, *place, 0)).uniform(0, 1)
-    motion = _motion_of(spec.seed, moving.split, moving.person, place, _STILL_SECONDS)
-    return motion(float(time) * _STILL_SECONDS)
-
-
-def setting_shown(spec: PortraitSpec, clip: Clip, frame: int) -> Setting:
-    """The setting of one frame of a clip, with its background at rest; of a target that of its source."""
-    still = (frame if clip.still is None else clip.still) if spec.stills else None
-    return setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
-
-
-def background_moves(spec: PortraitSpec, clip: Clip) -> bool:
-    """Whether the background of a clip drifts; that of stills never does."""
-    rng = generator(stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index))
-    return not spec.stills and bool(rng.uniform() < spec.moving_backgrounds)
-
-
-def render_frames(spec: PortraitSpec, clip: Clip, frames: Sequence[int], truth: bool = True) -> tuple[Frames, Array]:
-    """The named frames of a clip, of stills one at a time, and their expression codes ``T E + G`` (the gaze last).
-
-    Args:
-        spec: The set.
-        clip: The clip.
-        frames: Their numbers.
-        truth: Whether depth and skin are wanted beside the pictures.
-    """
-    if spec.stills and len(frames) > 1:
-        raise ValueError("Stills have settings of their own: render them one at a time.")
-    moving = clip.moving
-    moments = [moment_of(spec, clip, frame) for frame in frames]
-    setting = setting_shown(spec, clip, frames[0])
-    if background_moves(spec, clip):
-        drift = stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index, 0)
-        setting = with_moving_background(setting, drift, spec.image_size, np.array(frames) / spec.fps)
-    seen_by = frames[0] if spec.stills else None
-    view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size, seen_by).rotation
-    person = person_of(spec.seed, clip.split, clip.person)
-    person = _light(person) if spec.image_size <= _SMALL else person
-    outputs = ("image", "depth", "skin") if truth else ("image",)
-    codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
-    drawn = render(person, setting, moments, spec.image_size, outputs, view=view)
-    return replace(drawn, image=sensor_noise(images_of(drawn), _grain(spec, clip), frames, *setting.noise)), codes
-
-
-def _grain(spec: PortraitSpec, clip: Clip) -> np.random.SeedSequence:
-    """The seed of a clip's noise.
-
-    A target carries noise like any frame of its camera, so that errors mean the same against targets and against the
-    frames of self-reenactment; the noise is its own, so that copied frames do not share it. The oracle stays a
-    ceiling, for it is the target.
-    """
-    driver = () if clip.moving == clip.own else (clip.moving.person, clip.moving.index)
-    return stream(spec.seed, SPLITS[clip.split], clip.person, _GRAIN, clip.index, *driver)
-
-
-def batches(spec: PortraitSpec, clip: Clip, size: int = 16) -> Iterator[list[int]]:
-    """The frame numbers of a clip in pieces that may be rendered at once."""
-    step, count = 1 if spec.stills else size, frame_count(spec, clip)
-    return (list(range(start, min(start + step, count))) for start in range(0, count, step))
-
-
-def self_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int, int]]:
-    """Pairs of different frames of one test clip: (clip, source frame, driving frame), drawn with the seed.
-
-    At most 100 clips are drawn from, and no pair twice; fewer than ``count`` if there are no more.
-
-    Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs of the frames of 100 test clips.
-    """
-    rng = generator(stream(spec.seed, _SELF_FRAMES))
-    whole = [clip for clip in clips(spec, "test") if frame_count(spec, clip) > 1]
-    chosen = [whole[i] for i in sorted(rng.permutation(len(whole))[:100])]
-    ends = np.cumsum([frame_count(spec, clip) * (frame_count(spec, clip) - 1) for clip in chosen])
-    pairs = []
-    for number, place in _drawn(rng, ends, count):
-        source, later = divmod(place, frame_count(spec, chosen[number]) - 1)
-        pairs.append((chosen[number], source, later + (later >= source)))
-    return pairs
-
-
-def cross_frame_pairs(spec: PortraitSpec, count: int) -> list[tuple[Clip, int]]:
-    """Pairs of a cross-identity video and one of its driving frames, drawn with the seed, none twice.
-
-    Reference: Hong et al., DaGAN, CVPR 2022, section 4.1: 2,083 pairs, none of one person; 436 source clips.
-    """
-    targets = clips(spec, "targets")
-    ends = np.cumsum([frame_count(spec, target) for target in targets])
-    drawn = _drawn(generator(stream(spec.seed, _CROSS_FRAMES)), ends, count)
-    return [(targets[number], frame) for number, frame in drawn]
-
-
-def _drawn(rng: np.random.Generator, ends: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
-    """Distinct places of a list of runs that end at ``ends``: the run's number and the place in it, in order."""
-    total = int(ends[-1]) if len(ends) else 0
-    places = np.sort(rng.choice(total, min(count, total), replace=False)) if total else np.zeros(0, np.int64)
-    runs = np.searchsorted(ends, places, side="right")
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64) if len(ends) else ends
-    return list(zip(runs.tolist(), (places - starts[runs]).tolist(), strict=True))
+        targets.append(replace(source, driver=others[lap], still=still))
+    return targets

@@ -4,37 +4,25 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.world.export.files import claimed, read_arrays, write_arrays
+from datamodules.world.scene.view import images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
-from datamodules.world.sets.portraits import (
-    Clip,
-    PortraitSpec,
-    clip_name,
-    clips,
-    frame_count,
-    images_of,
-    person_of,
-    record_of,
-    render_frames,
-)
+from datamodules.world.sets.portrait_frames import person_of, render_frames
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clip_name, clips, frame_count
 from models.errors import UserError
-from models.reading import reading
 
 Spec = PortraitSpec | EditSpec | AvatarSpec
-Sample = dict[str, Any]
+WorldSample = dict[str, Any]
 
 
-class SampleSet(Dataset[Sample], ABC):
+class SampleSet(Dataset[WorldSample], ABC):
     """One split of a set. Every sample has a ``sample_id``; the other keys are those of its kind."""
 
     spec: Spec
@@ -44,14 +32,14 @@ class SampleSet(Dataset[Sample], ABC):
         """Samples of the split."""
 
     @abstractmethod
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Draws one sample.
 
         Raises:
             IndexError: If there is none of this number.
         """
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> WorldSample:
         return self.sample(index)
 
     def _place(self, index: int) -> int:
@@ -80,12 +68,12 @@ class PortraitFrames(SampleSet):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def place(self, index: int) -> tuple[Clip, int]:
+    def place(self, index: int) -> tuple[PortraitClip, int]:
         """The clip and the frame of a sample."""
         number = bisect_right(self._ends, self._place(index))
         return self.clips[number], index - (self._ends[number - 1] if number else 0)
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one frame with its truth."""
         clip, frame = self.place(index)
         frames, code = render_frames(self.spec, clip, [frame])
@@ -127,7 +115,7 @@ class EditPairs(SampleSet):
     def __len__(self) -> int:
         return self._count
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one pair."""
         pair = draw_pair(self.spec, self.split, self._place(index))
         edit, style = edit_of(index)
@@ -144,7 +132,7 @@ class EditPairs(SampleSet):
         }
 
 
-class AvatarFrames(SampleSet):
+class AvatarSamples(SampleSet):
     """Frames of the subjects: one dome picture a sample, and what a headset or keypoints tell of the same frame.
 
     Keys: ``image`` 3 H W in [0, 1], ``K`` 3 3, ``rotation`` 3 3 and ``translation`` 3 (head to camera, metres),
@@ -165,13 +153,13 @@ class AvatarFrames(SampleSet):
     def __len__(self) -> int:
         return self.spec.subjects * self.spec.frames(self.split) * self.spec.cameras
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> WorldSample:
         """Renders one frame from one camera, and the headset's views of it."""
         rest, view = divmod(self._place(index), self.spec.cameras)
         number, frame = divmod(rest, self.spec.frames(self.split))
         name = list(self.cameras)[view]
         frames = avatar.dome_view(self.spec, self.split, number, frame, self.cameras[name])
-        headset, seen, points = _driving(self.spec, self.split, number, frame)
+        headset, headset_mask, points = _driving(self.spec, self.split, number, frame)
         return {
             "image": images_of(frames)[0],
             "K": frames.intrinsics.float(),
@@ -182,7 +170,7 @@ class AvatarFrames(SampleSet):
             "landmarks": frames.landmarks[0].float(),
             "keypoints": points.float(),
             "headset": headset,
-            "headset_mask": seen,
+            "headset_mask": headset_mask,
             "expression": torch.from_numpy(avatar.moment(self.spec, self.split, number, frame).expression).float(),
             "subject": number,
             "camera": name,
@@ -194,44 +182,6 @@ class AvatarFrames(SampleSet):
 @lru_cache(maxsize=4)
 def _driving(spec: AvatarSpec, split: str, number: int, frame: int) -> tuple[Tensor, Tensor, Tensor]:
     return *avatar.headset_views(spec, split, number, frame), avatar.keypoints(spec, split, number, frame)
-
-
-class Cached(SampleSet):
-    """A split whose samples are kept on disk once drawn, under the hash of their specification.
-
-    Args:
-        samples: The split.
-        root: Folder of all caches.
-        split: Its name, for the sub-folder.
-
-    Raises:
-        UserError: If the folder of that hash holds another set.
-    """
-
-    def __init__(self, samples: SampleSet, root: Path, split: str) -> None:
-        self.samples, self.spec = samples, samples.spec
-        folder = Path(root) / f"samples-{samples.spec.hash}"
-        with claimed(folder, record_of(samples.spec)):
-            self.folder = folder / split
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def sample(self, index: int) -> Sample:
-        """Reads the sample, or draws and keeps it.
-
-        Raises:
-            UserError: If its file is damaged.
-        """
-        path = self.folder / f"{self._place(index) // 1000:04d}" / f"{index:07d}.npz"
-        if not path.exists():
-            write_arrays(path, {name: np.asarray(value) for name, value in self.samples.sample(index).items()})
-        with reading(path, "sample", "delete it, and it is drawn again."):
-            return {name: _value(array) for name, array in read_arrays(path).items()}
-
-
-def _value(array: np.ndarray) -> Any:  # noqa: ANN401 - a tensor, a text or a number
-    return torch.from_numpy(array) if array.ndim else array.item()
 
 
 def open_split(spec: Spec, split: str) -> SampleSet:
@@ -248,7 +198,7 @@ def open_split(spec: Spec, split: str) -> SampleSet:
         case EditSpec():
             return EditPairs(spec, split)
         case AvatarSpec():
-            return AvatarFrames(spec, split)
+            return AvatarSamples(spec, split)
 
 
 def splits(spec: Spec) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.identity import shape_basis
-from datamodules.world.export.files import write_text
 from datamodules.world.paint.looks import ALBEDO
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
@@ -13,6 +12,7 @@ from datamodules.world.sets.portraits import WORLD_VERSION, PortraitSpec
 from datamodules.world.sets.presets import PRESETS
 from datamodules.world.sets.samples import Spec, open_split, splits
 from datamodules.world.show.sheet import write_sheet
+from models.files import write_text
 
 _HOLDS = {
     "reenact": "clips of talking, turning heads; self and cross-identity pair lists with the answer of each cross pair",
@@ -97,7 +97,7 @@ def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
     """
     sheet = path.with_suffix(".png")
     write_sheet(sheet, image_size, seed=seed)
-    write_text(path, card(sheet.name, sorted(found.name for found in path.parent.glob("sheet_*"))))
+    write_text(path, card(sheet.name, sorted(sheet_file.name for sheet_file in path.parent.glob("sheet_*"))))
 
 
 def card(sheet: str, larger: Sequence[str] = ()) -> str:

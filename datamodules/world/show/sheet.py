@@ -10,18 +10,19 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from datamodules.world.body.expression import NAMES
-from datamodules.world.export.files import Pixels, to_pixels, write_picture
+from datamodules.world.export.media import Pixels, to_pixels, write_picture
 from datamodules.world.scene import rigs
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
-from datamodules.world.scene.view import Camera, render
+from datamodules.world.scene.view import Camera, images_of, render
 from datamodules.world.seeds import stream
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.edits import EDITS
-from datamodules.world.sets.portraits import Clip, PortraitSpec, images_of, render_frames
+from datamodules.world.sets.portrait_frames import render_frames
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.presets import check_size
 from datamodules.world.sets.samples import EditPairs
 from models.errors import UserError
@@ -31,7 +32,7 @@ _CAPTION = 12  # pixels
 _QUALITY = 85  # of a sheet that is a JPEG: it is looked at, and never learnt from
 _CLOSE_UP = 1.6  # magnification of the faces that show expressions
 KINDS = ("identities", "expressions", "poses", "lights", "edits", "views", "strip")
-Row = tuple[str, list[Tensor]]
+SheetRow = tuple[str, list[Tensor]]
 
 
 def write_sheet(
@@ -60,20 +61,22 @@ def write_sheet(
     write_picture(path, _laid_out(rows(image_size, columns, seed, kinds), image_size, columns), _QUALITY)
 
 
-def rows(size: int, columns: int, seed: int, kinds: Sequence[str] = KINDS) -> list[Row]:
+def rows(size: int, columns: int, seed: int, kinds: Sequence[str] = KINDS) -> list[SheetRow]:
     """Every kind of picture that is wanted."""
     drawn = dict(zip(KINDS, (identities, expressions, poses, lights, edits, views, strip), strict=True))
     return [row for kind in kinds for row in drawn[kind](size, columns, seed)]
 
 
-def identities(size: int, columns: int, seed: int) -> list[Row]:
+def identities(size: int, columns: int, seed: int) -> list[SheetRow]:
     """Two rows of people, each in a setting and a moment of his own."""
     spec = PortraitSpec(size, 2 * columns, 0, 1, 1, seed=seed, stills=True)
-    pictures = [images_of(render_frames(spec, Clip("train", i, 0), [0], False)[0])[0] for i in range(2 * columns)]
+    pictures = [
+        images_of(render_frames(spec, PortraitClip("train", i, 0), [0], False)[0])[0] for i in range(2 * columns)
+    ]
     return _wrapped("identities", pictures, columns)
 
 
-def expressions(size: int, columns: int, seed: int) -> list[Row]:
+def expressions(size: int, columns: int, seed: int) -> list[SheetRow]:
     """One person with every expression at full strength."""
     person, setting = _sitter(seed, 0, size)
     shown = [replace(_rest(), expression=np.eye(len(NAMES))[i]) for i in range(len(NAMES))]
@@ -82,7 +85,7 @@ def expressions(size: int, columns: int, seed: int) -> list[Row]:
     return _wrapped("expressions", _pictures(person, setting, shown, size, near), columns)
 
 
-def poses(size: int, columns: int, seed: int) -> list[Row]:
+def poses(size: int, columns: int, seed: int) -> list[SheetRow]:
     """One person turning, nodding and tilting, and at four focal lengths."""
     person, setting = _sitter(seed, 1, size)
     turns = np.linspace(-1, 1, columns)[:, None] * np.radians([45.0, 0.0, 0.0])
@@ -94,14 +97,14 @@ def poses(size: int, columns: int, seed: int) -> list[Row]:
     return [*_wrapped("poses", turned, columns), ("lenses, 35 to 135 mm", zoomed)]
 
 
-def lights(size: int, columns: int, seed: int) -> list[Row]:
+def lights(size: int, columns: int, seed: int) -> list[SheetRow]:
     """One person in the light of many settings."""
     person, _ = _sitter(seed, 9, size)  # fair skin: it shows the light best
     settings = [make_setting(stream(seed, _FAMILY, 2, 2, i), size, rigs.FACE_HEIGHT) for i in range(columns)]
     return [("lights", [_pictures(person, light, [_rest()], size, rigs.portrait(85))[0] for light in settings])]
 
 
-def edits(size: int, columns: int, seed: int) -> list[Row]:
+def edits(size: int, columns: int, seed: int) -> list[SheetRow]:
     """Every edit: the portrait, its perfect target, the target to learn from, and the mask."""
     samples = [EditPairs(EditSpec(size, len(EDITS), 1, 1, seed=seed), "train")[i] for i in range(len(EDITS))]
     kinds = {"edits": "image", "targets": "target", "imperfect targets": "train_target", "masks": "mask"}
@@ -112,7 +115,7 @@ def edits(size: int, columns: int, seed: int) -> list[Row]:
     ]
 
 
-def views(size: int, columns: int, seed: int) -> list[Row]:
+def views(size: int, columns: int, seed: int) -> list[SheetRow]:
     """One frame from the dome's cameras, and a few from the headset's."""
     frames = max(1, columns // len(rigs.REGIONS))
     spec = AvatarSpec(size, 1, columns, 1, frames, size, seed=seed)
@@ -121,10 +124,10 @@ def views(size: int, columns: int, seed: int) -> list[Row]:
     return [("dome", dome), *_wrapped("headset", worn, columns)]
 
 
-def strip(size: int, columns: int, seed: int) -> list[Row]:
+def strip(size: int, columns: int, seed: int) -> list[SheetRow]:
     """A clip, a fifth of a second from picture to picture."""
     spec = PortraitSpec(size, 1, 0, 1, 2 * columns, fps=5.0, seed=seed + 1)
-    frames, _ = render_frames(spec, Clip("train", 0, 0), range(2 * columns), False)
+    frames, _ = render_frames(spec, PortraitClip("train", 0, 0), range(2 * columns), False)
     return _wrapped("clip", list(images_of(frames)), columns)
 
 
@@ -135,7 +138,7 @@ def _sitter(seed: int, number: int, size: int) -> tuple[Person, Setting]:
 
 def _rest() -> Moment:
     """The face at rest, looking ahead."""
-    natural = Motion(stream(0, _FAMILY), 1.0)(0.0)
+    natural = PortraitMotion(stream(0, _FAMILY), 1.0)(0.0)
     still = {name: np.zeros_like(getattr(natural, name)) for name in ("angles", "shift", "expression", "gaze")}
     return replace(natural, **still)
 
@@ -144,12 +147,12 @@ def _pictures(person: Person, setting: Setting, moments: Sequence[Moment], size:
     return list(images_of(render(person, setting, moments, size, camera=camera)))
 
 
-def _wrapped(label: str, pictures: list[Tensor], columns: int) -> list[Row]:
+def _wrapped(label: str, pictures: list[Tensor], columns: int) -> list[SheetRow]:
     starts = range(0, len(pictures), columns)
     return [(label if start == 0 else "", pictures[start : start + columns]) for start in starts]
 
 
-def _laid_out(lines: list[Row], size: int, columns: int) -> Pixels:
+def _laid_out(lines: list[SheetRow], size: int, columns: int) -> Pixels:
     """The rows under each other, each new kind under its caption."""
     height = sum(size + (_CAPTION if label else 0) for label, _ in lines)
     sheet = Image.new("RGB", (size * columns, height), "white")

@@ -18,7 +18,7 @@ def make():
     def built(*overlays):
         files = ["lipflow.yaml", "tiny/lipflow.yaml", *overlays]
         model = build(LiPFlow, *files, image_size=toy.SIZE, **toy.SMALLEST)
-        model.know(toy.subject())
+        model.set_subject(toy.subject())
         return model.eval()
 
     return built

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from datamodules.base import DataError
-from datamodules.capture.multiface import Capture, FrameName, read_topology
+from datamodules.capture.multiface import Capture
+from datamodules.capture.readers import FrameName, read_topology
 from datamodules.capture.sets import AvatarProtocol
 from datamodules.world.body.template import template
 from datamodules.world.sets import avatar

@@ -6,18 +6,18 @@ from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip, Framing, find_clips
 from datamodules.video.pairs import Pair, self_pairs
 from datamodules.video.protocols import DepthBatches, ReenactmentBatches, chunks, shuffled, spread, with_truth
-from datamodules.video.samples import FrameStore
+from datamodules.video.samples import FrameReader
 from models.tasks import find, perform
 
 
 def reenactment(pairs, seed=0, **protocol):
     asked = TestProtocol(**protocol)
-    return ReenactmentBatches(pairs, FrameStore(Framing(16)), asked, seed, find(asked.task).IS_SELF)
+    return ReenactmentBatches(pairs, FrameReader(Framing(16)), asked, seed, find(asked.task).IS_SELF)
 
 
 def depths(clip, root, size=16, batch_size=2, max_frames=2):
     protocol = TestProtocol("depth", max_frames=max_frames)
-    return DepthBatches([clip], FrameStore(Framing(size)), root, batch_size, protocol)
+    return DepthBatches([clip], FrameReader(Framing(size)), root, batch_size, protocol)
 
 
 def frames_of(clip):

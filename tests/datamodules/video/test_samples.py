@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import EpochSampler
 from datamodules.video.clips import Clip, Framing, find_clips
-from datamodules.video.samples import Augmentation, ClipSamples, FrameStore, draw_frames
+from datamodules.video.samples import Augmentation, ClipSamples, FrameReader, draw_frames
 
 
 def samples(clips, kind="pairs", size=50, seed=0, **options):
-    return ClipSamples(clips, FrameStore(Framing(16)), kind, size, seed, **options)
+    return ClipSamples(clips, FrameReader(Framing(16)), kind, size, seed, **options)
 
 
 def test_a_sample_depends_on_seed_and_number_alone(faces):
@@ -120,9 +120,9 @@ def test_jitter_is_bounded():
 
 def test_a_cache_reads_the_disk_once(faces):
     clip = Clip(faces / "train" / "id0#v0#000#006.mp4")
-    store = FrameStore(Framing(8), cache=True)
+    store = FrameReader(Framing(8), cache=True)
     first = store.read(clip, [4, 1, 4])
-    assert torch.equal(first, FrameStore(Framing(8)).read(clip, [4, 1, 4]))
+    assert torch.equal(first, FrameReader(Framing(8)).read(clip, [4, 1, 4]))
     shutil.move(clip.path, faces / "elsewhere")
     assert torch.equal(store.read(clip, [1, 4]), first[[1, 0]])
 

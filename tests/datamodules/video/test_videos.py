@@ -1,182 +1,32 @@
 """Videos of all kinds against a plain decode from the start, the numbers in their frames, and ffmpeg where it is."""
 
 import shutil
-import struct
 import subprocess
 
 import av
 import numpy as np
 import pytest
 
-from datamodules.base import DataError
 from datamodules.video import videos
 from datamodules.video.clips import VIDEO_SUFFIXES, Clip
 from datamodules.video.files import VideoFile
-from datamodules.video.frames import VideoFrames
 from tests.datamodules.video.video_makers import (
     ENCODERS,
     FRAMES,
-    copy,
     cut,
     grey_frame,
     in_order,
     number,
+    pixels,
+    random_order,
     set_matrix,
     shown_by,
-    write,
 )
-
-ALL = list(range(FRAMES))
-FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-WHOLE = {
-    "h264": ["mp4", "mov", "m4v", "3gp", "mkv", "avi", "ts", "m2ts", "flv"],
-    "h264-open": ["mp4", "mkv", "ts"],
-    "h264-intra": ["mp4"],
-    "h264-long": ["mp4"],
-    "h264-refresh": ["mkv"],
-    "h265": ["mp4"],
-    "h265-open": ["mp4", "mkv", "ts"],
-    "mpeg4": ["mp4", "avi"],
-    "mpeg2": ["mpg", "ts", "mkv"],
-    "vp8": ["webm"],
-    "vp9": ["webm", "mp4"],
-    "mjpeg": ["avi", "mov"],
-    "ffv1": ["mkv", "avi"],
-    "wmv2": ["wmv"],
-    "gif": ["gif"],
-}
-CUTS = {
-    "h264": ["mp4", "mov", "mkv", "ts"],
-    "h264-open": ["mp4", "mkv", "ts"],
-    "h264-refresh": ["mkv"],
-    "h265-open": ["mp4", "mkv", "ts"],
-    "mpeg4": ["mp4"],
-    "mpeg2": ["ts"],
-    "mjpeg": ["mov"],
-}
+from tests.datamodules.video.video_matrix import ALL, MATRIX, WHOLE
 
 
-def nothing(packet, place):
-    pass
-
-
-def no_times(packet, place):
-    """Times as a container without those of frames leaves them."""
-    packet.pts = packet.dts
-
-
-def alike_by_two(packet, place):
-    step = round(1 / 25 / packet.time_base)
-    packet.pts = packet.dts = place // 2 * step
-
-
-def earlier(packet, place):
-    step = round(1 / 25 / packet.time_base)
-    packet.pts -= 5 * step
-    packet.dts -= 5 * step
-
-
-def swapped(packet, place):
-    """Two frames that the coder shows one after the other change their times."""
-    step = round(1 / 25 / packet.time_base)
-    first = 14 * step
-    packet.pts = {first: first + step, first + step: first}.get(packet.pts, packet.pts)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Every video of the matrix, made once when first asked for."""
-    folder = tmp_path_factory.mktemp("videos")
-    odd = {
-        "fragmented.mp4": lambda path: write(path, "h264", **FRAGMENTED),
-        "cut-fragmented.mp4": lambda path: cut(video("h264.mp4"), path, 0, **FRAGMENTED),
-        "uneven.mp4": lambda path: write(path, "h264", [t + t * t // 9 for t in ALL]),
-        "uneven.gif": lambda path: write(path, "gif", [t + t // 3 for t in ALL]),
-        "sound-first.mkv": lambda path: write(path, "h264", audio=True),
-        "sound-first.ts": lambda path: write(path, "h264", audio=True),
-        "late.mkv": lambda path: write(path, "h264", [t + 90 for t in ALL]),
-        "untimed.mp4": lambda path: copy(video("h264.mp4"), path, no_times),
-        "untimed-open.mkv": lambda path: copy(video("h265-open.mp4"), path, no_times),
-        "alike.mkv": lambda path: copy(video("mjpeg.mov"), path, alike_by_two),
-        "negative.mkv": lambda path: copy(video("h264.mp4"), path, earlier, avoid_negative_ts="disabled"),
-        "swapped.mkv": lambda path: copy(video("h264.mp4"), path, swapped),
-        "begun-within.ts": lambda path: within(video("h264.ts"), path),
-        "begun-within-open.ts": lambda path: within(video("h264-open.ts"), path),
-        "twice.ts": lambda path: joined([video("h264.ts")] * 2, path),
-        "ends-early.mp4": lambda path: shortened(video("h264.mp4"), path),
-        "all-keys.mp4": lambda path: renamed(video("h264.mp4"), path, b"stss", b"free"),
-    }
-
-    def video(name):
-        path = folder / name
-        if not path.exists():
-            coding, _, suffix = name.removeprefix("cut-").rpartition(".")
-            if name in odd:
-                odd[name](path)
-            elif name.startswith("cut-"):
-                cut(video(f"{coding}.{suffix}"), path)
-            else:
-                write(path, coding)
-        return path
-
-    def within(source, path):
-        whole = source.read_bytes()
-        path.write_bytes(whole[len(whole) // 188 // 3 * 188 :])
-
-    def joined(sources, path):
-        path.write_bytes(b"".join(source.read_bytes() for source in sources))
-
-    def renamed(source, path, old, new):
-        path.write_bytes(source.read_bytes().replace(old, new))
-
-    def shortened(source, path):
-        """Halves the length in the edit list."""
-        whole = bytearray(source.read_bytes())
-        place = whole.index(b"elst") + 12
-        whole[place : place + 4] = struct.pack(">I", struct.unpack(">I", whole[place : place + 4])[0] // 2)
-        path.write_bytes(whole)
-
-    video.odd = odd
-    return video
-
-
-ODD = [
-    "fragmented.mp4",
-    "cut-fragmented.mp4",
-    "uneven.mp4",
-    "uneven.gif",
-    "sound-first.mkv",
-    "sound-first.ts",
-    "late.mkv",
-    "untimed.mp4",
-    "untimed-open.mkv",
-    "alike.mkv",
-    "negative.mkv",
-    "swapped.mkv",
-    "begun-within.ts",
-    "begun-within-open.ts",
-    "twice.ts",
-    "all-keys.mp4",
-    "ends-early.mp4",
-]
-MATRIX = [
-    *(f"{coding}.{suffix}" for coding, suffixes in WHOLE.items() for suffix in suffixes),
-    *(f"cut-{coding}.{suffix}" for coding, suffixes in CUTS.items() for suffix in suffixes),
-    *ODD,
-]
-
-
-def pixels(frame):
-    return frame.permute(1, 2, 0).numpy()
-
-
-def random_order(count, seed=0):
-    return np.random.default_rng(seed).permutation(count).tolist()
-
-
-def test_the_matrix_has_every_encoder_and_every_odd_video(made):
+def test_the_matrix_has_every_encoder():
     assert set(WHOLE) == set(ENCODERS)
-    assert set(ODD) == set(made.odd)
 
 
 @pytest.mark.parametrize("name", MATRIX)
@@ -264,12 +114,6 @@ def test_frames_are_turned_and_mirrored_as_they_are_shown(tmp_path, made, matrix
         assert np.array_equal(shown_by(FFMPEG, path)[13], expected)
 
 
-def test_a_slant_is_refused(tmp_path, made):
-    path = set_matrix(shutil.copy(made("h264.mp4"), tmp_path / "a.mp4"), 2, 1, -1, 2)
-    with pytest.raises(DataError, match=r"a\.mp4' is to be shown at a slant.*re-encode it"):
-        len(Clip(path))
-
-
 def test_pixels_are_read_as_they_are_stored_whatever_their_shape(tmp_path):
     with av.open(tmp_path / "a.mp4", "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
@@ -341,14 +185,6 @@ def test_a_file_that_changes_is_read_anew(tmp_path, made):
     assert len(Clip(path)) == FRAMES - 12
 
 
-def test_a_size_that_changes_is_refused(tmp_path, made, write_video):
-    small = write_video(tmp_path / "small.ts", list(range(6)))
-    path = tmp_path / "a.ts"
-    path.write_bytes(made("h264.ts").read_bytes() + small.read_bytes())
-    with pytest.raises(DataError, match=r"a\.ts' changes its size at frame 24"):
-        len(Clip(path))
-
-
 @with_ffmpeg
 def test_what_the_message_advises_works(tmp_path, made):
     path = set_matrix(shutil.copy(made("h264.mp4"), tmp_path / "a.mp4"), 2, 1, -1, 2)
@@ -356,86 +192,6 @@ def test_what_the_message_advises_works(tmp_path, made):
     given = {"ffmpeg": FFMPEG, "IN": str(path), "OUT.mp4": str(tmp_path / "b.mp4")}
     subprocess.run([given.get(word, word) for word in command], check=True, capture_output=True)
     assert len(Clip(tmp_path / "b.mp4")) == FRAMES
-
-
-def test_a_picture_or_a_playlist_is_no_video(tmp_path, made, monkeypatch):
-    shutil.copy(made("h264.mp4"), tmp_path / "real.mp4")
-    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile real.mp4\n")
-    with pytest.raises(DataError, match=r"list\.mp4' is not a readable video"):
-        len(Clip(tmp_path / "list.mp4"))
-    shutil.copy(made("h264.mp4"), tmp_path / "a:b.mp4")  # ffmpeg would take "a" for a protocol
-    monkeypatch.chdir(tmp_path)
-    assert len(Clip(type(tmp_path)("a:b.mp4"))) == FRAMES
-
-
-def test_a_broken_video_is_named(tmp_path, made):
-    whole = made("h264.mp4").read_bytes()
-    for content in (whole[: len(whole) // 2], b"hello", b""):
-        path = tmp_path / f"broken{len(content)}.mp4"
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=f"{path.name}' is not a readable video.*replace or delete it"):
-            len(Clip(path))
-    with pytest.raises(DataError, match=r"absent\.mp4' is not a readable video"):
-        len(Clip(tmp_path / "absent.mp4"))
-
-
-def test_a_video_that_breaks_off_is_named(tmp_path, made):
-    """In AVI at once, for it is decoded to be indexed; in Matroska by who reads the frames behind the damage."""
-
-    def damaged(name):
-        with av.open(made(name)) as source, av.open(tmp_path / name, "w") as new:
-            stream = new.add_stream_from_template(source.streams.video[0])
-            for place, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
-                other = av.Packet(bytes(40)) if place > 14 else packet
-                other.pts, other.dts, other.time_base, other.stream = packet.pts, packet.dts, packet.time_base, stream
-                new.mux(other)
-        return Clip(tmp_path / name)
-
-    with pytest.raises(DataError, match=r"mpeg4\.avi' is not a readable video.*replace or delete it"):
-        len(damaged("mpeg4.avi"))
-    clip = damaged("h264.mkv")
-    assert number(pixels(clip.read([9])[0])) == 9
-    with pytest.raises(DataError, match=r"h264\.mkv'.*replace or delete it"):
-        clip.read([20])
-
-
-@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "h264.avi", "h264.ts", "vp9.webm", "gif.gif", "mpeg2.mpg"])
-def test_a_damaged_video_gives_frames_or_a_sentence(tmp_path, made, name):
-    whole, rng = made(name).read_bytes(), np.random.default_rng(0)
-    path = tmp_path / name
-    for attempt in range(8):
-        damaged = bytearray(whole[: rng.integers(len(whole))] if attempt % 2 else whole)
-        for place in rng.integers(0, len(damaged), 0 if attempt % 4 == 1 else 8) if damaged else ():
-            damaged[place] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        try:
-            clip = Clip(path)
-            frames = clip.read(random_order(len(clip)))
-            assert {tuple(frame.shape[1:]) for frame in frames} == {clip.size}
-        except DataError as error:
-            assert name in str(error)  # noqa: PT017 - either outcome is right
-
-
-def test_a_video_without_pictures_is_refused(tmp_path):
-    with av.open(tmp_path / "a.mkv", "w") as container:
-        stream = container.add_stream("mp2", rate=48000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2304), np.int16), format="s16", layout="stereo")
-        frame.sample_rate = 48000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    with pytest.raises(DataError, match=r"a\.mkv' holds no video stream"):
-        len(Clip(tmp_path / "a.mkv"))
-
-
-def test_a_broken_video_stops_a_fit_before_it_starts(tmp_path, made):
-    for person in range(4):
-        path = tmp_path / "train" / f"id{person}#v.avi"
-        path.parent.mkdir(exist_ok=True)
-        shutil.copy(made("h264.avi"), path)
-    VideoFrames(str(tmp_path), 32).setup("fit")
-    path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"id3#v\.avi' is not a readable video"):
-        VideoFrames(str(tmp_path), 32).setup("fit")
 
 
 def test_rates_are_those_of_the_file(tmp_path, made, write_clip):

@@ -126,3 +126,11 @@ def shown_by(ffmpeg: str, path: Path) -> list[np.ndarray]:
         start, place = place + len(head), place + len(head) + 3 * width * height
         pictures.append(np.frombuffer(data[start:place], np.uint8).reshape(height, width, 3))
     return pictures
+
+
+def pixels(frame):
+    return frame.permute(1, 2, 0).numpy()
+
+
+def random_order(count, seed=0):
+    return np.random.default_rng(seed).permutation(count).tolist()

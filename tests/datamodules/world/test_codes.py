@@ -15,13 +15,14 @@ from datamodules.world.scene.person import build_person
 from datamodules.world.scene.setting import Setting
 from datamodules.world.scene.view import render
 from datamodules.world.seeds import stream
-from datamodules.world.sets.portraits import Clip, PortraitSpec, moment_of, person_of, setting_of, setting_shown
+from datamodules.world.sets.portrait_frames import moment_of, person_of, setting_of, setting_shown
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 
 STILLS = PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2, stills=True)
 
 
 def test_the_codes_draw_the_picture_again():
-    clip, seed = Clip("test", 0, 0), stream(0, 1, 0, 0)
+    clip, seed = PortraitClip("test", 0, 0), stream(0, 1, 0, 0)
     person, setting, state = person_of(0, "test", 0), setting_shown(STILLS, clip, 1), moment_of(STILLS, clip, 1)
     read = [json.loads(json.dumps(c)) for c in (person_codes(person), setting_codes(setting), moment_codes(state))]
     looks, light, face = ({k: np.array(v) if isinstance(v, list) else v for k, v in codes.items()} for codes in read)
@@ -38,7 +39,7 @@ def test_the_codes_draw_the_picture_again():
 
 
 def test_a_target_shows_the_setting_of_its_source():
-    target = Clip("test", 0, 0, driver=Clip("test", 1, 0), still=2)
+    target = PortraitClip("test", 0, 0, driver=PortraitClip("test", 1, 0), still=2)
     assert setting_shown(STILLS, target, 0) is setting_of(0, "test", 0, 0, 32, 2)
     clips = replace(STILLS, stills=False)
     shown = setting_shown(clips, replace(target, still=None), 1)

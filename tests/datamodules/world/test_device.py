@@ -20,7 +20,7 @@ from datamodules.world.scene import painter
 from datamodules.world.scene.correspondence import optical_flow, unwrap
 from datamodules.world.scene.labels import face_classes, face_parts, painted_classes
 from datamodules.world.scene.landmarks import _rows
-from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.motion import PortraitMotion
 from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting, with_moving_background
 from datamodules.world.scene.view import OUTPUTS, Frames, render
@@ -93,7 +93,7 @@ def another_device() -> Iterator[Device]:
 
 
 def drawn(device: torch.device | str, frames: int = 2, outputs: tuple[str, ...] = OUTPUTS) -> Frames:
-    motion, times = Motion(np.random.SeedSequence(5), 3.0), [number / 2 for number in range(frames)]
+    motion, times = PortraitMotion(np.random.SeedSequence(5), 3.0), [number / 2 for number in range(frames)]
     setting = make_setting(np.random.SeedSequence(4), SIZE, 0.125)
     setting = with_moving_background(setting, np.random.SeedSequence(6), SIZE, np.array(times))
     person = make_person(np.random.SeedSequence(3), "light")
@@ -155,6 +155,9 @@ def test_a_gpu_draws_what_the_cpu_draws():
 def test_numba_is_for_the_cpu():
     pytest.importorskip("numba")
     setting = make_setting(np.random.SeedSequence(4), SIZE, 0.125)
-    person, moment = make_person(np.random.SeedSequence(3), "light"), Motion(np.random.SeedSequence(5), 1.0)(0.5)
+    person, moment = (
+        make_person(np.random.SeedSequence(3), "light"),
+        PortraitMotion(np.random.SeedSequence(5), 1.0)(0.5),
+    )
     with another_device(), pytest.raises(ValueError, match="on a CPU"):
         render(person, setting, [moment], SIZE, backend="numba", device=ELSEWHERE)

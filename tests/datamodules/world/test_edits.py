@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from datamodules.world.body.expression import NAMES
-from datamodules.world.paint.cartoon import enlarge_eyes, outlines
 from datamodules.world.paint.looks import COSTUMES
+from datamodules.world.scene.cartoon import enlarge_eyes, outlines
 from datamodules.world.scene.labels import CLASSES
 from datamodules.world.sets import edit_pairs, edits
-from datamodules.world.sets.edits import EDITS, EXPRESSIONS, EditPair, Style, edit_pair, expression_code
+from datamodules.world.sets.edits import EDITS, EXPRESSIONS, ArtStyle, EditPair, edit_pair, expression_code
 from datamodules.world.sets.portraits import PortraitSpec
 
 SIZE = 32
@@ -27,7 +27,7 @@ def drawing(scene: edits._Scene) -> edits._Drawing:
 
 
 @cache
-def pair(edit: str, style: Style = "realistic", severity: float = 0.0) -> EditPair:
+def pair(edit: str, style: ArtStyle = "realistic", severity: float = 0.0) -> EditPair:
     return edit_pair(seed(EDITS.index(edit)), edit, style, severity, SIZE)
 
 
@@ -59,7 +59,7 @@ def test_the_mask_is_soft_at_its_edge():
 
 
 @cache
-def compared(edit: str, style: Style, size: int, number: int) -> tuple[edits._Drawing, edits._Drawing, torch.Tensor]:
+def compared(edit: str, style: ArtStyle, size: int, number: int) -> tuple[edits._Drawing, edits._Drawing, torch.Tensor]:
     """Both drawings of an exact pair, before the target takes the source's pixels outside the mask; and the mask."""
     plain = edits._draw_scene(seed(number), size, edit in COSTUMES)
     edited = edits._edited(plain, edit)
@@ -76,7 +76,9 @@ WHOLE += [("laughing", "realistic", 64, 6), ("shocked", "cartoon", 128, 3), ("ro
 
 
 @pytest.mark.parametrize(("edit", "style", "size", "number"), WHOLE)
-def test_the_whole_edited_face_agrees_with_the_source_outside_the_mask(edit: str, style: Style, size: int, number: int):
+def test_the_whole_edited_face_agrees_with_the_source_outside_the_mask(
+    edit: str, style: ArtStyle, size: int, number: int
+):
     """Before the target takes the source's pixels there: what the mask calls unchanged is so to the eye.
 
     What is left is what counts as the same: of paint 0.002 of linear colour, and of light on a photograph 1.5 levels.

@@ -5,6 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from PIL import Image
 from datamodules.world.body.expression import NAMES
 from datamodules.world.export import clips
 from datamodules.world.export.clips import (
-    Clip,
+    PortraitClip,
     PortraitSpec,
     clip_name,
     make_clips,
@@ -26,7 +29,8 @@ from datamodules.world.export.clips import (
     write_clips,
 )
 from datamodules.world.scene.codes import person_codes, setting_codes
-from datamodules.world.sets import portraits
+from datamodules.world.sets import portrait_frames, portraits
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
 from models.errors import UserError
 
 SPEC = PortraitSpec(48, train_people=2, test_people=3, clips_per_person=1, frames_per_clip=4, cross_pairs=2)
@@ -48,7 +52,7 @@ def truth_of(folder: Path, split: str, name: str):
 
 
 def test_a_frame_is_the_same_alone_in_a_batch_and_in_another_order():
-    clip = Clip("test", 1, 0)
+    clip = PortraitClip("test", 1, 0)
     together, _ = render_frames(SPEC, clip, [0, 1, 2, 3])
     person_of.cache_clear()
     turned, _ = render_frames(SPEC, clip, [3, 1])
@@ -60,31 +64,31 @@ def test_a_frame_is_the_same_alone_in_a_batch_and_in_another_order():
 
 def test_more_frames_keep_the_beginning_of_a_clip():
     longer = PortraitSpec(48, 2, 3, 1, 40, cross_pairs=2)
-    short, _ = render_frames(SPEC, Clip("train", 0, 0), [2], truth=False)
-    again, _ = render_frames(longer, Clip("train", 0, 0), [2], truth=False)
+    short, _ = render_frames(SPEC, PortraitClip("train", 0, 0), [2], truth=False)
+    again, _ = render_frames(longer, PortraitClip("train", 0, 0), [2], truth=False)
     assert torch.equal(short.image, again.image)
 
 
 def test_the_target_of_a_person_driven_by_himself_is_his_own_clip():
-    own = Clip("test", 0, 0)
+    own = PortraitClip("test", 0, 0)
     expected, _ = render_frames(SPEC, own, [1, 3], truth=False)
-    result, _ = render_frames(SPEC, Clip("test", 0, 0, driver=own), [1, 3], truth=False)
+    result, _ = render_frames(SPEC, PortraitClip("test", 0, 0, driver=own), [1, 3], truth=False)
     assert torch.equal(result.image, expected.image)
 
 
 def test_a_target_has_the_drivers_motion_and_the_sources_camera():
-    source, driving = Clip("test", 0, 0), Clip("test", 1, 0)
+    source, driving = PortraitClip("test", 0, 0), PortraitClip("test", 1, 0)
     own, _ = render_frames(SPEC, source, [2], truth=False)
     drive, code = render_frames(SPEC, driving, [2], truth=False)
-    target, target_code = render_frames(SPEC, Clip("test", 0, 0, driver=driving), [2], truth=False)
+    target, target_code = render_frames(SPEC, PortraitClip("test", 0, 0, driver=driving), [2], truth=False)
     assert np.array_equal(code, target_code)
     assert torch.equal(own.intrinsics, target.intrinsics)
     assert np.allclose(target.rotation[0], drive.rotation[0])
 
 
 def test_frames_carry_the_noise_of_their_camera_and_targets_their_own():
-    own, driven = Clip("test", 0, 0), Clip("test", 0, 0, driver=Clip("test", 1, 0))
-    assert portraits._grain(SPEC, own).spawn_key != portraits._grain(SPEC, driven).spawn_key
+    own, driven = PortraitClip("test", 0, 0), PortraitClip("test", 0, 0, driver=PortraitClip("test", 1, 0))
+    assert portrait_frames._grain(SPEC, own).spawn_key != portrait_frames._grain(SPEC, driven).spawn_key
     frames, _ = render_frames(SPEC, own, [1, 2], truth=False)
     behind = frames.image[:, :, :6, :6]  # the background stands still, its noise does not
     assert 0.5 / 255 < float((behind[0] - behind[1]).std()) < 4 / 255
@@ -92,7 +96,7 @@ def test_frames_carry_the_noise_of_their_camera_and_targets_their_own():
 
 def test_a_moving_background_is_a_function_of_the_frame_and_leaves_the_person_alone():
     still, moving = (PortraitSpec(48, 1, 1, 1, 40, fps=10.0, moving_backgrounds=share) for share in (0.0, 1.0))
-    clip = Clip("train", 0, 0)
+    clip = PortraitClip("train", 0, 0)
     frames, _ = render_frames(moving, clip, [0, 30])
     alone, _ = render_frames(moving, clip, [30])
     fixed, _ = render_frames(still, clip, [0, 30])
@@ -103,19 +107,20 @@ def test_a_moving_background_is_a_function_of_the_frame_and_leaves_the_person_al
     assert (frames.image[0] - frames.image[1])[:, behind].abs().mean() > 0.005
     assert (fixed.image[0] - fixed.image[1])[:, :4, :4].abs().mean() < 0.01  # noise alone
     many = PortraitSpec(48, 200, 1, 1, 1, moving_backgrounds=0.25)
-    assert 30 < sum(portraits.background_moves(many, Clip("train", i, 0)) for i in range(200)) < 70
+    assert 30 < sum(portrait_frames.background_moves(many, PortraitClip("train", i, 0)) for i in range(200)) < 70
 
 
 def test_stills_have_settings_of_their_own_and_a_target_that_of_its_source_frame():
     spec = PortraitSpec(48, 1, 2, 1, 3, cross_pairs=2, stills=True)
-    assert portraits.setting_of(0, "test", 0, 0, 48, 0).focal != portraits.setting_of(0, "test", 0, 0, 48, 1).focal
-    first, second = (render_frames(spec, Clip("test", 0, 0), [i], False)[0] for i in (0, 1))
+    one, other = (portrait_frames.setting_of(0, "test", 0, 0, 48, still) for still in (0, 1))
+    assert one.focal != other.focal
+    first, second = (render_frames(spec, PortraitClip("test", 0, 0), [i], False)[0] for i in (0, 1))
     assert not torch.equal(first.intrinsics, second.intrinsics)
-    itself = Clip("test", 0, 0, driver=Clip("test", 0, 0), still=1)
+    itself = PortraitClip("test", 0, 0, driver=PortraitClip("test", 0, 0), still=1)
     assert torch.equal(render_frames(spec, itself, [1], False)[0].image, second.image)
     assert torch.equal(render_frames(spec, itself, [0], False)[0].intrinsics, second.intrinsics)
     with pytest.raises(ValueError, match="one at a time"):
-        render_frames(spec, Clip("test", 0, 0), [0, 1])
+        render_frames(spec, PortraitClip("test", 0, 0), [0, 1])
 
 
 def test_the_layout_on_disk(written: Path):
@@ -133,10 +138,10 @@ def test_the_layout_on_disk(written: Path):
 
 
 def test_truth_beside_the_clips(written: Path):
-    name = clip_name(SPEC, Clip("test", 0, 0))
+    name = clip_name(SPEC, PortraitClip("test", 0, 0))
     truth = truth_of(written, "test", name)
     shapes = {key: truth[key].shape for key in truth.files}
-    frames, codes = render_frames(SPEC, Clip("test", 0, 0), [2])
+    frames, codes = render_frames(SPEC, PortraitClip("test", 0, 0), [2])
     assert shapes == {
         "depth": (4, 48, 48), "skin": (4, 48, 48), "landmarks": (4, 68, 2), "rotation": (4, 3, 3),
         "translation": (4, 3), "K": (3, 3), "expression": (4, len(NAMES) + 4), "identity": (50,),
@@ -151,7 +156,7 @@ def test_truth_beside_the_clips(written: Path):
     assert np.array_equal(codes[0].astype(np.float32), truth["expression"][2])
     told = json.loads((written / "codes" / "test" / f"{name.removesuffix('.mp4')}.json").read_text())
     assert told["person"] == person_codes(person_of(SPEC.seed, "test", 0))
-    assert told["setting"] == setting_codes(portraits.setting_of(SPEC.seed, "test", 0, 0, 48))
+    assert told["setting"] == setting_codes(portrait_frames.setting_of(SPEC.seed, "test", 0, 0, 48))
     saved = np.asarray(Image.open(written / "test" / name / "0000002.png"))
     assert np.array_equal(saved, (frames.image[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
@@ -204,28 +209,28 @@ def test_cross_videos_go_round_the_clips_and_never_show_a_person_driven_by_himse
 
 
 def test_frame_pairs_are_distinct_different_frames_of_one_clip():
-    pairs = portraits.self_frame_pairs(LISTS, 400)
+    pairs = self_frame_pairs(LISTS, 400)
     assert len(set(pairs)) == 400
     assert all(a != b and max(a, b) < 20 for _, a, b in pairs)
     assert len({clip for clip, _, _ in pairs}) == LISTS.test_clips
-    every = portraits.self_frame_pairs(PortraitSpec(48, 0, 2, 1, 3), 99)
+    every = self_frame_pairs(PortraitSpec(48, 0, 2, 1, 3), 99)
     assert len(set(every)) == len(every) == 2 * 3 * 2
     crowd = PortraitSpec(48, 0, 130, 1, 20)
-    assert len({clip for clip, _, _ in portraits.self_frame_pairs(crowd, 2083)}) == 100
+    assert len({clip for clip, _, _ in self_frame_pairs(crowd, 2083)}) == 100
 
 
 def test_cross_frame_pairs_are_distinct_frames_of_the_cross_videos():
-    pairs = portraits.cross_frame_pairs(LISTS, 50)
+    pairs = cross_frame_pairs(LISTS, 50)
     assert len(set(pairs)) == 50
     assert {target for target, _ in pairs} <= set(portraits.clips(LISTS, "targets"))
-    assert portraits.cross_frame_pairs(PortraitSpec(48, 1, 2, 1, 4), 50) == []
+    assert cross_frame_pairs(PortraitSpec(48, 1, 2, 1, 4), 50) == []
 
 
 def test_test_images_are_shared_out_evenly():
     spec = PortraitSpec(48, 1, 5, 1, 4, stills=True, test_images=17)
     counts = [portraits.frame_count(spec, clip) for clip in portraits.clips(spec, "test")]
     assert counts == [4, 4, 3, 3, 3]
-    assert clip_name(spec, Clip("test", 4, 0)).endswith("#000002.mp4")
+    assert clip_name(spec, PortraitClip("test", 4, 0)).endswith("#000002.mp4")
 
 
 def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
@@ -233,7 +238,7 @@ def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
 ):
     real, calls = clips.write_clip, []
 
-    def failing(spec: PortraitSpec, folder: Path, clip: Clip) -> None:
+    def failing(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
         if len(calls) == 3:
             (folder / "test").mkdir(exist_ok=True)
             (folder / "test" / f".{clip_name(spec, clip)}").mkdir()  # what a kill leaves behind
@@ -260,16 +265,31 @@ def test_an_interrupted_set_is_completed_and_a_finished_one_left_alone(
 def test_clips_as_video_files(tmp_path: Path):
     spec = PortraitSpec(48, 1, 1, 1, 4, fps=29.97, store="mp4")
     folder = make_clips(spec, tmp_path, workers=0)
-    path = folder / "test" / clip_name(spec, Clip("test", 0, 0))
+    path = folder / "test" / clip_name(spec, PortraitClip("test", 0, 0))
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == Fraction(30000, 1001)
-    exact, _ = render_frames(spec, Clip("test", 0, 0), [0, 3], truth=False)
+    exact, _ = render_frames(spec, PortraitClip("test", 0, 0), [0, 3], truth=False)
     assert len(frames) == 4
     difference = np.abs(frames[3] / 255 - exact.image[1].permute(1, 2, 0).numpy()).mean()
     assert difference < 0.03
 
 
+def test_workers_that_end_before_their_work_are_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(clips, "as_completed", lambda futures: [future.cancel() for future in futures] and broken())
+    monkeypatch.setattr(clips, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    with pytest.raises(UserError, match="put it under `if __name__ == '__main__':`"):
+        clips.in_parallel(print, [("a",), ("b",)], workers=1, label="work")
+
+
+def broken() -> Iterator[Future[None]]:
+    """What a pool gives whose processes have died."""
+    future: Future[None] = Future()
+    future.set_exception(BrokenProcessPool())
+    yield future
+
+
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_ends_in_one_sentence(tmp_path: Path):
     script = tmp_path / "mine.py"
     script.write_text(

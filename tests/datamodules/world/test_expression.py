@@ -6,10 +6,10 @@ import pytest
 from datamodules.world.body.deformation import HINGE, JAW_RADIANS, deform
 from datamodules.world.body.expression import NAMES, strengths, within_reach
 from datamodules.world.body.head import EYE, EYE_RADIUS
-from datamodules.world.body.pose import head_pose, pose_vertices
 from datamodules.world.body.template import template
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.pose import head_poses, pose_vertices
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
 UPPER_LIDS, LOWER_LIDS = [[37, 38], [43, 44]], [[41, 40], [47, 46]]
@@ -164,7 +164,7 @@ def test_the_skull_turns_rigidly_and_the_shoulders_stay(person: Person):
     still, turned = moment(), moment(angles=np.array([0.5, 0.1, 0.05]), shift=np.array([0.01, 0, 0]))
     before, after = pose_vertices(person, [still, turned])
     mesh = template("light")
-    rotation, translation = head_pose(turned)
+    rotation, translation = (parts[0] for parts in head_poses([turned]))
     assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     brow = mesh.landmarks[17:36]
     assert np.allclose(before[brow] @ rotation.T + translation, after[brow], atol=1e-9)

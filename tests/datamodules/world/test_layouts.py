@@ -14,19 +14,18 @@ from PIL import Image
 from datamodules.base import TestProtocol
 from datamodules.video.clips import find_clips
 from datamodules.video.frames import VideoFrames
-from datamodules.world import __main__ as command
 from datamodules.world.body.template import template
-from datamodules.world.export import files, layouts, multiface
-from datamodules.world.export.files import to_pixels
+from datamodules.world.export import layouts, media, multiface
 from datamodules.world.export.layouts import write_layout
+from datamodules.world.export.media import to_pixels
 from datamodules.world.scene.codes import moment_codes, person_codes, setting_codes
-from datamodules.world.sets import avatar, presets
+from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
-from datamodules.world.sets.edits import EditPair
-from datamodules.world.sets.portraits import Clip, PortraitSpec, person_of, render_frames, setting_of
+from datamodules.world.sets.portrait_frames import person_of, render_frames, setting_of
+from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.samples import open_split
-from datamodules.world.show import sheet
+from models import files
 from models.errors import UserError
 
 CLIPS = PortraitSpec(32, 2, 2, 1, 4, cross_pairs=2, frame_pairs=5)
@@ -39,7 +38,7 @@ def written(spec, layout: str, folder: Path) -> Path:
     return write_layout(spec, layout, folder / layout, workers=0)
 
 
-def exact(spec: PortraitSpec, clip: Clip, frame: int) -> np.ndarray:
+def exact(spec: PortraitSpec, clip: PortraitClip, frame: int) -> np.ndarray:
     return to_pixels(render_frames(spec, clip, [frame], False)[0].image[0])
 
 
@@ -61,13 +60,13 @@ def test_the_suites_own_readers_read_the_voxceleb_layout(tmp_path: Path, spec: P
         samples = data.test_set
         batches = [samples[i] for i in range(len(samples))]
         if task == "depth":
-            clip, frame = batches[1]["video_id"][0], batches[1]["frame"][1]
+            clip, frame = batches[1].video_id[0], batches[1].frame[1]
             truth = next(s for s in open_split(spec, "test") if (s["video_id"], s["frame"]) == (clip, frame))
-            assert torch.equal(batches[1]["depth"][1], truth["depth"])
-            assert torch.allclose(batches[1]["K"][1], truth["K"])
+            assert torch.equal(batches[1].depth[1], truth["depth"])
+            assert torch.allclose(batches[1].K[1], truth["K"])
         else:
-            assert sum(len(batch["frame"]) for batch in batches) == spec.frame_pairs
-            assert all(batch["target"].shape == batch["driving"].shape for batch in batches)
+            assert sum(len(batch.frame) for batch in batches) == spec.frame_pairs
+            assert all(batch.target.shape == batch.driving.shape for batch in batches)
     target = open_split(spec, "targets")[1]
     place = folder / "targets" / f"{target['video_id']}.mp4" / f"{target['frame']:07d}.png"
     assert np.array_equal(pixels(place), to_pixels(target["image"]))
@@ -83,7 +82,7 @@ def test_hdtf_is_a_flat_folder_of_videos(tmp_path: Path):
     assert (folder / "test.txt").read_text() == "WDA_Person00002_000.mp4\nWDA_Person00003_000.mp4\n"
     assert [len(clip) for clip in clips] == [4] * 4
     frame = clips[3].read([2])[0].permute(1, 2, 0).numpy()
-    assert np.abs(frame - exact(CLIPS, Clip("test", 1, 0), 2).astype(float)).mean() < 8
+    assert np.abs(frame - exact(CLIPS, PortraitClip("test", 1, 0), 2).astype(float)).mean() < 8
     with pytest.raises(UserError, match="Stills make no video"):
         written(STILLS, "hdtf", tmp_path / "other")
     with pytest.raises(UserError, match="even image size, not 33 x 33"):
@@ -97,7 +96,7 @@ def test_vfhq_is_a_folder_of_png_frames_a_clip(tmp_path: Path):
     assert [clip.path.name for clip in clips] == [f"Clip+world0id{i:05d}+P0+C0+F0-3" for i in (2, 3)]
     assert sorted(p.name for p in clips[0].path.iterdir()) == [f"{i:08d}.png" for i in range(4)]
     frame = clips[0].read([3])[0].permute(1, 2, 0).numpy()
-    assert np.array_equal(frame, exact(CLIPS, Clip("test", 0, 0), 3))
+    assert np.array_equal(frame, exact(CLIPS, PortraitClip("test", 0, 0), 3))
 
 
 def test_ffhq_numbers_its_pictures_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -109,7 +108,7 @@ def test_ffhq_numbers_its_pictures_in_folders(tmp_path: Path, monkeypatch: pytes
     told = json.loads((folder / "ffhq-dataset-v2.json").read_text())
     assert [told[str(i)]["image"]["file_path"] for i in range(11)] == names
     assert [told[str(i)]["category"] for i in range(11)] == ["training"] * 6 + ["validation"] * 5
-    frames, _ = render_frames(STILLS, Clip("test", 0, 0), [1])
+    frames, _ = render_frames(STILLS, PortraitClip("test", 0, 0), [1])
     assert np.array_equal(pixels(folder / names[7]), to_pixels(frames.image[0]))
     assert np.allclose(told["7"]["image"]["face_landmarks"], frames.landmarks[0], atol=0.006)
     codes = json.loads((folder / "codes" / "00004.json").read_text())
@@ -172,17 +171,6 @@ def test_multiface_meshes_frames_and_statistics(capture: Path):
     assert subject["setting"] == setting_codes(avatar.studio(0, 0, 48))
 
 
-@pytest.fixture
-def quick_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairs of noise, for the drawing of pairs is tested with the edits."""
-
-    def draw(spec: EditSpec, split: str, index: int) -> EditPair:
-        images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(index))
-        return EditPair(*images, (images[0, :1] > 0.5).float(), "a portrait", f"{split} {index}")
-
-    monkeypatch.setattr("datamodules.world.sets.samples.draw_pair", draw)
-
-
 def test_edit_pairs_are_equally_named_pictures_and_a_list(tmp_path: Path, quick_pairs: None):
     folder = written(EDIT, "pairs", tmp_path)
     with (folder / "train" / "pairs.csv").open() as file:
@@ -236,6 +224,7 @@ def test_an_interrupted_layout_goes_on_and_a_finished_one_is_left_alone(
     monkeypatch.setattr(home, name, unit)
     with monkeypatch.context() as patch:
         patch.setattr(files, "aside", killed)
+        patch.setattr(media, "aside", killed)
         with pytest.raises(KeyboardInterrupt):
             written(spec, layout, tmp_path)
     first = list(done)
@@ -258,7 +247,7 @@ def test_statistics_of_a_capture_hold_one_texture_at_a_time(tmp_path: Path):
     meshes = rng.normal(0, 90, (40, 3000)).astype("<f4")
     segment, average = "E001_peak_expressions", tmp_path / "unwrapped_uv_1024/E001_peak_expressions/average"
     for name, texture, mesh in zip(names, textures, meshes, strict=True):
-        files.write_picture(average / f"{name}.png", texture)
+        media.write_picture(average / f"{name}.png", texture)
         files.write_bytes(tmp_path / "tracked_mesh" / segment / f"{name}.bin", mesh.tobytes())
     avatar.subject(0, 0, "light"), avatar.studio(0, 0, spec.image_size), spec.dome()  # drawn before memory is looked at
     tracemalloc.start()
@@ -271,90 +260,3 @@ def test_statistics_of_a_capture_hold_one_texture_at_a_time(tmp_path: Path):
     assert float((tmp_path / "tex_var.txt").read_text()) == pytest.approx(shades.var(0).mean(), abs=1e-5)
     assert np.array_equal(np.fromfile(tmp_path / "vert_mean.bin", "<f4"), points.mean(0).astype("<f4"))
     assert float((tmp_path / "vert_var.txt").read_text()) == pytest.approx(points.var(0).mean(), abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("spec", "layout", "hint"),
-    [
-        (CLIPS, "celeba", "'celeba' is no layout: name one of voxceleb, hdtf, vfhq, ffhq, multiface, pairs"),
-        (CLIPS, "multiface", "cannot hold this set: name one of voxceleb, hdtf, vfhq, ffhq"),
-        (EDIT, "voxceleb", "cannot hold this set: name one of pairs"),
-    ],
-)
-def test_a_layout_that_does_not_fit_is_named(tmp_path: Path, spec, layout: str, hint: str):
-    with pytest.raises(UserError, match=hint):
-        write_layout(spec, layout, tmp_path / "set")
-    assert not (tmp_path / "set").exists()
-
-
-def test_the_command_exports_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
-    arguments = ["export", "--preset", "reenact", "--workers", "0", "--seed", "3", "--out", str(tmp_path / "set")]
-    command.main([*arguments, "--layout", "vfhq"])
-    assert capsys.readouterr().out.strip() == str(tmp_path / "set")
-    assert json.loads((tmp_path / "set" / "world.json").read_text())["spec"]["seed"] == 3
-
-
-@pytest.mark.parametrize(
-    ("line", "made"),
-    [
-        ("export --preset reenact --layout voxceleb --out DIR", ["DIR/world.json", "DIR/self_pairs.csv"]),
-        ("sheet --out sheet.png", ["sheet.png"]),
-        ("card", ["card.md", "card.png"]),
-    ],
-)
-def test_the_commands_as_they_are_told_to_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, made: list[str]
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(presets.PRESETS["reenact"], "tiny", PortraitSpec(32, 0, 1, 1, 1))
-    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
-    command.main(line.split())
-    assert all((tmp_path / name).is_file() for name in made)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["export", "--preset", "faces"], "'faces' is no preset: name one of"),
-        (["export", "--preset", "reenact", "--layout", "celeba"], "'celeba' is no layout: name one of"),
-        (["export", "--preset", "edit", "--store", "mp4"], "--store is for the layout voxceleb: leave it out."),
-        (["export", "--preset", "reenact", "--store", "gif"], "'gif' is no store: name frames or mp4."),
-        (["export", "--preset", "reenact", "--seed", "-1"], "A seed of -1: give --seed 0 or more."),
-        (["export", "--preset", "reenact", "--workers", "-2"], "-2 workers: give --workers 0 or more."),
-        (["export", "--preset", "reenact", "--image-size", "8"], "too small for the features of a face: choose 32"),
-        (["sheet", "--image-size", "8"], "too small for the features of a face: choose 32"),
-        (["sheet", "--columns", "0"], "--columns"),
-        (["sheet", "--out", "sheet.tiff"], "'sheet.tiff' names no kind of picture that is written: let it end in .png"),
-        (["sheet", "--kinds", "cats"], "A sheet of cats: give --kinds some of identities"),
-    ],
-)
-def test_a_request_that_cannot_be_met_ends_in_one_sentence(tmp_path: Path, arguments: list[str], sentence: str):
-    with pytest.raises(SystemExit) as ended:
-        command.main([arguments[0], "--out", str(tmp_path / "out.png"), *arguments[1:]])
-    assert sentence in str(ended.value)
-    assert "\n" not in str(ended.value)
-    assert not (tmp_path / "out.png").exists()
-
-
-def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
-    with pytest.raises(SystemExit, match="name another place with --out"):
-        command.main(["sheet", "--image-size", "32", "--columns", "1", "--out", str(tmp_path / "file" / "sheet.png")])
-
-
-def test_a_sheet_has_every_kind_under_its_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_pairs: None):
-    captions = [label for label, _ in sheet.rows(32, 1, 0) if label]
-    assert captions == [
-        "identities", "expressions", "poses", "lenses, 35 to 135 mm", "lights",
-        "edits", "targets", "imperfect targets", "masks", "dome", "headset", "clip",
-    ]  # fmt: skip
-    grey = [("a", [torch.full((3, 32, 32), 0.5)] * 2), ("", [torch.zeros(3, 32, 32)])]
-    monkeypatch.setattr(sheet, "rows", lambda *_: grey)
-    sheet.write_sheet(tmp_path / "sheet.png", 32, 2)
-    drawn = pixels(tmp_path / "sheet.png")
-    assert drawn.shape == (12 + 32 + 32, 64, 3)
-    assert (drawn[12:44] == 128).all()
-    assert (drawn[44:, :32] == 0).all()
-    assert (drawn[44:, 32:] == 255).all()

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from datamodules.world.body.template import template
-from datamodules.world.scene.motion import Motion
+from datamodules.world.scene.motion import PortraitMotion
 from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
 from datamodules.world.scene.view import render
@@ -37,7 +37,7 @@ def pictures(number: int) -> tuple[Tensor, Tensor]:
     shape, place, motion = (np.random.SeedSequence(91, spawn_key=(number, part)) for part in range(3))
     who = make_person(shape, "light")
     face = float(np.ptp(who.rest[template("light").landmarks, 1]))
-    moving = Motion(motion, SECONDS)
+    moving = PortraitMotion(motion, SECONDS)
     moments = [moving(SECONDS * (step + 0.5) / PICTURES) for step in range(PICTURES)]
     frames = render(who, make_setting(place, SIZE, face), moments, SIZE)
     opening = (frames.landmarks_3d[:, 62] - frames.landmarks_3d[:, 66]).norm(dim=1) / face

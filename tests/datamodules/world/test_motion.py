@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from datamodules.world.body.expression import NAMES, SIGNED
-from datamodules.world.scene.motion import CONVERGENCE, LIMITS, SHIFT, Moment, Motion
+from datamodules.world.scene.motion import CONVERGENCE, LIMITS, SHIFT, Moment, PortraitMotion
 
 
-def motion(number: int, span: float = 30.0) -> Motion:
-    return Motion(np.random.SeedSequence(3, spawn_key=(number,)), span)
+def motion(number: int, span: float = 30.0) -> PortraitMotion:
+    return PortraitMotion(np.random.SeedSequence(3, spawn_key=(number,)), span)
 
 
-def sampled(track: Motion, times: np.ndarray) -> dict[str, np.ndarray]:
+def sampled(track: PortraitMotion, times: np.ndarray) -> dict[str, np.ndarray]:
     moments = [track(float(time)) for time in times]
     return {name: np.stack([getattr(m, name) for m in moments]) for name in Moment.__dataclass_fields__}
 

@@ -15,7 +15,7 @@ from datamodules.world.paint.footprint import filtered, octave, texel_sizes
 from datamodules.world.scene import view
 from datamodules.world.scene.correspondence import mean_texture, optical_flow, unwrap
 from datamodules.world.scene.labels import CLASSES, chart
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, Camera, Frames, render
@@ -153,7 +153,7 @@ def test_albedo_warped_by_the_flow_is_that_of_the_other_frame(number: int, detai
     assert warped_albedo(who, setting, still(MOMENTS), AHEAD, 1) > 40
     face = float(np.ptp(who.rest[template(detail).landmarks, 1]))
     place = make_setting(np.random.SeedSequence(100 + number), SIZE, face)
-    motion = Motion(np.random.SeedSequence(200 + number), 5.0)
+    motion = PortraitMotion(np.random.SeedSequence(200 + number), 5.0)
     assert warped_albedo(who, place, [motion(0.3), motion(1.7), motion(4.1)], None, 1) > 40
 
 

@@ -1,9 +1,5 @@
 """Named sets: what they hold, and samples that depend on nothing but the specification and their number."""
 
-from concurrent.futures import ProcessPoolExecutor
-from hashlib import sha256
-from multiprocessing import get_context
-
 import numpy as np
 import pytest
 import torch
@@ -12,36 +8,18 @@ from torch.utils.data import DataLoader
 
 from datamodules.world.body.identity import draw_code, spectrum
 from datamodules.world.body.template import template
+from datamodules.world.export.clips import in_parallel
 from datamodules.world.seeds import generators, stream
-from datamodules.world.sets import portraits
-from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets import portrait_frames
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
 from datamodules.world.sets.edits import EDITS
-from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clips, frame_count, person_of
+from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
+from datamodules.world.sets.portrait_frames import person_of
+from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clip_name, clips, frame_count
 from datamodules.world.sets.presets import PRESETS, preset
-from datamodules.world.sets.samples import Cached, open_split, splits
+from datamodules.world.sets.samples import open_split, splits
 from models.errors import UserError
-
-SMALL = {
-    "clips": PortraitSpec(32, 1, 2, 1, 3, cross_pairs=2),
-    "stills": PortraitSpec(32, 1, 2, 1, 2, cross_pairs=2, stills=True),
-    "avatar": AvatarSpec(32, subjects=1, cameras=2, train_frames=1, test_frames=2, headset_size=32),
-}
-
-
-def digest(spec, split, index):
-    """What a sample is, down to the last bit."""
-    parts = (
-        name.encode() + (value.numpy().tobytes() if isinstance(value, torch.Tensor) else str(value).encode())
-        for name, value in open_split(spec, split)[index].items()
-    )
-    return sha256(b"".join(parts)).hexdigest()
-
-
-def digests():
-    kept = [(spec, "test", index) for spec in SMALL.values() for index in (0, 1)]
-    kept += [(EditSpec(32, 1, 5, 1), split, index) for split, index in (("val", 0), ("val", 4), ("ood", 0))]
-    return [digest(*sample) for sample in kept]
+from tests.datamodules.world.digests import SMALL, digest, digests, write_digests
 
 
 def drawn_codes(spec, split):
@@ -60,7 +38,7 @@ def assert_all_differ(codes):
 def test_a_sample_depends_on_its_number_alone(name):
     samples = open_split(SMALL[name], "test")
     forwards = [samples[i] for i in range(len(samples))]
-    for cached in (person_of, portraits.setting_of, portraits._motion_of):
+    for cached in (person_of, portrait_frames.setting_of, portrait_frames._motion_of):
         cached.cache_clear()
     again = open_split(SMALL[name], "test")
     for index in reversed(range(len(again))):
@@ -77,9 +55,9 @@ def test_a_sample_is_the_same_from_any_worker_and_in_any_batch():
     assert torch.equal(one, many)
 
 
-def test_a_sample_is_the_same_in_another_process():
-    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        assert pool.submit(digests).result() == digests()
+def test_a_sample_is_the_same_in_another_process(tmp_path):
+    in_parallel(write_digests, [(tmp_path / name, 1) for name in "ab"], workers=1, label="digests")
+    assert {(tmp_path / name).read_text() for name in "ab"} == {"\n".join([*digests(), "True"])}
 
 
 def test_another_seed_gives_other_people():
@@ -91,7 +69,7 @@ def test_a_frame_carries_its_truth():
     sample = open_split(SMALL["clips"], "targets")[4]
     clip = clips(SMALL["clips"], "targets")[1]
     assert sample["frame"] == 1
-    assert sample["video_id"] == portraits.clip_name(SMALL["clips"], clip).removesuffix(".mp4")
+    assert sample["video_id"] == clip_name(SMALL["clips"], clip).removesuffix(".mp4")
     assert sample["depth"].shape == sample["mask"].shape == (1, 32, 32)
     assert (sample["depth"][sample["mask"]] > 0).all()
     assert torch.equal(sample["identity"], torch.from_numpy(person_of(0, "test", clip.person).code).float())
@@ -136,10 +114,10 @@ def test_the_shape_of_an_edited_person_is_the_drawn_one(monkeypatch):
 def test_the_sizes_of_the_papers():
     reenact, depth, edit, avatar = (PRESETS[name]["full"] for name in ("reenact", "depth", "edit", "avatar"))
     assert (reenact.train_people, reenact.test_people) == (424, 13)
-    pairs = portraits.self_frame_pairs(reenact, reenact.frame_pairs)
+    pairs = self_frame_pairs(reenact, reenact.frame_pairs)
     assert len(set(pairs)) == 2083
     assert len({clip for clip, _, _ in pairs}) <= 100
-    cross = portraits.cross_frame_pairs(reenact, reenact.frame_pairs)
+    cross = cross_frame_pairs(reenact, reenact.frame_pairs)
     assert len(set(cross)) == 2083
     assert len({target.own for target in clips(reenact, "targets")}) == 436
     assert all(target.person != target.moving.person for target, _ in cross)
@@ -149,7 +127,7 @@ def test_the_sizes_of_the_papers():
     assert avatar.subjects == 4
     stills = PRESETS["stills"]["full"]
     assert stills.test_people == 5
-    assert len(set(portraits.cross_frame_pairs(stills, stills.frame_pairs))) == 2083
+    assert len(set(cross_frame_pairs(stills, stills.frame_pairs))) == 2083
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -182,32 +160,3 @@ def test_what_there_is_not_is_named(arguments, hint):
 def test_an_unknown_split_is_named():
     with pytest.raises(UserError, match="'val' is no split of this set: name one of train, test, targets"):
         open_split(SMALL["clips"], "val")
-
-
-@pytest.mark.parametrize("name", ["clips", "avatar"])
-def test_a_cached_sample_is_read_not_drawn(name, tmp_path, monkeypatch):
-    drawn = open_split(SMALL[name], "test")
-    fresh = Cached(drawn, tmp_path, "test")[1]
-    kept = Cached(drawn, tmp_path, "test")
-    monkeypatch.setattr(type(drawn), "sample", lambda *_: pytest.fail("drawn again"))
-    for key, value in kept[1].items():
-        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
-    monkeypatch.undo()
-    for key, value in drawn[1].items():
-        assert torch.equal(value, fresh[key]) if torch.is_tensor(value) else value == fresh[key]
-        assert type(value) is type(fresh[key])
-    assert len(kept) == len(drawn)
-
-
-def test_a_damaged_or_foreign_cache_is_named(tmp_path):
-    samples = open_split(SMALL["clips"], "test")
-    cache = Cached(samples, tmp_path, "test")
-    cache[0]
-    path = next(tmp_path.rglob("0000000.npz"))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"0000000.npz' is not a readable sample .*delete it, and it is drawn again"):
-        cache[0]
-    record = next(tmp_path.rglob("world.json"))
-    record.write_text(record.read_text().replace('"seed": 0', '"seed": 5'))
-    with pytest.raises(UserError, match="seed is 5 there, not 0"):
-        Cached(samples, tmp_path, "test")

@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.hair import HairStyle
-from datamodules.world.body.pose import pose_vertices
 from datamodules.world.body.template import Detail
-from datamodules.world.scene.motion import Moment, Motion
+from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, build_person, make_person
+from datamodules.world.scene.pose import pose_vertices
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, Camera, Frames, render
 from models.rendering import camera as pinhole
@@ -42,7 +42,7 @@ def setting() -> Setting:
 
 @pytest.fixture(scope="module")
 def moments() -> list[Moment]:
-    motion = Motion(np.random.SeedSequence(5), 3.0)
+    motion = PortraitMotion(np.random.SeedSequence(5), 3.0)
     return [motion(number / 3) for number in range(9)]
 
 
@@ -99,7 +99,7 @@ def test_memory_of_a_long_list_of_moments_is_that_of_its_pictures(
     person: Person, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("datamodules.world.scene.view._SAMPLES", 4 * 4 * SIZE**2)  # four pictures at once
-    motion, peaks = Motion(np.random.SeedSequence(5), 3.0), {}
+    motion, peaks = PortraitMotion(np.random.SeedSequence(5), 3.0), {}
     for count in (4, 16):
         states = [motion(3 * number / count) for number in range(count)]
         with LiveTensors() as live:

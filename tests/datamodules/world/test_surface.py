@@ -12,10 +12,10 @@ from datamodules.world.body.expression import NAMES, SIGNED
 from datamodules.world.body.geometry import MOUTH_LEVEL, turn_x, turn_y
 from datamodules.world.body.head import EYE, EYE_RADIUS, head_grid, row_of
 from datamodules.world.body.identity import CLIP, displacement, shape_basis, spectrum
-from datamodules.world.body.pose import head_pose, pose_vertices
 from datamodules.world.body.template import Detail, template
-from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, Motion
+from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
+from datamodules.world.scene.pose import head_poses, pose_vertices
 from models.rendering.visibility import z_buffer
 
 CENTRES = np.stack([EYE * [-1, 1, 1], EYE])
@@ -145,7 +145,7 @@ def flipped(who: Person, moment: Moment, faces: np.ndarray) -> np.ndarray:
     """Which faces ``F`` of the head point away from where the skull alone, without neck and shoulders, turns them."""
     head = template(who.detail).spans["head"]
     local = deform(who.rest, who.eyes, who.looks.eye_open, moment.expression, moment.gaze, who.detail)
-    turned = (local * [1, -1, -1]) @ head_pose(moment)[0].T
+    turned = (local * [1, -1, -1]) @ head_poses([moment])[0][0].T
     before, after = (normals(v[None, head], faces)[..., 0] for v in (turned, pose_vertices(who, [moment])[0]))
     return (before * after).sum(0) <= 0
 
@@ -163,7 +163,7 @@ def test_the_neck_turns_no_face_over_but_in_the_fold_under_the_chin(count: int, 
         rest = mesh.position + np.tensordot(code, shape_basis(detail), 1)
         who = replace(base, code=code, rest=rest, eyes=CENTRES + displacement_of_eyes(code[None])[0])
         turns, shift = LIMITS * rng.choice([-1, 1], 3), SHIFT * rng.choice([-1, 1], 3)
-        in_clip, at_limit = Motion(np.random.SeedSequence(number), 5.0)(2.0), Moment(turns, shift, *state)
+        in_clip, at_limit = PortraitMotion(np.random.SeedSequence(number), 5.0)(2.0), Moment(turns, shift, *state)
         folds = [flipped(who, moment, faces) for moment in (in_clip, at_limit)]
         assert not any(fold[~throat].any() for fold in folds)
         assert folds[1].mean() < 0.015

@@ -16,12 +16,6 @@ _BASE = np.array([0.0, 0.20, 0.03])  # where the shoulders turn, head frame
 _FOLLOW = np.array([0.16, 0.06, 0.15])  # share of yaw, pitch, roll that the shoulders take
 
 
-def head_pose(moment: Moment) -> tuple[Array, Array]:
-    """Rotation ``3 3`` and translation ``3`` of the head frame in the world, metres."""
-    rotations, shifts = head_poses([moment])
-    return rotations[0], shifts[0]
-
-
 def head_poses(moments: Sequence[Moment]) -> tuple[Array, Array]:
     """Rotations ``T 3 3`` and translations ``T 3`` of the head frame in the world, metres."""
     rotation = _turns(np.stack([moment.angles for moment in moments]))

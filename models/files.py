@@ -1,0 +1,94 @@
+"""Files that are whole or not there: all is written aside and renamed."""
+
+import csv
+import errno
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the place of ``path`` once the block ends well.
+
+    Raises:
+        UserError: If the disk is full; nothing half-written is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    remove(partial)
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException as error:
+        remove(partial)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise UserError(
+                f"The disk of '{path.parent}' is full: free some and run the command again; what is finished stays."
+            ) from error
+        if isinstance(error, IsADirectoryError | NotADirectoryError):
+            raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
+        raise
+
+
+def remove(path: Path) -> None:
+    """Deletes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes named arrays as a compressed npz."""
+    with aside(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads what `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a binary file."""
+    with aside(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON file."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_json_items(path: Path, items: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Writes the JSON file that `write_json` makes of a dict of these items, holding one at a time."""
+    with aside(path) as partial, partial.open("w") as file:
+        for number, (name, value) in enumerate(items):
+            text = json.dumps({name: value}, indent=2)  # "{", the lines of the item, and "}"
+            file.write(("," if number else "{") + text[1:-2])
+        file.write("\n}\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table of values."""
+    with aside(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
