@@ -65,7 +65,7 @@ def test_subjects_are_of_data_that_have_them(monkeypatch):
 
 def test_runs_on_gpus_may_be_planned_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    chosen = [table for table in tables.load_all() if table.name == "depth"]
+    chosen = [table for table in load_all() if table.name == "depth"]
     row = ("--rows", "luminance as depth")
     (here,) = plan(chosen, choice(monkeypatch, *row))
     (there,) = plan(chosen, choice(monkeypatch, *row, "--devices", "cuda:0"))
