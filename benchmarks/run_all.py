@@ -10,7 +10,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import cli, score, tables
+from benchmarks import cli, score
+from benchmarks.report.collect import collect
+from benchmarks.report.files import beside, write
+from benchmarks.report.results import Place
+from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
 from benchmarks.running.queue import Job, Process, execute
@@ -63,7 +67,7 @@ class Printer:
         choice: What was asked for.
     """
 
-    def __init__(self, chosen: list[tables.Table], table_runs: list[TableRun], choice: Choice) -> None:
+    def __init__(self, chosen: list[Table], table_runs: list[TableRun], choice: Choice) -> None:
         self.choice = choice
         self.folder = Path(choice.results) / "tables" / choice.scale
         self.chosen = {table.name: table for table in chosen}
@@ -85,13 +89,13 @@ class Printer:
         """Writes and prints a table; rows that an earlier call ran stand there too."""
         table, everything = self.chosen[name], replace(self.choice, rows=(), headline=False)
         if runs := places(plan([table], everything)):
-            scores, provenance = tables.collect(table, runs)
+            scores, provenance = collect(runs)
             provenance |= {"scale": self.choice.scale}
             joined = score.join(table, scores, provenance, Path(self.choice.results), self.choice.scale)
-            self.written += tables.write(*joined, self.folder)
+            self.written += write(*joined, self.folder)
             self.written += _copy_figure(table, runs, self.folder)
             print("\n" + (self.folder / f"{name}.md").read_text())
-            print(tables.beside(name, self.folder, PUBLISHED / self.choice.scale), flush=True)
+            print(beside(name, self.folder, PUBLISHED / self.choice.scale), flush=True)
 
 
 def main() -> None:
@@ -114,8 +118,8 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
     is_run = not (options.list or options.dry_run)
     if is_run and options.executor == "here":
         warm.warm_up(environment)
-    chosen = [tables.load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables]
-    chosen = chosen or tables.load_all()
+    chosen = [load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables]
+    chosen = chosen or load_all()
     table_runs = plan(chosen, choice)
     if not table_runs:
         raise UserError("No row is chosen; see the names with: python -m benchmarks.run_all --list")
@@ -144,7 +148,7 @@ def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace
     return failed
 
 
-def _copy_figure(table: tables.Table, runs: Mapping[tables.Place, Path], folder: Path) -> list[Path]:
+def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list[Path]:
     """Sets the figure of the table's first row beside the table."""
     figures = [run / "figure.png" for (row, *_), run in runs.items() if row == table.rows[0].name]
     return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []

@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import tables
 from benchmarks.evaluation.callbacks import FACES, write_scores
 from benchmarks.evaluation.saved import Saved
 from benchmarks.evaluation.scorer import Scorer
+from benchmarks.report.collect import collect
+from benchmarks.report.files import RECORD, left, ours, write
+from benchmarks.report.results import SCORES, Place, Provenance, Results
 from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
@@ -57,26 +59,24 @@ def score(options: argparse.Namespace, saved: Saved) -> Path:
     return folder
 
 
-def join(
-    table: Table, scores: pd.DataFrame, provenance: tables.Provenance, results: Path, scale: str
-) -> tables.Results:
+def join(table: Table, scores: pd.DataFrame, provenance: Provenance, results: Path, scale: str) -> Results:
     """Adds every scored folder that has a place in a table, instead of the rows that were added before.
 
     A row that was scored against the table's own truth is a method among the others; one that was not stands apart.
     """
-    table, scores, provenance = tables.ours(table, scores, provenance)
+    table, scores, provenance = ours(table, scores, provenance)
     kept, absent = [*table.rows], provenance.absent
     names = {row.name for row in kept}
     for label in sorted({r["label"] for r in _records(results) if _tests(table, r, scale)} - names):
         found = [r for r in _records(results) if r["label"] == label and _tests(table, r, scale)]
-        places = {tables.Place(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
-        more, told = tables.collect(table, places)
+        places = {Place(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
+        more, told = collect(places)
         same = all(provenance.truth.get(test) == digests for test, digests in told.truth.items())
         files = ", ".join(sorted({r["predictions"] for r in found}))
         tests = [test for test in table.tests if any(place.test == test for place in places)]
         kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
         scores, absent = pd.concat([scores, more]), [*absent, *told.absent]
-    return tables.Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
+    return Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
 
 
 def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
@@ -93,11 +93,11 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
     scale = facts["scale"]
     for table in _chosen(names, facts):
         local = results / "tables" / scale
-        place = next((p for p in (local, published / scale) if (p / (table.name + tables.RECORD)).is_file()), None)
-        nothing = tables.Results(table, pd.DataFrame(columns=tables.SCORES), tables.Provenance({"scale": scale}))
-        base = tables.left(table.name, place) if place else nothing
+        place = next((p for p in (local, published / scale) if (p / (table.name + RECORD)).is_file()), None)
+        nothing = Results(table, pd.DataFrame(columns=SCORES), Provenance({"scale": scale}))
+        base = left(table.name, place) if place else nothing
         whole, scores, provenance = join(*base, results, scale)
-        tables.write(whole, scores, provenance, local)
+        write(whole, scores, provenance, local)
         print((local / f"{table.name}.md").read_text())
         print(_standing(whole, facts["label"], local / f"{table.name}.md"))
 

@@ -4,17 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.report.collect import collect
-from benchmarks.report.files import RECORD, SAMPLES, beside, left, ours, read, rebuild, table_names, verify, write
-from benchmarks.report.publish import BEGIN, END, publish, rebuild_all, renew
-from benchmarks.report.results import SCORES, Place, Provenance, Results
-from benchmarks.report.spec import Row, Table, load, load_all
+from benchmarks.report.files import rebuild, table_names
+from benchmarks.report.publish import publish, rebuild_all
 from models.errors import UserError
 from models.reading import reading
-
-__all__ = ["BEGIN", "END", "RECORD", "SAMPLES", "SCORES", "Place", "Provenance", "Results", "Row", "Table"]
-__all__ += ["beside", "collect", "left", "load", "load_all", "ours", "publish", "read", "rebuild", "renew", "write"]
-__all__ += ["verify"]
 
 
 def main() -> None:

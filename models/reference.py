@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.base import PortraitModule, summed
+from models.pixels import to_uint8
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
@@ -141,7 +142,7 @@ class Oracle(PortraitModule):
         return DepthEstimate((context.truth * 1000).round() / 1000, "depth")
 
     def _through_jpeg(self, image: Tensor) -> Tensor:
-        pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        pixels = to_uint8(image).permute(1, 2, 0).cpu().numpy()
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=self.jpeg_quality)
         return torch.from_numpy(np.array(Image.open(stream))).permute(2, 0, 1) / 255

@@ -48,3 +48,7 @@ def test_no_code_outside_the_tasks_asks_which_task_it_has(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     lines = [node.lineno for node in ast.walk(tree) if asks_for_a_task(node) or asks_for_an_output(node)]
     assert not lines, f"{path}: lines {lines} ask for a task or its output"
+
+
+def test_the_tasks_are_the_files_that_say_how_one_is_scored():
+    assert names() == ["avatar", "cross_reenactment", "depth", "self_reenactment"]

@@ -8,6 +8,8 @@ from kornia.geometry.transform import resize
 from PIL import Image
 from torch import Tensor
 
+from models.pixels import to_uint8
+
 GAP = 2  # pixels of white between tiles
 LEAST = 128  # a tile's smallest side; smaller images are enlarged without smoothing
 Write = Callable[[Tensor, Path], None]  # saves a picture ``3 H W`` in [0, 1]
@@ -25,8 +27,7 @@ def stack(rows: list[Tensor]) -> Image.Image:
 
 def to_image(image: Tensor) -> Image.Image:
     """Rounds an image ``3 H W`` in [0, 1] to 8 bits."""
-    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    return Image.fromarray(pixels.cpu().numpy())
+    return Image.fromarray(to_uint8(image.float()).permute(1, 2, 0).cpu().numpy())
 
 
 def evenly(length: int, columns: int) -> Tensor:

@@ -71,10 +71,10 @@ def latent_picture(model: LiPFlow, batch: AvatarFrames) -> Image.Image:
     torch.manual_seed(0)
     there = type(p)(p.mean[rows], p.log_sigma[rows]).sample()
     spaces = {"space of P": there, "space of Q": model.flow.inverse(there, model.flow.condition(h[rows]))}
-    whole = Image.new("RGB", (2 * SIDE, SIDE), "white")
+    both = Image.new("RGB", (2 * SIDE, SIDE), "white")
     for i, (title, codes) in enumerate(spaces.items()):
-        whole.paste(_panel(codes, rows, title), (i * SIDE, 0))
-    return whole
+        both.paste(_panel(codes, rows, title), (i * SIDE, 0))
+    return both
 
 
 def _panel(codes: Tensor, rows: Tensor, title: str) -> Image.Image:

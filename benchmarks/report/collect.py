@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.evaluation.scorer import SetScore
 from benchmarks.report.results import SCORES, SET_VALUE, Absence, Place, Provenance
-from benchmarks.report.spec import Table, is_current
+from benchmarks.report.spec import is_current
 from models.reading import read_json, reading
 
 SCORES_OF_RUN = ["sample_id", "video_id", "frame", "metric", "value", "status"]
@@ -72,7 +72,7 @@ class RunRecord:
         yield from ((name, "another version of the metric") for name in self.outdated)
 
 
-def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Provenance]:
+def collect(runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Provenance]:
     """Reads what the test runs of a table left.
 
     A score that is not finite is left out and counted; one with a status other than 0 counts, and is counted apart, so
@@ -80,7 +80,6 @@ def collect(table: Table, runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Pro
     another version of a metric (`metrics.base.Card.spec`) are left out, and said to be missing.
 
     Args:
-        table: The table.
         runs: Folders of test runs by row, test, seed and subject; one that is missing or unfinished was not run.
 
     Returns:

@@ -16,6 +16,27 @@ SEED_SD = (0.0, 0.5, 1.0, 2.0, 3.0)  # in units of the videos' standard deviatio
 RESIDUAL_SD = (0.0, 0.5, 1.0, 2.0)  # of the published comparisons half lie between 0.8 and 1.5
 SHARED = (0.0, 0.25, 0.5, 0.75)  # of the seeds' variance and the residual's: what two fits of one seed have in common
 CHUNK = 4_000
+HEAD = """# What the crossed test covers
+
+Written by `python -m benchmarks.report.coverage`: {draws} draws a figure, normal scores of two equal methods by seed
+and video. Deviations are in units of the videos' (of the difference). The test is `metrics.crossed.crossed`.
+
+## Coverage of the 95 % interval, in per cent; the rest are false verdicts
+
+Rows: seeds, videos, deviation of the residual. Columns: deviation of the seeds.
+"""
+PAIRING = """
+## Paired by seed, or independent
+
+24 videos, seeds and residual as far spread as videos where nothing is shared. Shared: the part of the seeds' and the
+residual's variance that two fits of one seed have in common. Power is at 3.5 standard errors of what shares nothing.
+"""
+OTHERS = """
+## False verdicts of other tests, in per cent
+
+24 videos, residual 0.5. Textbook: Satterthwaite's formula as it stands. Over videos: a paired t-test over videos, each
+averaged over fits, which knows nothing of fits.
+"""
 Test = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -53,10 +74,10 @@ def independent(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def textbook(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The p with Satterthwaite's formula as it stands, its components' shares taken as known."""
-    found: Crossed = crossed([first - second])
+    test: Crossed = crossed([first - second])
     seeds, videos = first.shape[-2] - 1, first.shape[-1] - 1
-    weights = found.seeds**2 / seeds + found.videos**2 / videos + found.residual**2 / (seeds * videos)
-    return 2 * stats.t.sf(np.abs(found.mean) / found.error, found.error**4 / weights)
+    weights = test.seeds**2 / seeds + test.videos**2 / videos + test.residual**2 / (seeds * videos)
+    return 2 * stats.t.sf(np.abs(test.mean) / test.error, test.error**4 / weights)
 
 
 def over_videos(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -93,41 +114,17 @@ def others_line(seeds: int, seed_sd: float, draws: int) -> list[str]:
 
 
 def page(draws: int) -> Iterator[str]:
-    """The whole printout, a line at a time."""
-    yield f"""# What the crossed test covers
-
-Written by `python -m benchmarks.report.coverage`: {draws:,} draws a figure, normal scores of two equal methods by seed
-and video. Deviations are in units of the videos' (of the difference). The test is `metrics.crossed.crossed`.
-
-## Coverage of the 95 % interval, in per cent; the rest are false verdicts
-
-Rows: seeds, videos, deviation of the residual. Columns: deviation of the seeds.
-"""
+    """The printout, a line at a time."""
+    yield HEAD.format(draws=f"{draws:,}")
+    spreads = [f"{spread:g}" for spread in SEED_SD]
     cases = product(SEEDS, VIDEOS, RESIDUAL_SD)
-    yield from _table(
-        ["seeds", "videos", "residual", *(f"{spread:g}" for spread in SEED_SD)],
-        (coverage_line(*case, draws) for case in cases),
-    )
-    yield """
-## Paired by seed, or independent
-
-24 videos, seeds and residual as far spread as videos where nothing is shared. Shared: the part of the seeds' and the
-residual's variance that two fits of one seed have in common. Power is at 3.5 standard errors of what shares nothing.
-"""
-    yield from _table(
-        ["seeds", "shared", "paired: false", "independent: false", "paired: power", "independent: power"],
-        (pairing_line(seeds, shared, draws) for seeds, shared in product(SEEDS, SHARED)),
-    )
-    yield """
-## False verdicts of other tests, in per cent
-
-24 videos, residual 0.5. Textbook: Satterthwaite's formula as it stands. Over videos: a paired t-test over videos, each
-averaged over fits, which knows nothing of fits.
-"""
-    yield from _table(
-        ["seeds", "deviation of seeds", "crossed", "textbook", "over videos"],
-        (others_line(seeds, spread, draws) for seeds, spread in product(SEEDS, SEED_SD)),
-    )
+    yield from _table(["seeds", "videos", "residual", *spreads], (coverage_line(*case, draws) for case in cases))
+    yield PAIRING
+    heads = ["seeds", "shared", "paired: false", "independent: false", "paired: power", "independent: power"]
+    yield from _table(heads, (pairing_line(*case, draws) for case in product(SEEDS, SHARED)))
+    yield OTHERS
+    heads = ["seeds", "deviation of seeds", "crossed", "textbook", "over videos"]
+    yield from _table(heads, (others_line(*case, draws) for case in product(SEEDS, SEED_SD)))
 
 
 def _table(heads: list[str], lines: Iterable[list[str]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ WRITTEN = "<!-- written by python -m benchmarks.tables --publish -->"
 SHOWN = ("tiny", "depth")  # the small table of the README: its scale and name
 PICTURED = ("tiny", "dagan_self")  # whose picture the README shows
 GAP = 24  # pixels between its halves
-Published = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
+Sheets = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
 
 
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def renew(readme: Path, tables: Path) -> list[Path]:
     return _show(read_all(tables), readme, tables)
 
 
-def _show(published: Published, readme: Path, tables: Path) -> list[Path]:
+def _show(published: Sheets, readme: Path, tables: Path) -> list[Path]:
     page = tables.parent / "README.md"
     if not page.is_file():
         page.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
@@ -102,7 +102,7 @@ def _fill(page: Path, block: str) -> None:
     page.write_text(f"{head}{BEGIN}\n{block}\n{END}{tail}", encoding="utf-8")
 
 
-def read_all(tables: Path) -> Published:
+def read_all(tables: Path) -> Sheets:
     """The published tables, each computed once."""
     folders = sorted(path for path in tables.iterdir() if path.is_dir())
     return {folder: {name: read(name, folder) for name in table_names(folder)} for folder in folders}
@@ -123,17 +123,17 @@ def check_published(readme: Path, tables: Path) -> None:
             raise UserError(f"{page} is not up to date: python -m benchmarks.tables --rebuild {tables / 'tiny'}")
 
 
-def scoreboard_block(published: Published) -> str:
+def scoreboard_block(published: Sheets) -> str:
     """One small table, and the claims and checks of all, with links relative to the folder above ``results/``."""
     lines = [(f"results/tables/{folder.name}", folder.name, sheet) for folder, _, sheet in _each(published)]
     shown = [glance(sheet) for folder, name, sheet in _each(published) if (folder.name, name) == SHOWN]
     return "\n\n".join([WRITTEN, *shown, scoreboard(lines)])
 
 
-def results_block(published: Published) -> str:
+def results_block(published: Sheets) -> str:
     """The published tables as one piece of Markdown, by scale, with links relative to ``results/``."""
     return "\n\n".join([WRITTEN, *(summary(sheet, f"tables/{folder.name}") for folder, _, sheet in _each(published))])
 
 
-def _each(published: Published) -> Iterator[tuple[Path, str, Sheet]]:
+def _each(published: Sheets) -> Iterator[tuple[Path, str, Sheet]]:
     return ((folder, name, sheet) for folder, sheets in published.items() for name, sheet in sheets.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.report.designs import Designs
+from benchmarks.report.arms import Arms
 from benchmarks.report.files import left, table_names
 from benchmarks.report.spec import Claim, Table
 from benchmarks.report.verdicts import judge
@@ -119,8 +119,8 @@ def _line(one: Replication) -> str:
 
 def _verdicts(table: Table, scores: pd.DataFrame, seeds: Seeds) -> list[int | None]:
     """1, -1 or 0 for each claim and check; none where nothing was tested."""
-    designs = Designs(scores[scores["seed"].isin(seeds)])
-    verdicts = [*judge(designs, table.claims, LEAST), *judge(designs, table.checks, LEAST)]
+    arms = Arms(scores[scores["seed"].isin(seeds)])
+    verdicts = [*judge(arms, table.claims, LEAST), *judge(arms, table.checks, LEAST)]
     return [None if np.isnan(verdict.p) else DECIDED.get(verdict.outcome, 0) for verdict in verdicts]
 
 

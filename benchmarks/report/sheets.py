@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import notes
-from benchmarks.report.designs import Designs
+from benchmarks.report.arms import Arms
 from benchmarks.report.results import Absence, Provenance
 from benchmarks.report.spec import Published, Row, Table, card
 from benchmarks.report.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
@@ -111,21 +111,21 @@ class Sheet:
 
 def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Sheet:
     """Computes every cell, rank and verdict of a table from tidy scores (`report.results.SCORES`)."""
-    designs = Designs(scores)
+    arms = Arms(scores)
     cells = {
-        (row.name, i): summarise(designs, row.name, column.test, column.metric)
+        (row.name, i): summarise(arms, row.name, column.test, column.metric)
         for row in table.rows
         for i, column in enumerate(table.columns)
     }
-    claims, checks = judge(designs, table.claims), judge(designs, table.checks)
+    claims, checks = judge(arms, table.claims), judge(arms, table.checks)
     origin = notes.origin(table, cells, provenance)
     gaps = _gaps(table, provenance.absent)
-    return Sheet(table, cells, _marks(table, designs), claims, checks, notes.notes(table, cells), origin, gaps)
+    return Sheet(table, cells, _marks(table, arms), claims, checks, notes.notes(table, cells), origin, gaps)
 
 
-def _marks(table: Table, designs: Designs) -> dict[tuple[str, int], Mark]:
+def _marks(table: Table, arms: Arms) -> dict[tuple[str, int], Mark]:
     methods = [row.name for row in table.rows if row.kind == "method"]
-    ranks = [rank(designs, methods, column.test, column.metric) for column in table.columns]
+    ranks = [rank(arms, methods, column.test, column.metric) for column in table.columns]
     return {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
 
 

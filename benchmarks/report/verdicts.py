@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.report.designs import Design, Designs, Scores
+from benchmarks.report.arms import Arm, Arms, Tidy
 from benchmarks.report.results import SET_VALUE
 from benchmarks.report.spec import Claim, card
 from metrics.crossed import MIN_FITS, Crossed, crossed, smallest_separable
@@ -94,40 +94,40 @@ class Verdict:
     separable: float = np.nan
 
 
-def summarise(scores: Scores, row: str, test: str, metric: str) -> Cell | None:
+def summarise(scores: Tidy, row: str, test: str, metric: str) -> Cell | None:
     """The cell of a row; None if it was not run."""
-    designs = Designs.of(scores)
-    lines = designs.lines(row, test, metric)
+    arms = Arms.of(scores)
+    lines = arms.lines(row, test, metric)
     if lines.empty:
         return None
-    design = designs.design(row, test, metric)
-    value, low, high = _interval(design)
+    arm = arms.arm(row, test, metric)
+    value, low, high = _interval(arm)
     of_videos = lines[lines["video_id"] != SET_VALUE]
     return Cell(
         value=value,
         low=low,
         high=high,
-        videos=design.videos,
+        videos=arm.videos,
         frames=int((of_videos["n_frames"] + of_videos["n_excluded"]).groupby(of_videos["seed"]).sum().max()),
         excluded=int(of_videos["n_excluded"].sum()),
         flagged=int(of_videos["n_flagged"].sum()),
         seeds=lines["seed"].nunique(),
-        fits=design.fits,
-        seed_std=float(design.by_fit.std()) if design.drawn else np.nan,
-        set_size=max(design.sizes) if design.sizes else None,
+        fits=arm.fits,
+        seed_std=float(arm.by_fit.std()) if arm.drawn else np.nan,
+        set_size=max(arm.sizes) if arm.sizes else None,
     )
 
 
-def _interval(design: Design) -> tuple[float, float, float]:
+def _interval(arm: Arm) -> tuple[float, float, float]:
     """Mean and bounds; of few fits over videos alone, and nan without a video that all fits have."""
-    if not design.videos:
+    if not arm.videos:
         return np.nan, np.nan, np.nan
-    result = _test([design.arm(1, as_one=design.fits < MIN_FITS)])
+    result = _test([arm.signed(1, as_one=arm.fits < MIN_FITS)])
     return float(result.mean), float(result.low), float(result.high)
 
 
 def compare(
-    scores: Scores, first: str, second: str, test: str, metric: str, min_fits: int = MIN_FITS
+    scores: Tidy, first: str, second: str, test: str, metric: str, min_fits: int = MIN_FITS
 ) -> Comparison | None:
     """Compares two rows on the videos that both have; None if there are none.
 
@@ -137,12 +137,12 @@ def compare(
     fits: its interval holds the videos alone, and there is no p. Two values of a set metric are compared only where
     both are of the same videos and of as many samples.
     """
-    designs = Designs.of(scores)
-    pair = _comparable(*(designs.design(row, test, metric) for row in (first, second)))
+    arms = Arms.of(scores)
+    pair = _comparable(*(arms.arm(row, test, metric) for row in (first, second)))
     return None if pair is None else _compared(*pair, 1 if card(metric).higher_is_better else -1, min_fits)
 
 
-def _comparable(one: Design, other: Design) -> tuple[Design, Design] | None:
+def _comparable(one: Arm, other: Arm) -> tuple[Arm, Arm] | None:
     """Both on their common videos; None without one, or for sets that differ."""
     common = one.values.columns.intersection(other.values.columns)
     if common.empty or one.sizes != other.sizes:
@@ -152,10 +152,10 @@ def _comparable(one: Design, other: Design) -> tuple[Design, Design] | None:
     return one.on(common), other.on(common)
 
 
-def _compared(one: Design, other: Design, sign: int, min_fits: int) -> Comparison:
-    fits = min((design.fits for design in (one, other) if design.drawn), default=0)
+def _compared(one: Arm, other: Arm, sign: int, min_fits: int) -> Comparison:
+    fits = min((arm.fits for arm in (one, other) if arm.drawn), default=0)
     few = 0 < fits < min_fits
-    arms = [one.arm(sign, as_one=few), other.arm(-sign, as_one=few)]
+    arms = [one.signed(sign, as_one=few), other.signed(-sign, as_one=few)]
     paired = one.drawn and other.drawn and not few and one.by_fit.index.equals(other.by_fit.index)
     result = _test([(arms[0][0] + arms[1][0], arms[0][1] + arms[1][1])] if paired else arms)
     by_seed = (one.by_fit - other.by_fit).dropna() * sign
@@ -174,13 +174,13 @@ def _compared(one: Design, other: Design, sign: int, min_fits: int) -> Compariso
     )
 
 
-def rank(scores: Scores, rows: Sequence[str], test: str, metric: str) -> dict[str, Mark]:
+def rank(scores: Tidy, rows: Sequence[str], test: str, metric: str) -> dict[str, Mark]:
     """Marks the best rows and the second; rows that the crossed test does not separate share a mark.
 
     Rows with fewer than three fits are not ranked. Nothing is marked among fewer than two rows, on too few videos for a
     test, or among sets of several sizes.
     """
-    scores = Designs.of(scores)
+    scores = Arms.of(scores)
     run = {row: cell for row in rows if (cell := summarise(scores, row, test, metric))}
     cells = {row: cell for row, cell in run.items() if cell.videos >= MIN_VIDEOS and enough(cell.fits)}
     if len(cells) < 2 or len({cell.set_size for cell in cells.values()}) > 1:
@@ -194,9 +194,9 @@ def rank(scores: Scores, rows: Sequence[str], test: str, metric: str) -> dict[st
     return marks | dict.fromkeys(second, "second")
 
 
-def judge(scores: Scores, claims: Sequence[Claim], min_fits: int = MIN_FITS) -> list[Verdict]:
+def judge(scores: Tidy, claims: Sequence[Claim], min_fits: int = MIN_FITS) -> list[Verdict]:
     """Tests claims as one family, corrected by Holm's method."""
-    scores = Designs.of(scores)
+    scores = Arms.of(scores)
     comparisons = [compare(scores, c.better, c.worse, c.test, c.metric, min_fits) for c in claims]
     adjusted = holm([np.nan if c is None else c.p for c in comparisons])
     level = _next_level(adjusted)
@@ -224,9 +224,9 @@ def enough(fits: int, min_fits: int = MIN_FITS) -> bool:
     return fits == 0 or fits >= min_fits
 
 
-def _both_ran(scores: Scores, claim: Claim) -> bool:
-    designs = Designs.of(scores)
-    return not any(designs.lines(row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
+def _both_ran(scores: Tidy, claim: Claim) -> bool:
+    arms = Arms.of(scores)
+    return not any(arms.lines(row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
 
 
 def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: bool) -> str:
@@ -242,7 +242,7 @@ def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: b
     return "holds" if comparison.advantage > 0 else "contradicted"
 
 
-def _not_separated(scores: Scores, order: Sequence[str], test: str, metric: str) -> list[str]:
+def _not_separated(scores: Tidy, order: Sequence[str], test: str, metric: str) -> list[str]:
     """The first row, and those that Holm-corrected comparisons with it do not tell apart from it."""
     results = [(row, compare(scores, order[0], row, test, metric)) for row in order[1:]]
     adjusted = holm([np.nan if result is None else result.p for _, result in results])

@@ -87,7 +87,8 @@ def device(trainer: Namespace) -> str:
         name = "cuda" if torch.cuda.is_available() else "mps" if MPSAccelerator.is_available() else "cpu"
     accelerator = AcceleratorRegistry.get(name)
     asked = accelerator.auto_device_count() if trainer.devices == "auto" else trainer.devices
-    parsed = accelerator.parse_devices(asked)
+    # A plain count needs no look at this machine: a run may be planned where no GPU is.
+    parsed = int(asked) if str(asked).isdigit() and int(asked) > 0 else accelerator.parse_devices(asked)
     count = parsed if isinstance(parsed, int) else len(parsed or [])
     return f"{name} x {count * trainer.num_nodes}"
 

@@ -151,4 +151,6 @@ def _placed(devices: Sequence[str], gpus: int) -> list[str]:
     """What a line must say so that it means the same run here, in its own process, and where it is pasted."""
     if gpus and all(device.startswith("cpu") for device in devices):
         return ["--trainer.accelerator=cpu"]
+    if not gpus and all(device.startswith("cuda") for device in devices):  # planned here, run on a cluster
+        return ["--trainer.accelerator=cuda", "--trainer.devices=1"]
     return ["--trainer.devices=1"] if gpus > 1 else []

@@ -99,8 +99,8 @@ def print_flows(rounds: int, steps: int) -> None:
     ours = next(iter(seconds.values()))
     for name, flow in flows.items():
         count = sum(parameter.numel() for parameter in flow.parameters())
-        told = f"{1000 * seconds[name]:6.1f} ms, {seconds[name] / ours:4.2f} x ours, {count / 1e6:.2f} M parameters"
-        print(f"  {name:32} {told}, held-out {held_out_nll(flow, steps):.3f} nats a dimension after {steps} steps")
+        figures = f"{1000 * seconds[name]:6.1f} ms, {seconds[name] / ours:4.2f} x ours, {count / 1e6:.2f} M parameters"
+        print(f"  {name:32} {figures}, held-out {held_out_nll(flow, steps):.3f} nats a dimension after {steps} steps")
     if len(flows) < len(FLOWS):
         print("  zuko is not installed: pip install 'portrait-bench[flows]'")
 
@@ -152,18 +152,18 @@ class Parts:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Measures what happens inside."""
-        seen: dict[int, int] = {}
+        sizes: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         start = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             yield
         self.seconds[name] = time.perf_counter() - start
-        self.kept[name] = sum(seen.values()) / 2**20
+        self.kept[name] = sum(sizes.values()) / 2**20
 
 
 def print_step(rounds: int, batch: int = 8) -> None:
@@ -198,8 +198,8 @@ def print_step(rounds: int, batch: int = 8) -> None:
     for name in taken[0].seconds:
         spent = statistics.median(parts.seconds[name] for parts in taken[1:])
         print(f"  {name:10} {1000 * spent:7.1f} ms, {taken[-1].kept[name]:7.1f} MB kept for the gradient")
-    whole = statistics.median(sum(parts.seconds.values()) for parts in taken[1:])
-    print(f"  {'together':10} {1000 * whole:7.1f} ms; weights {weights:.0f} MB, gradient and moments three times that")
+    total = statistics.median(sum(parts.seconds.values()) for parts in taken[1:])
+    print(f"  {'together':10} {1000 * total:7.1f} ms; weights {weights:.0f} MB, gradient and moments three times that")
 
 
 def seen_from(target: Target, count: int) -> Observation:
@@ -224,8 +224,8 @@ def print_fitting(rounds: int, frames: int = 32) -> None:
         for target in targets:
             lip = model(sizes(subject), *(["keypoints"] if target == "keypoints" else [])).eval()
             lip.set_subject(subject)
-            seen = {str(count): seen_from(target, count) for count in (1, frames)}
-            seconds = in_turns({n: partial(lip.fit, s) for n, s in seen.items()}, rounds)
+            given = {str(count): seen_from(target, count) for count in (1, frames)}
+            seconds = in_turns({n: partial(lip.fit, s) for n, s in given.items()}, rounds)
             one, many = seconds["1"], seconds[str(frames)]
             steps = getattr(lip.fitting, target).steps
             print(

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from metrics.image import as_saved
+from models.pixels import to_uint8
 from models.tasks import TaskBatch, find
 
 
@@ -73,5 +73,5 @@ def as_bytes(parts: Iterable[Tensor]) -> bytes:
 
 def _bytes(picture: Tensor) -> bytes:
     if len(picture) == 3:
-        picture = (as_saved(picture) * 255).byte()
+        picture = to_uint8(picture.double())
     return picture.contiguous().cpu().numpy().tobytes()

@@ -10,9 +10,10 @@ import pytest
 import torch
 from filelock import FileLock
 
-from benchmarks import run_all, tables
+from benchmarks import run_all
 from benchmarks.cli import parse
-from benchmarks.running import warm
+from benchmarks.report.spec import load_all
+from benchmarks.running import keys, warm
 from benchmarks.running.kill_check import differences
 from benchmarks.running.plan import in_order, places, plan
 from benchmarks.runs import Run, write_json
@@ -34,7 +35,7 @@ def choice(monkeypatch, *args):
 
 
 def test_the_shuffled_row_reuses_the_fit_of_its_method(monkeypatch):
-    chosen = [table for table in tables.load_all() if table.name == "dagan_self"]
+    chosen = [table for table in load_all() if table.name == "dagan_self"]
     rows = ["DaGAN", "DaGAN, driving shuffled"]
     plain, shuffled = (each.run for each in plan(chosen, choice(monkeypatch, "--rows", *rows)))
     assert shuffled.needs["checkpoint"].key == plain.needs["checkpoint"].key
@@ -42,7 +43,7 @@ def test_the_shuffled_row_reuses_the_fit_of_its_method(monkeypatch):
 
 
 def test_fits_come_before_tests_and_the_table_with_least_to_do_is_first(monkeypatch):
-    chosen = [table for table in tables.load_all() if table.name in ("dagan_self", "depth")]
+    chosen = [table for table in load_all() if table.name in ("dagan_self", "depth")]
     asked = choice(monkeypatch, "--rows", "learnt depth", "mean face", "DaGAN", "copy source")
     ordered = [(job.run.kind, job.label) for job in in_order(plan(chosen, asked)).values()]
     assert ordered == [
@@ -57,9 +58,20 @@ def test_fits_come_before_tests_and_the_table_with_least_to_do_is_first(monkeypa
 
 
 def test_subjects_are_of_data_that_have_them(monkeypatch):
-    chosen = [table for table in tables.load_all() if table.name == "depth"]
+    chosen = [table for table in load_all() if table.name == "depth"]
     with pytest.raises(UserError, match="The data of the table 'depth' have no subjects"):
         plan(chosen, choice(monkeypatch, "--subjects", "1"))
+
+
+def test_runs_on_gpus_may_be_planned_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    chosen = [table for table in load_all() if table.name == "depth"]
+    row = ("--rows", "luminance as depth")
+    (here,) = plan(chosen, choice(monkeypatch, *row))
+    (there,) = plan(chosen, choice(monkeypatch, *row, "--devices", "cuda:0"))
+    assert "--trainer.accelerator=cuda --trainer.devices=1" in there.run.line
+    assert keys.content("test", parse(["test", *there.run.args]))["device"] == "cuda x 1"
+    assert here.run.key != there.run.key
 
 
 def test_gpus_and_cpus_are_not_mixed():
@@ -70,7 +82,7 @@ def test_gpus_and_cpus_are_not_mixed():
 
 
 def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypatch, tmp_path):
-    chosen = [table for table in tables.load_all() if table.name == "lipflow_2"]
+    chosen = [table for table in load_all() if table.name == "lipflow_2"]
     asked = ["--rows", "DAM-HMC Reg", "--results", str(tmp_path)]
     first, second = both = plan(chosen, choice(monkeypatch, *asked, "--subjects", "0", "1"))
     assert (first.subject, second.subject) == (0, 1)

@@ -10,7 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cli, score, tables
+from benchmarks import cli, score
+from benchmarks.report.collect import collect
+from benchmarks.report.files import verify, write
+from benchmarks.report.spec import load_all
 from datamodules.video.clips import find_clips, read_frame
 from models.errors import UserError
 from tests.conftest import SPEC
@@ -55,9 +58,9 @@ def portraits(done, portraits_root):
 @pytest.fixture
 def results(done, tmp_path):
     """Runs with a table in which the reference row of self-reenactment stands."""
-    table = next(table for table in tables.load_all() if table.name == "dagan_self")
-    scores, provenance = tables.collect(table, {("copy source", "self", 0): done["self_reenactment"][0]})
-    tables.write(table, scores, provenance | {"scale": "tiny"}, tmp_path / "runs/tables/tiny")
+    table = next(table for table in load_all() if table.name == "dagan_self")
+    scores, provenance = collect({("copy source", "self", 0): done["self_reenactment"][0]})
+    write(table, scores, provenance | {"scale": "tiny"}, tmp_path / "runs/tables/tiny")
     return tmp_path / "runs"
 
 
@@ -133,7 +136,7 @@ def test_scoring_again_replaces_the_row(oracle, portraits, results, capsys):
     page = (results / "tables/tiny/dagan_self.md").read_text()
     assert page.count("| renamed ") == 1
     assert "| first" not in page
-    tables.verify(results / "tables/tiny")
+    verify(results / "tables/tiny")
 
 
 def test_other_samples_stand_apart(oracle, portraits, results, capsys):
@@ -149,8 +152,8 @@ def test_other_samples_stand_apart(oracle, portraits, results, capsys):
 
 def test_the_row_stays_when_the_table_is_printed_anew(oracle, portraits, results, done):
     run(oracle, portraits / "test", results, "kept")
-    table = next(table for table in tables.load_all() if table.name == "dagan_self")
-    found = tables.collect(table, {("copy source", "self", 0): done["self_reenactment"][0]})
+    table = next(table for table in load_all() if table.name == "dagan_self")
+    found = collect({("copy source", "self", 0): done["self_reenactment"][0]})
     whole, scores, _ = score.join(table, *found, results, "tiny")
     assert [(row.name, row.kind) for row in whole.rows][-1] == ("kept", "method")
     assert "kept" in set(scores["row"])

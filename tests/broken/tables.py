@@ -10,7 +10,8 @@ import yaml
 from benchmarks import score, tables
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scores, SetScore
-from benchmarks.report import spec
+from benchmarks.report import files, publish, spec
+from benchmarks.report.collect import collect as collect_runs
 from tests.broken.kinds import ABSENT, CUTS, LAST, Kind, command, write
 
 TABLE = {
@@ -38,23 +39,23 @@ def make_tables(home: Path) -> None:
         write_scores(home / row, given, facts | protocol | {"notes": {"data": "made"}})
     write(home / "runs" / "scored" / "one" / "metrics.json", (home / "ours" / "metrics.json").read_bytes())
     write(home / "runs" / "scored" / "one" / "samples.parquet", (home / "ours" / "samples.parquet").read_bytes())
-    scores, provenance = tables.collect(table, {("theirs", "self", 0): home / "theirs"})
-    tables.write(table, scores, provenance | {"scale": "tiny"}, home / "runs" / "tables" / "tiny")
+    scores, provenance = collect_runs({("theirs", "self", 0): home / "theirs"})
+    files.write(table, scores, provenance | {"scale": "tiny"}, home / "runs" / "tables" / "tiny")
     write(home / "table.yaml", yaml.safe_dump({key: value for key, value in TABLE.items() if key != "name"}))
-    write(home / "README.md", f"# Results\n{tables.BEGIN}\n{tables.END}\n")
+    write(home / "README.md", f"# Results\n{publish.BEGIN}\n{publish.END}\n")
 
 
 def collect(home: Path) -> None:
-    tables.collect(spec.parse(TABLE), {("ours", "self", 0): home / "ours"})
+    collect_runs({("ours", "self", 0): home / "ours"})
 
 
 def join(home: Path) -> None:
-    table, scores, provenance = tables.left("made", home / "runs" / "tables" / "tiny")
+    table, scores, provenance = files.left("made", home / "runs" / "tables" / "tiny")
     score.join(table, scores, provenance, home / "runs", "tiny")
 
 
 def rebuild(home: Path) -> None:
-    tables.rebuild("made", home / "runs" / "tables" / "tiny")
+    files.rebuild("made", home / "runs" / "tables" / "tiny")
 
 
 def print_tables(home: Path) -> None:
@@ -73,5 +74,5 @@ KINDS = {
     "scores of a table": of_tables("runs/tables/tiny/made.samples.csv", rebuild),
     "record of a table": of_tables("runs/tables/tiny/made.record.json", rebuild, LAST),
     "page of a table": of_tables("runs/tables/tiny/made.md", print_tables, "empty", *CUTS, "text"),
-    "README": of_tables("README.md", lambda home: tables.renew(home / "README.md", home / "runs/tables"), LAST),
+    "README": of_tables("README.md", lambda home: publish.renew(home / "README.md", home / "runs/tables"), LAST),
 }

@@ -11,11 +11,12 @@ import pytest
 import torch
 from skimage import data
 
-from benchmarks import tables
 from benchmarks.evaluation import availability
 from benchmarks.evaluation.callbacks import write_scores
 from benchmarks.evaluation.scorer import Scorer
 from benchmarks.report import spec
+from benchmarks.report.collect import collect
+from benchmarks.report.files import rebuild, write
 from benchmarks.report.markdown import markdown
 from benchmarks.report.results import SET_VALUE
 from benchmarks.report.sheets import assemble
@@ -281,8 +282,8 @@ def set_table(with_metrics, tmp_path):
 
 
 def test_a_set_metric_has_a_jackknife_interval_and_a_paired_jackknife(set_table):
-    table, places, found = set_table
-    scores, _ = tables.collect(table, places)
+    _, places, found = set_table
+    scores, _ = collect(places)
     near, far = (found[row].sets["toy-FD"] for row in ("near", "far"))
     cell = summarise(scores, "near", "self", "toy-FD")
     assert (cell.value, cell.videos, cell.frames, cell.set_size) == (near.value, 8, 32, 32)
@@ -306,20 +307,20 @@ def test_a_replicate_is_the_value_of_the_set_without_the_video(set_table):
 
 def test_a_set_metric_is_a_column_that_prints_n_and_rebuilds_byte_for_byte(set_table, tmp_path):
     table, places, _ = set_table
-    tables.write(table, *tables.collect(table, places), tmp_path / "out")
+    write(table, *collect(places), tmp_path / "out")
     text = (tmp_path / "out/sets.md").read_text()
     assert "toy-FD@32 ↓ (x)" in text
     assert "never a bootstrap" in text
     assert "**holds**" in text
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    tables.rebuild("sets", tmp_path / "out")
+    rebuild("sets", tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert pd.read_csv(tmp_path / "out/sets.csv").set_index(["row", "metric"])["set_size"]["far", "toy-FD"] == 32
 
 
 def test_sets_of_other_videos_are_not_compared(set_table):
     table, places, _ = set_table
-    scores, provenance = tables.collect(table, places)
+    scores, provenance = collect(places)
     fewer = scores[(scores["row"] != "far") | (scores["video_id"] != "v0")]
     assert compare(fewer, "near", "far", "self", "toy-FD") is None
     assert compare(fewer, "near", "far", "self", "L1").videos == 7  # means of videos are, on the common ones
@@ -339,7 +340,7 @@ def test_scores_of_another_version_are_left_out_and_said_to_be_missing(set_table
     record["specs"] |= {"toy-FD": "toy-FD@00000000"}
     record["absent"] = {"L1": "weights absent"}
     (tmp_path / "far/metrics.json").write_text(json.dumps(record))
-    scores, provenance = tables.collect(table, places)
+    scores, provenance = collect(places)
     assert "far" not in set(scores.loc[scores["metric"] == "toy-FD", "row"])
     text = markdown(assemble(table, scores, provenance))
     assert "n/a (another version of the metric)" in text
@@ -353,7 +354,7 @@ def test_what_is_absent_is_printed_in_its_column(with_metrics, monkeypatch, tmp_
     columns = [{"test": "self", "metric": name} for name in ("L1", "networked")]
     content = {"title": "t", "base": "b", "tests": {"self": {"task": "self_reenactment"}}, "columns": columns}
     table = spec.parse(content | {"rows": [{"name": "row", "configs": [], "kind": "method"}]})
-    sheet = assemble(table, *tables.collect(table, {("row", "self", 0): tmp_path}))
+    sheet = assemble(table, *collect({("row", "self", 0): tmp_path}))
     assert "n/a (weights absent)" in markdown(sheet)
     assert "truth of self" in sheet.origin
 

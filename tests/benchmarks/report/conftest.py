@@ -22,12 +22,12 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(table, runs):
-    return collect(table, runs)[0]
+    return collect(runs)[0]
 
 
 @pytest.fixture
 def written(table, runs, tmp_path):
-    scores, provenance = collect(table, runs)
+    scores, provenance = collect(runs)
     folder = tmp_path / "results/runs/tables/tiny"
     write(table, scores, provenance | {"scale": "tiny"}, folder)
     return folder

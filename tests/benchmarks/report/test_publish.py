@@ -30,14 +30,14 @@ def test_rebuilding_from_the_samples_gives_the_same_bytes(written):
 
 
 def test_scores_in_another_order_give_the_same_bytes(table, runs, written, tmp_path):
-    scores, provenance = collect(table, dict(reversed(runs.items())))
+    scores, provenance = collect(dict(reversed(runs.items())))
     write(table, scores, provenance | {"scale": "tiny"}, tmp_path / "again")
     for path in written.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_table_without_any_run_still_prints(table, tmp_path):
-    scores, provenance = collect(table, {("far", "self", 0): tmp_path / "missing"})
+    scores, provenance = collect({("far", "self", 0): tmp_path / "missing"})
     write(table, scores, provenance, tmp_path)
     assert (tmp_path / "small.md").read_text().count("n/a (not run)") == 5 * 2 + 4
 
@@ -131,7 +131,7 @@ def test_the_published_tables_and_the_pages_that_show_them_are_current():
 
 
 def test_the_readme_shows_a_small_table_and_a_picture_that_fits_a_screen(table, runs, tmp_path):
-    scores, provenance = collect(table, runs)
+    scores, provenance = collect(runs)
     folder = tmp_path / "results/runs/tables/tiny"
     write(replace(table, name="depth"), scores, provenance, folder)
     picture = Image.effect_noise((6, 8), 90).convert("RGB")

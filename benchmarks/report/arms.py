@@ -10,7 +10,7 @@ from metrics.crossed import pseudo_values
 
 
 @dataclass(frozen=True)
-class Design:
+class Arm:
     """A row's scores by fit and video, with the seeds by name.
 
     Args:
@@ -35,19 +35,19 @@ class Design:
         """Fits that differ."""
         return len(self.by_fit) if self.drawn else 0
 
-    def on(self, videos: pd.Index) -> "Design":
-        """The design on some of its videos; the value of a set is that of all, and stays."""
+    def on(self, videos: pd.Index) -> "Arm":
+        """The arm on some of its videos; the value of a set is that of all, and stays."""
         kept = self.values[videos]
-        return Design(kept, self.by_fit if self.sizes else kept.mean(axis=1), self.sizes, self.drawn)
+        return Arm(kept, self.by_fit if self.sizes else kept.mean(axis=1), self.sizes, self.drawn)
 
-    def arm(self, sign: int, as_one: bool) -> tuple[np.ndarray, np.ndarray]:
+    def signed(self, sign: int, as_one: bool) -> tuple[np.ndarray, np.ndarray]:
         """Both with a sign; one line, the mean over seeds, if nothing is drawn or it is asked for."""
         values, by_fit = sign * self.values.to_numpy(), sign * self.by_fit.to_numpy()
         return (values.mean(0)[None], by_fit.mean()[None]) if as_one or not self.drawn else (values, by_fit)
 
 
-class Designs:
-    """The designs of a table, each made once.
+class Arms:
+    """The arms of a table's comparisons, each made once.
 
     Args:
         scores: One line per row, test, seed, video and metric (`report.results.SCORES`).
@@ -56,24 +56,24 @@ class Designs:
     def __init__(self, scores: pd.DataFrame) -> None:
         self._none = scores.iloc[:0]
         self._lines = dict(iter(scores.groupby(["row", "test", "metric"], sort=False)))
-        self._designs: dict[tuple[str, str, str], Design] = {}
+        self._arms: dict[tuple[str, str, str], Arm] = {}
         self._drawn: dict[tuple[str, str], bool] = {}
 
     @classmethod
-    def of(cls, scores: "Scores") -> "Designs":
-        """Of scores, unless they are designs already."""
-        return scores if isinstance(scores, Designs) else cls(scores)
+    def of(cls, scores: "Tidy") -> "Arms":
+        """Of scores, unless they are arms already."""
+        return scores if isinstance(scores, Arms) else cls(scores)
 
     def lines(self, row: str, test: str, metric: str) -> pd.DataFrame:
         """The scores of a row by a metric; none if it was not run."""
         return self._lines.get((row, test, metric), self._none)
 
-    def design(self, row: str, test: str, metric: str) -> Design:
-        """The design of a row by a metric; without videos if it was not run."""
+    def arm(self, row: str, test: str, metric: str) -> Arm:
+        """The arm of a row by a metric; without videos if it was not run."""
         place = (row, test, metric)
-        if place not in self._designs:
-            self._designs[place] = self._design(row, test, self.lines(*place))
-        return self._designs[place]
+        if place not in self._arms:
+            self._arms[place] = self._arm(row, test, self.lines(*place))
+        return self._arms[place]
 
     def draws(self, row: str, test: str) -> bool:
         """Whether a row draws anything at random: not if all its scores of a test are equal for each of its seeds.
@@ -85,18 +85,18 @@ class Designs:
             self._drawn[row, test] = _differ(pd.concat(parts) if parts else self._none)
         return self._drawn[row, test]
 
-    def _design(self, row: str, test: str, lines: pd.DataFrame) -> Design:
+    def _arm(self, row: str, test: str, lines: pd.DataFrame) -> Arm:
         table = lines.pivot(index="seed", columns="video_id", values="value").dropna(axis=1)
         drawn = bool((table != table.iloc[:1].to_numpy()).any(axis=None)) or self.draws(row, test)
         if SET_VALUE not in table:
-            return Design(table, table.mean(axis=1), frozenset(), drawn)
+            return Arm(table, table.mean(axis=1), frozenset(), drawn)
         by_fit, replicates = table[SET_VALUE], table.drop(columns=SET_VALUE)
         values = pd.DataFrame(pseudo_values(by_fit, replicates), replicates.index, replicates.columns)
         sizes = frozenset(lines.loc[lines["video_id"] == SET_VALUE, "n_frames"])
-        return Design(values, by_fit, sizes, drawn)
+        return Arm(values, by_fit, sizes, drawn)
 
 
-Scores = pd.DataFrame | Designs
+Tidy = pd.DataFrame | Arms  # scores, or their arms where several questions are asked of them
 
 
 def _differ(lines: pd.DataFrame) -> bool:
