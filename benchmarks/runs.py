@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from jsonargparse import Namespace
 from benchmarks.running import keys
 from benchmarks.running.processes import inside, is_first
 from models.errors import UserError
+from models.files import write_text
 
 Parse = Callable[[list[str]], Namespace]
 
@@ -135,11 +136,9 @@ def commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes aside and renames, so that a file that is there is whole."""
-    aside = path.with_suffix(".json.part")
-    aside.write_text(json.dumps(content, indent=1, default=str) + "\n")
-    os.replace(aside, path)
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a record, and what JSON has no word for as text; a file that is there is complete."""
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tuple[str, ...]) -> Run:

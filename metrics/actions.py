@@ -10,7 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from metrics.base import Card, check_pair
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache
-from metrics.face_scores import ANALYSER, FaceMetric, Pair
+from metrics.face_scores import ANALYSER, FaceMetric, FacePair
 
 
 def aucon(preds: Tensor, target: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class AUCON(FaceMetric):
         for state in ("on_truth", "on_generated"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[FacePair], status: Tensor | None = None) -> None:
         """Stores the values, and the states of the units that they come from."""
         super().append_pairs(sample_ids, pairs, status)
         complete = [truth is not None and generated is not None for truth, generated, _ in pairs]

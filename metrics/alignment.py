@@ -15,7 +15,7 @@ FLAT = 1e-6  # metres; a truth of less depth counts as that deep
 Space = Literal["metric", "unit", "closeness"]
 
 
-class Alignment(NamedTuple):
+class AlignedDepth(NamedTuple):
     """A map brought to metres: ``depth`` ``B 1 H W``; ``scale``, ``shift`` and ``status`` ``B``."""
 
     depth: Tensor
@@ -24,7 +24,7 @@ class Alignment(NamedTuple):
     status: Tensor
 
 
-def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> Alignment:
+def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> AlignedDepth:
     """Least-squares scale >= 0 and shift that bring a map nearest to the true depth inside the mask.
 
     ``depth`` and ``closeness`` (negated) are fitted to depth, ``disparity`` to 1/depth and then inverted. Where the
@@ -59,7 +59,7 @@ def affine_align(preds: Tensor, kind: str, depth: Tensor, mask: Tensor) -> Align
     aligned = _wide(scale) * values + _wide(shift)
     aligned = 1 / aligned.clamp(min=DISPARITY_FLOOR) if kind == "disparity" else aligned.clamp(min=DEPTH_FLOOR)
     status = torch.where(degenerate, int(Status.DEGENERATE_ALIGNMENT), int(Status.OK))
-    return Alignment(aligned, scale, shift, torch.where(_is_empty(mask), int(Status.EMPTY_MASK), status))
+    return AlignedDepth(aligned, scale, shift, torch.where(_is_empty(mask), int(Status.EMPTY_MASK), status))
 
 
 def depth_range(depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from metrics.procface import DISCLAIMER, PROXY
 ANALYSER = "that of the analyser, which stands in the name"
 MEASURED = (Status.OK, Status.SEVERAL_FACES)
 Comparison: TypeAlias = "staticmethod[[Tensor, Tensor], Tensor]"
-Pair = tuple[Face | None, Face | None, Status]
+FacePair = tuple[Face | None, Face | None, Status]
 
 
 class FaceMetric(PerSampleMetric):
@@ -77,7 +77,7 @@ class FaceMetric(PerSampleMetric):
         faces = zip(truth, generated, strict=True)
         self.append_pairs(sample_ids, [paired(*both, self.analyser.min_confidence) for both in faces], status)
 
-    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[Pair], status: Tensor | None = None) -> None:
+    def append_pairs(self, sample_ids: Sequence[str], pairs: Sequence[FacePair], status: Tensor | None = None) -> None:
         """Scores true and generated faces and stores the values."""
         values, own = self._scored([pair for pair in pairs if pair[0] is not None])
         place = torch.tensor([pair[0] is not None for pair in pairs])
@@ -111,7 +111,7 @@ class FaceMetric(PerSampleMetric):
             "no_truth": int(without.sum()),
         }
 
-    def _scored(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    def _scored(self, pairs: Sequence[FacePair]) -> tuple[Tensor, Tensor]:
         """Values and status of pairs whose truth shows a face."""
         status = torch.tensor([int(why) for _, _, why in pairs], dtype=torch.int64)
         values = torch.full((len(pairs),), torch.nan, dtype=torch.float64)

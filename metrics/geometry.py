@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metrics.base import Card, PerSampleMetric, check_finite, check_pair
 
-Alignment = Literal["none", "rigid", "similarity"]
+MeshAlignment = Literal["none", "rigid", "similarity"]
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - 1, which half precision misses and single precision does not
 
 
@@ -55,7 +55,7 @@ def check_rotation(name: str, matrices: Tensor) -> None:
         raise ValueError(f"{name} is no rotation matrix; pass orthogonal matrices of determinant 1, no Euler angles.")
 
 
-def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Tensor:
+def vertex_error(preds: Tensor, target: Tensor, align: MeshAlignment = "none") -> Tensor:
     """Mean Euclidean distance of corresponding vertices in millimetres.
 
     Args:
@@ -72,8 +72,8 @@ def vertex_error(preds: Tensor, target: Tensor, align: Alignment = "none") -> Te
     Reference: Lombardi et al. 2018, Deep Appearance Models for Face Rendering (geometry error).
     """
     preds, target = _checked(preds, target)
-    if align not in get_args(Alignment):
-        raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(Alignment))}.")
+    if align not in get_args(MeshAlignment):
+        raise ValueError(f"'{align}' is no alignment; choose from {', '.join(get_args(MeshAlignment))}.")
     aligned = preds if align == "none" else procrustes(preds, target, scaled=align == "similarity")
     return 1000 * (aligned - target).norm(dim=2).mean(1)
 
@@ -205,9 +205,9 @@ class VertexError(PerSampleMetric):
         parity="29",
     )
 
-    def __init__(self, align: Alignment = "none") -> None:
+    def __init__(self, align: MeshAlignment = "none") -> None:
         super().__init__()
-        self.align: Alignment = align
+        self.align: MeshAlignment = align
         if align != "none":
             protocol = f"mean Euclidean distance of all vertices, after {align} Procrustes alignment"
             self.card = replace(self.card, name=f"Vertex-{align}", protocol=protocol)

@@ -8,11 +8,6 @@ import pytest
 
 from tests.test_imports import sources
 
-# What other rooms are still to rename; a name goes from here with its second bearer.
-PENDING = {
-    "Array", "Cell", "Scores", "Design", "Published", "Pair", "Comparison", "Alignment", "Kind", "Batch",
-    "_told", "_whole",
-}  # fmt: skip
 VERBS = {"found", "told", "know", "seen", "whole"}  # not what they hold, but that they hold it
 
 
@@ -48,7 +43,7 @@ def helpers(tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_two_classes_have_one_name():
-    shared = {name: modules for name, modules in classes().items() if len(modules) > 1 and name not in PENDING}
+    shared = {name: modules for name, modules in classes().items() if len(modules) > 1}
     assert shared == {}
 
 
@@ -56,8 +51,8 @@ def test_an_alias_has_one_meaning_and_is_no_class():
     meanings = defaultdict(set)
     for name, _, meaning in aliases():
         meanings[name].add(meaning)
-    assert meanings.keys() & classes().keys() - PENDING == set()
-    assert {name: those for name, those in meanings.items() if len(those) > 1 and name not in PENDING} == {}
+    assert meanings.keys() & classes().keys() == set()
+    assert {name: those for name, those in meanings.items() if len(those) > 1} == {}
 
 
 @pytest.mark.parametrize("package", ["benchmarks", "datamodules", "metrics", "models"])
@@ -67,7 +62,7 @@ def test_helpers_are_called_by_what_they_give(package):
         for module, path in sources().items()
         if module.split(".")[0] == package
         for name in helpers(ast.parse(path.read_text()))
-        if name.strip("_") in VERBS and name not in PENDING
+        if name.strip("_") in VERBS
     }
     assert named == set()
 

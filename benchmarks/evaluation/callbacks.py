@@ -16,6 +16,7 @@ from benchmarks.evaluation.scorer import Scorer, Scores
 from benchmarks.running.processes import gathered
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule
+from models.files import aside
 from models.tasks import TaskBatch, find, is_oracle
 
 SAMPLES = "samples.parquet"
@@ -96,9 +97,8 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
         scores: What the test gave.
         facts: What else belongs into the record.
     """
-    aside = folder / f"{SAMPLES}.part"
-    scores.samples.to_parquet(aside, index=False)
-    aside.replace(folder / SAMPLES)
+    with aside(folder / SAMPLES) as partial:
+        scores.samples.to_parquet(partial, index=False)
     counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
     record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}

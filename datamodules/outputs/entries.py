@@ -115,7 +115,7 @@ class Entry:
         """What lies in a folder that holds nothing to read, with what is read; empty if there is something."""
         if not self.path.is_dir() or self.by_number:
             return ""
-        there, read = what_is_there(self.path), _told(FRAMES[self.kind])
+        there, read = what_is_there(self.path), _listed(FRAMES[self.kind])
         return f"'{self.path}' holds {there}, of which nothing is read; save its frames as {read}."
 
 
@@ -138,7 +138,9 @@ def entries(folder: Path, kind: Kind) -> dict[str, Entry]:
             found[entry.name] = entry
     if not found:
         there = what_is_there(folder)
-        raise UserError(f"'{folder}' holds {there}; put a folder for each video there, or files {_told(WHOLE[kind])}.")
+        raise UserError(
+            f"'{folder}' holds {there}; put a folder for each video there, or files {_listed(WHOLE[kind])}."
+        )
     return found
 
 
@@ -146,8 +148,8 @@ def unread_files(folder: Path, kind: Kind) -> str:
     """The suffixes of the files of a folder that are not read, as a clause; empty if there are none."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     others = sorted({path.suffix.lower() for path in files} - WHOLE[kind] - {"", ".txt"})
-    return f", and its files {', '.join(others)} are not read ({_told(WHOLE[kind])} are)" if others else ""
+    return f", and its files {', '.join(others)} are not read ({_listed(WHOLE[kind])} are)" if others else ""
 
 
-def _told(suffixes: frozenset[str]) -> str:
+def _listed(suffixes: frozenset[str]) -> str:
     return ", ".join(sorted(suffixes))
