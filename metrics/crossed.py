@@ -10,7 +10,7 @@ from scipy import stats
 from metrics.statistics import MIN_VIDEOS
 
 MIN_FITS = 3  # below this a statement on a method, not on its fits, is refused by whoever prints one
-Array = np.ndarray
+Values = np.ndarray
 
 
 class Crossed(NamedTuple):
@@ -20,23 +20,23 @@ class Crossed(NamedTuple):
     variance components over S, V and S V. All are arrays of the leading dimensions of what was given.
     """
 
-    mean: Array
-    low: Array
-    high: Array
-    p: Array
-    error: Array
-    df: Array
-    seeds: Array
-    videos: Array
-    residual: Array
+    mean: Values
+    low: Values
+    high: Values
+    p: Values
+    error: Values
+    df: Values
+    seeds: Values
+    videos: Values
+    residual: Values
 
 
 class _Squares(NamedTuple):
     """Mean squares over S V, each an estimate of the variance of an arm's mean; and the degrees of freedom of seeds."""
 
-    mean: Array
-    seeds: Array
-    residual: Array
+    mean: Values
+    seeds: Values
+    residual: Values
     df: int
 
 
@@ -167,7 +167,7 @@ def _squares(design: np.ndarray, centre: np.ndarray) -> _Squares:
     return _Squares(mean, centre.var(-1, ddof=1) / fits, residual, fits - 1)
 
 
-def _seeds_degrees(squares: Sequence[_Squares]) -> Array:
+def _seeds_degrees(squares: Sequence[_Squares]) -> Values:
     """Of the seeds' parts of several arms, by Satterthwaite (Welch 1947); infinite where nothing varies by seed."""
     arms = [part for part in squares if part.df]
     total = np.sum([part.seeds for part in squares], axis=0)
@@ -175,13 +175,13 @@ def _seeds_degrees(squares: Sequence[_Squares]) -> Array:
     return np.divide(total**2, spread, out=np.full_like(total, np.inf), where=spread > 0)
 
 
-def _degrees(seeds: Array, seeds_df: Array, videos: Array, videos_df: int) -> Array:
+def _degrees(seeds: Values, seeds_df: Values, videos: Values, videos_df: int) -> Values:
     total = seeds + videos
     share = np.divide(seeds, total, out=np.zeros_like(total), where=total > 0)
     larger = np.where(seeds_df > videos_df, share, 1 - share) ** 2
     return 1 / ((1 - larger) / np.minimum(seeds_df, videos_df) + larger / np.maximum(seeds_df, videos_df))
 
 
-def _p(mean: Array, error: Array, df: Array) -> Array:
+def _p(mean: Values, error: Values, df: Values) -> Values:
     ratio = np.divide(np.abs(mean), error, out=np.where(mean == 0, 0.0, np.inf), where=error > 0)
     return np.asarray(2 * stats.t.sf(ratio, df))[()]

@@ -14,7 +14,7 @@ from datamodules.world.body.expression import NAMES
 from datamodules.world.export.media import to_pixels
 from metrics.procface import SIDE, resized
 
-Batch = dict[str, Tensor]
+FaceBatch = dict[str, Tensor]
 # iBUG's 68 points as a mirror shows them.
 MIRRORED = [
     *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
@@ -25,7 +25,7 @@ _TILE = 16  # pixels of the tiles that a face is scrambled in: no feature stays 
 _OTHER_SIDE = {"right": "left", "left": "right"}
 
 
-def augmented(batch: Batch, rng: Generator) -> Batch:
+def augmented(batch: FaceBatch, rng: Generator) -> FaceBatch:
     """A batch of pictures ``B 3 128 128`` uint8 with their truth, framed anew and degraded; points in [-1, 1].
 
     Keys: ``image`` in [0, 1], ``points``, ``visible``, ``rotation``, ``expression``, ``person``.
@@ -36,14 +36,14 @@ def augmented(batch: Batch, rng: Generator) -> Batch:
     return degraded(reframed(mirrored(fresh, rng), rng), rng)
 
 
-def mirrored(batch: Batch, rng: Generator) -> Batch:
+def mirrored(batch: FaceBatch, rng: Generator) -> FaceBatch:
     """About half of the pictures as a mirror shows them."""
     chosen = torch.rand(len(batch["image"]), generator=rng) < 0.5
     other = mirror(batch)
     return {name: torch.where(_aligned(chosen, value), other[name], value) for name, value in batch.items()}
 
 
-def mirror(batch: Batch) -> Batch:
+def mirror(batch: FaceBatch) -> FaceBatch:
     """Every picture as a mirror shows it, with the truth of what is then seen; the person counts as the same."""
     flip = torch.tensor([-1.0, 1, 1])
     return {
@@ -56,7 +56,7 @@ def mirror(batch: Batch) -> Batch:
     }
 
 
-def reframed(batch: Batch, rng: Generator) -> Batch:
+def reframed(batch: FaceBatch, rng: Generator) -> FaceBatch:
     """Pictures tilted, scaled and shifted a little; a tilt turns the head in the camera."""
     count = len(batch["image"])
     angle = torch.randn(count, generator=rng).clamp(-3, 3) * torch.pi / 180 * TURN
@@ -74,7 +74,7 @@ def reframed(batch: Batch, rng: Generator) -> Batch:
     return {**batch, "image": image, "points": points, "rotation": rotation, "visible": visible}
 
 
-def degraded(batch: Batch, rng: Generator) -> Batch:
+def degraded(batch: FaceBatch, rng: Generator) -> FaceBatch:
     """Pictures in other colours, some of them coarse, blurred, noisy or compressed."""
     image = _some(batch["image"], 0.6, lambda x: recoloured(x, rng), rng)
     image = _some(image, 0.5, lambda x: coarsened(x, 64), rng)

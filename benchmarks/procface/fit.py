@@ -11,7 +11,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from tqdm import trange
 
-from benchmarks.procface.augment import Batch, augmented, without_face
+from benchmarks.procface.augment import FaceBatch, augmented, without_face
 from metrics.procface import EMBEDDING, ProcFace
 from models.files import write_bytes
 
@@ -57,7 +57,7 @@ class Lesson(nn.Module):
         self.network = ProcFace()
         self.people = nn.Parameter(F.normalize(torch.randn(people, EMBEDDING), dim=1))
 
-    def training_step(self, batch: Batch, faceless: Tensor) -> dict[str, Tensor]:
+    def training_step(self, batch: FaceBatch, faceless: Tensor) -> dict[str, Tensor]:
         """The error of every part: of faces as `augmented` gives them, and of pictures without one.
 
         Returns:
@@ -83,7 +83,7 @@ class Lesson(nn.Module):
         return F.cross_entropy(SHARPNESS * (cosine - MARGIN * F.one_hot(person, len(self.people))), person)
 
 
-def fit(data: Batch, recipe: Recipe) -> ProcFace:
+def fit(data: FaceBatch, recipe: Recipe) -> ProcFace:
     """The network after its lessons, its features standardised on the training pictures."""
     torch.manual_seed(recipe.seed)
     rng = torch.Generator().manual_seed(recipe.seed)
@@ -105,7 +105,7 @@ def fit(data: Batch, recipe: Recipe) -> ProcFace:
 
 
 @torch.no_grad()
-def standardised(network: ProcFace, data: Batch, rng: Generator, count: int = 1024) -> ProcFace:
+def standardised(network: ProcFace, data: FaceBatch, rng: Generator, count: int = 1024) -> ProcFace:
     """The network with every feature of mean zero and deviation one over some of the pictures as they are."""
     chosen = torch.randperm(len(data["image"]), generator=rng)[:count]
     pooled = torch.cat([network.look(data["image"][piece].float() / 255)["pooled"] for piece in chosen.split(64)])
@@ -142,7 +142,7 @@ def _order(count: int, recipe: Recipe, rng: Generator) -> Tensor:
     return torch.cat(passes)[:wanted].view(recipe.steps, recipe.batch)
 
 
-def _batch(data: Batch, chosen: Tensor, rng: Generator) -> tuple[Batch, Tensor]:
+def _batch(data: FaceBatch, chosen: Tensor, rng: Generator) -> tuple[FaceBatch, Tensor]:
     batch = augmented({name: value[chosen] for name, value in data.items()}, rng)
     return batch, without_face(batch["image"][: len(chosen) // FACELESS], rng)
 

@@ -16,7 +16,7 @@ from models.errors import UserError
 from models.tasks import find
 
 FOLDER = Path(__file__).parents[1] / "tables"
-Kind = Literal["method", "control", "reference", "ceiling", "apart"]
+RowKind = Literal["method", "control", "reference", "ceiling", "apart"]
 Settings = dict[str, bool | int | float | str]  # settings of a test: ``data.init_args.test``
 Content = dict[str, Any]  # of a table file, before it is checked
 
@@ -59,7 +59,7 @@ class Row:
 
     name: str
     configs: list[str]
-    kind: Kind
+    kind: RowKind
     headline: bool = False
     test: Settings = field(default_factory=dict)
     tests: list[str] | None = None

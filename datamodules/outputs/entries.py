@@ -15,16 +15,16 @@ from datamodules.video.frame_numbers import number_frames, what_is_there
 from datamodules.video.truth import depth_frames
 from models.errors import UserError
 
-Kind = Literal["pictures", "maps", "truth", "masks"]
+EntryKind = Literal["pictures", "maps", "truth", "masks"]
 STRIP = ".strip.png"  # what `lightning predict` leaves beside a folder of frames, to look at
 MAP_SUFFIXES = frozenset({".npy", ".png"})
-FRAMES: dict[Kind, frozenset[str]] = {  # what a frame's file may be
+FRAMES: dict[EntryKind, frozenset[str]] = {  # what a frame's file may be
     "pictures": FRAME_SUFFIXES,
     "maps": MAP_SUFFIXES,
     "truth": MAP_SUFFIXES,
     "masks": FRAME_SUFFIXES | {".npy"},
 }
-WHOLE: dict[Kind, frozenset[str]] = {  # what a file may be that is a video by itself
+WHOLE: dict[EntryKind, frozenset[str]] = {  # what a file may be that is a video by itself
     "pictures": FRAME_SUFFIXES | VIDEO_SUFFIXES,
     "maps": MAP_SUFFIXES,
     "truth": MAP_SUFFIXES | {".npz"},
@@ -42,7 +42,7 @@ class Entry:
     """
 
     path: Path
-    kind: Kind = "pictures"
+    kind: EntryKind = "pictures"
 
     @property
     def name(self) -> str:
@@ -119,7 +119,7 @@ class Entry:
         return f"'{self.path}' holds {there}, of which nothing is read; save its frames as {read}."
 
 
-def entries(folder: Path, kind: Kind) -> dict[str, Entry]:
+def entries(folder: Path, kind: EntryKind) -> dict[str, Entry]:
     """The videos of a folder by name.
 
     Raises:
@@ -144,7 +144,7 @@ def entries(folder: Path, kind: Kind) -> dict[str, Entry]:
     return found
 
 
-def unread_files(folder: Path, kind: Kind) -> str:
+def unread_files(folder: Path, kind: EntryKind) -> str:
     """The suffixes of the files of a folder that are not read, as a clause; empty if there are none."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     others = sorted({path.suffix.lower() for path in files} - WHOLE[kind] - {"", ".txt"})

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from datamodules.outputs.entries import Entry, Kind, entries, unread_files
+from datamodules.outputs.entries import Entry, EntryKind, entries, unread_files
 from datamodules.video.protocols import spread
 from models.errors import UserError
 
@@ -66,7 +66,9 @@ class Selection:
         return spread([i for i in range(count) if i != skipped], self.max_frames)
 
 
-def manifest(predictions: Path, truth: Path | None, kinds: tuple[Kind, Kind], selection: Selection) -> list[Match]:
+def manifest(
+    predictions: Path, truth: Path | None, kinds: tuple[EntryKind, EntryKind], selection: Selection
+) -> list[Match]:
     """Matches videos by name and frames by number; what is scored is complete, and nothing else is there.
 
     Args:
