@@ -175,7 +175,7 @@ class BenchmarkCLI(LightningCLI):
             runs.write_json(self.run_.record_file, notes | self._ran() | runs.provenance())
             print(f"This fit is done; its checkpoint is {self.run_.checkpoint}")
 
-    def _ran(self) -> dict[str, Any]:
+    def _ran(self) -> dict[str, object]:
         """What the trainer did, which need not be what was asked of it."""
         trainer, given = self.trainer, self.config.fit.ckpt_path
         ran = {

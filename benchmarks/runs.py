@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -114,7 +113,7 @@ def checkpoint_for(run: Run) -> str | None:
     return str(fit.checkpoint)
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> dict[str, object]:
     """Commit, versions and machine: what a number must be read with."""
     return {
         "commit": commit(),
@@ -136,7 +135,7 @@ def commit() -> str:
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Writes a record, and what JSON has no word for as text; a file that is there is complete."""
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 

@@ -1,14 +1,12 @@
 """Scores anybody's saved outputs like a run of ours, and adds the row to the tables: ``python -m benchmarks.score``."""
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -25,8 +23,46 @@ from models.errors import UserError
 from models.reading import read_json, reading
 from models.tasks import find
 
-FACTS = ("label", "predictions", "scale", "task", "protocol")  # what such a record is known by
 SCORED = "scored"  # the folder of these records, among the runs
+
+
+@dataclass(frozen=True)
+class ScoredRecord:
+    """What scored outputs are known by.
+
+    Args:
+        label: What the tables call the row.
+        predictions: 12 hex digits of the outputs' files.
+        scale: Whose tables the row belongs to.
+        task: The task.
+        protocol: What decides the column beside it.
+        seed: Of the fit that made the outputs; several under one label are fits of one method.
+    """
+
+    label: str
+    predictions: str
+    scale: str
+    task: str
+    protocol: Mapping[str, str]
+    seed: int = 0
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What an older record is replaced by."""
+        return self.task, self.scale, *self.protocol.values(), str(self.seed)
+
+    @property
+    def folder(self) -> str:
+        """Its folder's name."""
+        return sha256(repr((self.place, self.label)).encode()).hexdigest()[:12]
+
+    def tests(self, table: Table, scale: str) -> list[str]:
+        """The tests of a table that it was scored under."""
+        if self.scale != scale:
+            return []
+        facts = find(self.task, "benchmarks").facts
+        tests = table.tests.items()
+        return [name for name, test in tests if test["task"] == self.task and facts(test) == self.protocol]
 
 
 def score(options: argparse.Namespace, saved: Saved) -> Path:
@@ -45,18 +81,22 @@ def score(options: argparse.Namespace, saved: Saved) -> Path:
     scorer = Scorer(options.task, without=saved.without, faces=options.results / FACES)
     for outputs, batch in saved.batches():
         scorer.add(outputs, batch)
-    scores, label = scorer.finish(), options.label
-    facts = {"label": label, "predictions": saved.digest, "scale": options.scale, "task": options.task}
-    facts |= {"protocol": dict(saved.facts)}
-    for older in _records(options.results):
-        if _place(older) == _place(facts) and older["predictions"] == saved.digest and older["label"] != label:
-            print(f"These files were scored as '{older['label']}'; that row is replaced.")
-            shutil.rmtree(older["folder"])
-    folder = Path(options.results) / SCORED / sha256(repr((_place(facts), label)).encode()).hexdigest()[:12]
+    scores, record = scorer.finish(), _asked(options, saved)
+    for folder, older in records(options.results).items():
+        same_files = (older.place, older.predictions) == (record.place, record.predictions)
+        if same_files and older.label != record.label:
+            print(f"These files were scored as '{older.label}'; that row is replaced.")
+            shutil.rmtree(folder)
+    folder = options.results / SCORED / record.folder
     folder.mkdir(parents=True, exist_ok=True)
     against = str(options.truth or " ".join(options.config))
-    write_scores(folder, scores, facts | {"notes": {"outputs": str(options.predictions), "scored against": against}})
+    notes = {"outputs": str(options.predictions), "scored against": against}
+    write_scores(folder, scores, asdict(record) | {"notes": notes})
     return folder
+
+
+def _asked(options: argparse.Namespace, saved: Saved) -> ScoredRecord:
+    return ScoredRecord(options.label, saved.digest, options.scale, options.task, dict(saved.facts), options.seed)
 
 
 def join(table: Table, scores: pd.DataFrame, provenance: Provenance, results: Path, scale: str) -> Results:
@@ -67,15 +107,20 @@ def join(table: Table, scores: pd.DataFrame, provenance: Provenance, results: Pa
     table, scores, provenance = ours(table, scores, provenance)
     kept, absent = [*table.rows], provenance.absent
     names = {row.name for row in kept}
-    for label in sorted({r["label"] for r in _records(results) if _tests(table, r, scale)} - names):
-        found = [r for r in _records(results) if r["label"] == label and _tests(table, r, scale)]
-        places = {Place(label, test, 0): Path(r["folder"]) for r in found for test in _tests(table, r, scale)}
-        more, told = collect(places)
-        same = all(provenance.truth.get(test) == digests for test, digests in told.truth.items())
-        files = ", ".join(sorted({r["predictions"] for r in found}))
+    here = {folder: record for folder, record in records(results).items() if record.tests(table, scale)}
+    for label in sorted({record.label for record in here.values()} - names):
+        of_label = {folder: record for folder, record in here.items() if record.label == label}
+        places = {
+            Place(label, test, record.seed): folder
+            for folder, record in of_label.items()
+            for test in record.tests(table, scale)
+        }
+        more, about = collect(places)
+        same = all(provenance.truth.get(test) == digests for test, digests in about.truth.items())
+        files = ", ".join(sorted({record.predictions for record in of_label.values()}))
         tests = [test for test in table.tests if any(place.test == test for place in places)]
         kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
-        scores, absent = pd.concat([scores, more]), [*absent, *told.absent]
+        scores, absent = pd.concat([scores, more]), [*absent, *about.absent]
     return Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
 
 
@@ -89,9 +134,9 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
         record: The folder of the record.
         published: The folder that holds the published tables, by scale.
     """
-    facts, results = json.loads((record / "metrics.json").read_text()), record.parents[1]
-    scale = facts["scale"]
-    for table in _chosen(names, facts):
+    scored, results = _read(record / "metrics.json"), record.parents[1]
+    scale = scored.scale
+    for table in _chosen(names, scored):
         local = results / "tables" / scale
         place = next((p for p in (local, published / scale) if (p / (table.name + RECORD)).is_file()), None)
         nothing = Results(table, pd.DataFrame(columns=SCORES), Provenance({"scale": scale}))
@@ -99,7 +144,7 @@ def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
         whole, scores, provenance = join(*base, results, scale)
         write(whole, scores, provenance, local)
         print((local / f"{table.name}.md").read_text())
-        print(_standing(whole, facts["label"], local / f"{table.name}.md"))
+        print(_standing(whole, scored.label, local / f"{table.name}.md"))
 
 
 def _standing(table: Table, label: str, page: Path) -> str:
@@ -112,50 +157,38 @@ def _standing(table: Table, label: str, page: Path) -> str:
     )
 
 
-def _chosen(names: Sequence[str], facts: dict[str, Any]) -> list[Table]:
+def _chosen(names: Sequence[str], record: ScoredRecord) -> list[Table]:
     """The tables that are named, else all that have a place for the row.
 
     Raises:
         UserError: If a table has none, or a row of that name.
     """
     chosen = [load(FOLDER / Path(name).with_suffix(".yaml")) for name in names]
-    chosen = chosen or [table for table in load_all() if _tests(table, facts, facts["scale"])]
+    chosen = chosen or [table for table in load_all() if record.tests(table, record.scale)]
     for table in chosen:
-        if not _tests(table, facts, facts["scale"]):
-            asked = " ".join([facts["task"], *filter(None, facts["protocol"].values())])
+        if not record.tests(table, record.scale):
+            asked = " ".join([record.task, *filter(None, record.protocol.values())])
             raise UserError(f"The table '{table.name}' has no test of {asked}; name another with --table.")
-        if facts["label"] in [row.name for row in table.rows]:
-            raise UserError(f"'{table.name}' has a row '{facts['label']}' of its own; choose another --label.")
+        if record.label in [row.name for row in table.rows]:
+            raise UserError(f"'{table.name}' has a row '{record.label}' of its own; choose another --label.")
     return chosen
 
 
-def _records(results: Path) -> list[dict[str, Any]]:
-    return [_record(file) for file in sorted((results / SCORED).glob("*/metrics.json"))]
+def records(results: Path) -> dict[Path, ScoredRecord]:
+    """The records of scored outputs among the runs, by folder.
+
+    Raises:
+        UserError: If one is damaged.
+    """
+    return {file.parent: _read(file) for file in sorted((results / SCORED).glob("*/metrics.json"))}
 
 
-def _record(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> ScoredRecord:
     remedy = f"delete the folder '{file.parent}', and score the outputs again."
-    record = read_json(file, "record of scored outputs", remedy)
+    content = read_json(file, "record of scored outputs", remedy)
     with reading(file, "record of scored outputs", remedy):
-        if missing := sorted(set(FACTS) - set(record)):
-            raise ValueError(f"it lacks {', '.join(missing)}")
-    return record | {"folder": str(file.parent)}
-
-
-def _place(record: Mapping[str, Any]) -> tuple[str, ...]:
-    return record["task"], record["scale"], *record["protocol"].values()
-
-
-def _tests(table: Table, record: Mapping[str, Any], scale: str) -> list[str]:
-    """The tests of a table that a record was scored under."""
-    if record["scale"] != scale:
-        return []
-    facts = find(record["task"], "benchmarks").facts
-    return [
-        name
-        for name, test in table.tests.items()
-        if test["task"] == record["task"] and facts(test) == record["protocol"]
-    ]
+        named = {field.name: content[field.name] for field in fields(ScoredRecord) if field.name in content}
+        return ScoredRecord(**named)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,8 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         options = options_of(arguments)
         saved = find(options.task, "benchmarks").saved(options)
-        facts = {"label": options.label, "scale": options.scale, "task": options.task, "protocol": dict(saved.facts)}
-        _chosen(options.table, facts)
+        _chosen(options.table, _asked(options, saved))
         saved.check()
         if saved.remark:
             print(saved.remark)
@@ -204,6 +236,9 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--truth", type=Path, help="the same of what is true")
     parser.add_argument("--label", required=True, help="what the tables call the row")
     parser.add_argument("--scale", default="tiny", help="whose tables the row belongs to")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the fit that made them; three fits under one label give a verdict"
+    )
     parser.add_argument("--table", nargs="+", default=[], help="names in benchmarks/tables; all of the task by default")
     parser.add_argument(
         "--image-size",

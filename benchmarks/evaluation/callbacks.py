@@ -1,9 +1,9 @@
 """What the ``lightning`` command does with outputs: the Evaluator scores them, the PredictionWriter saves them."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -40,14 +40,14 @@ class Evaluator(Callback):
         """Starts empty."""
         self.scorer: Scorer | None = None
         self.figure: list[tuple[int, Tensor]] = []
-        self.protocol: dict[str, Any] = {}
+        self.protocol: dict[str, object] = {}
         self.started = time.time()
 
     def on_test_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 - what perform() returned
+        outputs: object,
         batch: TaskBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -86,10 +86,10 @@ class Evaluator(Callback):
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}
         facts = {"key": self.run.key} | self.protocol | seconds | {"notes": notes}
-        write_scores(self.run.folder, scores, facts | summary(self.protocol["task"], scores))
+        write_scores(self.run.folder, scores, facts | summary(str(self.protocol["task"]), scores))
 
 
-def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
+def write_scores(folder: Path, scores: Scores, facts: Mapping[str, object]) -> None:
     """Leaves ``samples.parquet`` and, last, ``metrics.json``, whose presence says that the test is done.
 
     Args:
@@ -100,15 +100,15 @@ def write_scores(folder: Path, scores: Scores, facts: dict[str, Any]) -> None:
     with aside(folder / SAMPLES) as partial:
         scores.samples.to_parquet(partial, index=False)
     counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
-    record: dict[str, Any] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
+    record: dict[str, object] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
     if len(scores.details):
         scores.details.to_csv(folder / DETAILS, index=False)
-    runs.write_json(folder / "metrics.json", facts | record | runs.provenance())
+    runs.write_json(folder / "metrics.json", dict(facts) | record | runs.provenance())
 
 
-def summary(task: str, scores: Scores) -> dict[str, Any]:
+def summary(task: str, scores: Scores) -> dict[str, int]:
     """What the record says of a task's details; nothing of a task without."""
     scoring = find(task, "benchmarks")
     return scoring.summary(scores.details) if hasattr(scoring, "summary") else {}
@@ -130,7 +130,7 @@ class PredictionWriter(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 - what perform() returned
+        outputs: object,
         batch: TaskBatch,
         batch_idx: int,
         dataloader_idx: int = 0,

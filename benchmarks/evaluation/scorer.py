@@ -112,7 +112,7 @@ class Scorer:
         self.details: list[pd.DataFrame] = []
         self.seconds = 0.0
 
-    def add(self, outputs: Any, batch: TaskBatch) -> None:  # noqa: ANN401 - of the task
+    def add(self, outputs: object, batch: TaskBatch) -> None:
         """Scores one batch.
 
         Raises:
@@ -136,7 +136,7 @@ class Scorer:
     def _task(self) -> ModuleType:
         return find(self.task, "benchmarks")
 
-    def _update(self, card: Card, metric: Any, fed: Fed) -> None:  # noqa: ANN401 - a metric
+    def _update(self, card: Card, metric: PerSampleMetric, fed: Fed) -> None:
         """Scores what a group is fed: of clips the first frames; a video that is too short for them has no value."""
         arguments = fed.arguments
         if frames := card.clip_frames:
@@ -190,7 +190,7 @@ class Scorer:
             rank_zero_only(tqdm.write)(line)  # not into the middle of a progress bar
         return {card: self._make(scored) for card, scored in asked.items() if card not in why}
 
-    def _make(self, scored: Scored) -> Any:  # noqa: ANN401 - a metric
+    def _make(self, scored: Scored) -> PerSampleMetric:
         """The metric; those that look at faces share what they see."""
         metric = scored.make()
         if isinstance(metric, FaceMetric | ProxyFD):

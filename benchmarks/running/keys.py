@@ -154,7 +154,7 @@ def named_class(path: str) -> Any:  # noqa: ANN401 - a class, by its dotted path
     return getattr(importlib.import_module(module), name)
 
 
-def argument(value: Any) -> str:  # noqa: ANN401 - whatever YAML holds
+def argument(value: object) -> str:
     """A value as the command line takes it."""
     return value if isinstance(value, str) else json.dumps(_plain(value), default=str)
 

@@ -114,7 +114,7 @@ def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - of a checkpoint
+def _flat(name: str, value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - of a checkpoint
     """The leaves of what a fit's future depends on, by dotted names."""
     if not name:
         value = {part: value[part] for part in PARTS}
@@ -126,8 +126,10 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -
         yield name, value
 
 
-def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - of a checkpoint
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return bool(one == other)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

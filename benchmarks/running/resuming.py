@@ -32,7 +32,7 @@ class StepSeeds(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401 - of any task
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
         """Seeds a training step."""
         self._seed(trainer, TRAINING, batch_idx)
 
@@ -40,7 +40,7 @@ class StepSeeds(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401 - of any task
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -91,7 +91,7 @@ class Resumptions(Callback):
                 )
 
 
-def settings(optimisers: Iterable[Optimizer]) -> list[dict[str, Any]]:
+def settings(optimisers: Iterable[Optimizer]) -> list[dict[str, object]]:
     """What each group of parameters of each optimiser is set to; the rate is the one that a schedule starts from."""
     groups = [{k: v for k, v in group.items() if k != "params"} for each in optimisers for group in each.param_groups]
     return [group | {"lr": group.pop("initial_lr", group["lr"])} for group in groups]

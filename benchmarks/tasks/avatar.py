@@ -134,7 +134,7 @@ def _view_id(sample: str, view: str) -> str:
     return f"{sample}-{view}"
 
 
-def summary(table: pd.DataFrame) -> dict[str, Any]:
+def summary(table: pd.DataFrame) -> dict[str, int]:
     """Counts for the record of a run, of `details`: how many fits there were, and how they ended."""
     if table.empty:
         return {}

@@ -81,8 +81,8 @@ def run(predictions, truth, results, label="mine", *more, task="self_reenactment
 
 
 def record_of(results, label):
-    (found,) = [r for r in score._records(results) if r["label"] == label]
-    return found
+    (folder,) = (folder for folder, record in score.records(results).items() if record.label == label)
+    return json.loads((folder / "metrics.json").read_text()) | {"folder": folder}
 
 
 def test_predicted_frames_score_as_the_test_run_did(done, portraits, results, capsys):
@@ -124,10 +124,10 @@ def test_true_frames_saved_as_png_are_perfect_and_are_ranked(oracle, portraits, 
 def test_scoring_again_replaces_the_row(oracle, portraits, results, capsys):
     run(oracle, portraits / "test", results, "first")
     run(oracle, portraits / "test", results, "first")
-    assert len(score._records(results)) == 1
+    assert len(score.records(results)) == 1
     run(oracle, portraits / "test", results, "renamed")
     assert "scored as 'first'; that row is replaced" in capsys.readouterr().out
-    assert [record["label"] for record in score._records(results)] == ["renamed"]
+    assert [record.label for record in score.records(results).values()] == ["renamed"]
     before = record_of(results, "renamed")["predictions"]
     picture = next(oracle.glob("*/0002.png"))
     Image.fromarray(255 - np.array(Image.open(picture))).save(picture)
@@ -137,6 +137,18 @@ def test_scoring_again_replaces_the_row(oracle, portraits, results, capsys):
     assert page.count("| renamed ") == 1
     assert "| first" not in page
     verify(results / "tables/tiny")
+
+
+def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):
+    for seed in range(3):
+        for picture in sorted(oracle.glob("*/*.png")):
+            noisy = np.array(Image.open(picture)).astype(int) + (seed + 1)
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(picture)
+        run(oracle, portraits / "test", results, "mine", "--seed", str(seed))
+    assert sorted(record.seed for record in score.records(results).values()) == [0, 1, 2]
+    page = (results / "tables/tiny/dagan_self.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| mine "))
+    assert " ± " in row
 
 
 def test_other_samples_stand_apart(oracle, portraits, results, capsys):
