@@ -146,7 +146,7 @@ class VideoFrames(PortraitDataModule):
             return [root, *lists]
         if kind in ("fit", "validate"):
             others = sorted(path.name for path in (root / "test").glob("*"))
-            return [root / "train", *others, *([root / "truth"] if options.get("sample") == "depth" else [])]
+            return [root / "train", *others, *([root / "truth"] if options.get("sample") == "stills" else [])]
         return [root / "test", root / "targets", root / "truth", *(lists or sorted(root.glob("*.csv")))]
 
     @classmethod

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from datamodules.video.clips import Clip, Framing
 from datamodules.video.truth import clip_depth
 
-SampleKind = Literal["pairs", "triplets", "depth"]
-FRAMES_NEEDED = {"pairs": 2, "triplets": 3, "depth": 1}
+SampleKind = Literal["pairs", "triplets", "stills"]
+FRAMES_NEEDED = {"pairs": 2, "triplets": 3, "stills": 1}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class ClipSamples(Dataset[dict[str, Any]]):
         clip = clips[rng.integers(len(clips))]
         indices = draw_frames(rng, self.kind, len(clip), self.max_gap)
         frames = self.store.read(clip, indices)
-        if self.augment is not None and self.kind != "depth":
+        if self.augment is not None and self.kind != "stills":
             frames = self.augment(frames, rng)
         return {**self._named(clip, indices, to_float(frames)), "video_id": clip.name}
 
@@ -144,7 +144,7 @@ class ClipSamples(Dataset[dict[str, Any]]):
 
 def draw_frames(rng: np.random.Generator, kind: SampleKind, length: int, max_gap: int | None) -> list[int]:
     """Draws the ascending frame indices of one sample from a clip of ``length`` frames."""
-    if kind == "depth":
+    if kind == "stills":
         return [int(rng.integers(length))]
     if kind == "pairs":
         reach = length if max_gap is None else max_gap

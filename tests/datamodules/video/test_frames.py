@@ -206,7 +206,7 @@ def test_a_config_names_every_part(faces):
 def test_the_built_in_portraits_are_read_like_any_set(portraits_root):
     """Made on first use, trained on, and every task's truth is there."""
     spec_folder = next(path.parent for path in portraits_root.rglob("world.json"))
-    for sample, shape in (("pairs", "driving"), ("depth", "image")):
+    for sample, shape in (("pairs", "driving"), ("stills", "image")):
         data = VideoFrames(str(spec_folder), 32, sample=sample, num_workers=0, batch_size=2)
         data.setup("fit")
         assert next(iter(data.train_dataloader()))[shape].shape == (2, 3, 32, 32)

@@ -81,7 +81,7 @@ def test_triplets_come_as_one_tensor(faces):
 
 def test_depth_samples_carry_the_truth_of_their_frame(faces):
     clip = find_clips(faces / "test")[0]
-    sample = samples([clip], "depth", root=faces, augment=Augmentation())[5]
+    sample = samples([clip], "stills", root=faces, augment=Augmentation())[5]
     frame = next(t for t in range(40) if torch.equal(clip.read([t])[0].float() / 255, sample["image"]))
     truth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")
     assert torch.equal(sample["depth"][0], torch.from_numpy(truth["depth"][frame]))
