@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
+from datamodules.capture.avatars import make_avatars
 from datamodules.world.export.clips import PortraitSpec, make_clips
+from datamodules.world.sets.avatar import AvatarSpec
 
 SPEC = {
     "image_size": 32,
@@ -19,6 +21,8 @@ SPEC = {
     "seed": 0,  # said, for the overlay of the tiny scale has another
 }
 
+
+AVATARS = AvatarSpec(32, 1, 2, train_frames=4, test_frames=2, headset_size=16, detail="light", test_segments=2)
 
 torch.set_num_threads(1)  # the tensors of tests are so small that threads only wait for each other
 
@@ -35,3 +39,11 @@ def portraits_root(tmp_path_factory):
 def on_portraits(portraits_root):
     """The arguments that make any configuration read the smallest portraits."""
     return [f"--data.init_args.root={portraits_root}", f"--data.init_args.portraits={json.dumps(SPEC)}"]
+
+
+@pytest.fixture(scope="session")
+def avatars_root(tmp_path_factory):
+    """A root in which the smallest subject is already made; name AVATARS to read it."""
+    root = tmp_path_factory.mktemp("avatars")
+    make_avatars(AVATARS, root)
+    return root

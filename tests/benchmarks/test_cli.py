@@ -10,6 +10,7 @@ from benchmarks import cli
 from datamodules.world.sets.avatar import AvatarSpec
 from models.base import PortraitModule
 from models.errors import UserError
+from tests.benchmarks.running.test_resuming import call  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2] / "benchmarks"
 SYSTEMS = sorted(path.stem for path in ROOT.glob("*.yaml") if path.stem != "defaults")
@@ -92,6 +93,19 @@ def test_the_tiny_scale_fast_runs_through_the_real_command_line(names, on_portra
     built = cli.build(["fit", *args, "--needs={}", "--trainer.fast_dev_run=true"])
     assert built.trainer.global_step > 0
     assert not built.run_.is_done
+
+
+def test_lipflow_is_fitted_tested_and_predicted_through_the_real_command_line(call, tmp_path):  # noqa: F811
+    args = call("LiP-Flow", tmp_path, "--trainer.max_epochs=1", "--model.init_args.fitting.headset.steps=2")
+    args += ["--data.init_args.test.avatar=fit"]
+    fit, test, predict = (cli.build([kind, *args]).run_ for kind in ("fit", "test", "predict"))
+    record = json.loads(test.record_file.read_text())
+    assert test.needs["checkpoint"].key == fit.key
+    assert set(record["values"]) == {"PSNR", "SSIM", "Vertex", "Geom"}
+    assert all(value > 0 for value in record["values"].values())
+    assert record["fits"] == record["videos"] == 2
+    assert "likelihood weight" in record["notes"]
+    assert len(list((predict.folder / "predictions").glob("*/*/*.png"))) == record["n"] - record["fits"]
 
 
 def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):

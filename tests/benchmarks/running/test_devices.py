@@ -19,7 +19,7 @@ from benchmarks.running import keys, processes, resuming
 from models.errors import UserError
 from models.reference import TrainMean
 from tests.benchmarks.running import kills
-from tests.benchmarks.running.test_resuming import ROOT, at_the_root, avatars_root, call, run_of  # noqa: F401 - fixtures
+from tests.benchmarks.running.test_resuming import ROOT, at_the_root, call, run_of  # noqa: F401 - fixtures
 
 TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2")
 # Parameters without gradient show in the second step.

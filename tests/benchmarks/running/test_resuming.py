@@ -13,14 +13,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from benchmarks import cli, runs
 from benchmarks.running import resuming
 from benchmarks.running.kill_check import differences
-from datamodules.capture.avatars import make_avatars
-from datamodules.world.sets.avatar import AvatarSpec
 from models.base import read_checkpoint
 from models.errors import UserError
 from tests.benchmarks.running import kills
+from tests.conftest import AVATARS
 
 ROOT = Path(__file__).parents[3] / "benchmarks"
-AVATARS = AvatarSpec(32, 1, 2, train_frames=4, test_frames=2, headset_size=16, detail="light", test_segments=2)
 EPOCHS, STEPS = 3, 2
 SIZES = {"dagan": 64, "depth stage": 64, "LiP-Flow": 48}
 SYSTEMS = {
@@ -35,13 +33,6 @@ SYSTEMS = {
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT.parent)
-
-
-@pytest.fixture(scope="module")
-def avatars_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("avatars")
-    make_avatars(AVATARS, root)
-    return root
 
 
 @pytest.fixture

@@ -17,13 +17,12 @@ from benchmarks import cli, score
 from benchmarks.evaluation.callbacks import PredictionWriter
 from benchmarks.evaluation.scorer import Scorer
 from benchmarks.tasks import avatar
-from datamodules.capture.avatars import make_avatars
-from datamodules.world.sets.avatar import AvatarSpec
 from metrics.base import Status
 from metrics.image import psnr
 from models.base import PortraitModule
 from models.tasks.avatar import AvatarEstimate, FitReport
 from tests import avatar_toy as toy
+from tests.conftest import AVATARS
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
@@ -106,13 +105,11 @@ def test_predicted_avatars_are_written_by_segment_view_and_frame(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def predicted(tmp_path_factory):
+def predicted(avatars_root, tmp_path_factory):
     """The files of a test of the mean avatar on the smallest subject, its record, and what it predicted."""
     home = tmp_path_factory.mktemp("avatars")
-    world = AvatarSpec(32, 1, 2, train_frames=4, test_frames=4, headset_size=16, detail="light", test_segments=2)
-    make_avatars(world, home / "data")
-    data = {"root": str(home / "data"), "world": asdict(world), "image_size": 48, "val_frames": 1, "num_workers": 0}
-    overlay = {"data": {"init_args": data | {"test_frames_at_once": 3}}, "trainer": {"enable_progress_bar": False}}
+    data = {"root": str(avatars_root), "world": asdict(AVATARS), "image_size": 48, "val_frames": 1, "num_workers": 0}
+    overlay = {"data": {"init_args": data | {"test_frames_at_once": 1}}, "trainer": {"enable_progress_bar": False}}
     (home / "overlay.yaml").write_text(json.dumps(overlay))
     names = ("lipflow.yaml", "tiny/lipflow.yaml", "variants/lipflow/mean.yaml")
     files = [*(str(BENCHMARKS / name) for name in names), str(home / "overlay.yaml")]
