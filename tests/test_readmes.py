@@ -219,7 +219,7 @@ def test_every_block_is_looked_at_and_every_link_leads_somewhere(page):
         assert pkgutil.resolve_name(name), name
 
 
-MADE_UP = ("models/average.py", "benchmarks/variants/average.yaml", "variants/average.yaml")
+MADE_UP = ("models/average.py", "benchmarks/variants/dagan/average.yaml", "variants/dagan/average.yaml")
 
 
 def test_the_readme_is_short_enough_to_be_read():
