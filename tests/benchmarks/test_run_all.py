@@ -30,7 +30,9 @@ def at_the_root(monkeypatch):
 
 
 def choice(monkeypatch, *args):
-    monkeypatch.setattr(sys, "argv", ["run_all", "--devices", "cpu:0", *args])
+    monkeypatch.setattr(
+        sys, "argv", ["run_all", "--devices", "cpu:0", "--results", "nowhere", *args]
+    )  # where no run is done
     return run_all.choice_of(run_all.read_options())
 
 
