@@ -103,6 +103,7 @@ def test_its_predictions_score_as_the_test_run_did(at_home, capsys):
     scored, tested = json.loads((folder / "metrics.json").read_text()), record_of(at_home, "system.Counter")
     assert scored["values"] == pytest.approx(tested["values"], rel=1e-6)
     assert scored["truth"] == tested["truth"]
+    assert scored["counted"] == tested["counted"] == 16
     assert len(pd.read_parquet(folder / "samples.parquet")) == 2 * 16
 
 

@@ -85,8 +85,7 @@ class Evaluator(Callback):
         data = getattr(trainer, "datamodule", None)
         notes = model.notes() | (data.notes() if isinstance(data, PortraitDataModule) else {})
         seconds = {"seconds": round(time.time() - self.started, 2), "processes": trainer.world_size}
-        facts = {"key": self.run.key} | self.protocol | seconds | {"notes": notes}
-        write_scores(self.run.folder, scores, facts | summary(str(self.protocol["task"]), scores))
+        write_scores(self.run.folder, scores, {"key": self.run.key} | self.protocol | seconds | {"notes": notes})
 
 
 def write_scores(folder: Path, scores: Scores, facts: Mapping[str, object]) -> None:
@@ -105,13 +104,7 @@ def write_scores(folder: Path, scores: Scores, facts: Mapping[str, object]) -> N
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
     if len(scores.details):
         scores.details.to_csv(folder / DETAILS, index=False)
-    runs.write_json(folder / "metrics.json", dict(facts) | record | runs.provenance())
-
-
-def summary(task: str, scores: Scores) -> dict[str, int]:
-    """What the record says of a task's details; nothing of a task without."""
-    scoring = find(task, "benchmarks")
-    return scoring.summary(scores.details) if hasattr(scoring, "summary") else {}
+    runs.write_json(folder / "metrics.json", dict(facts) | record | scores.summary | runs.provenance())
 
 
 class PredictionWriter(Callback):

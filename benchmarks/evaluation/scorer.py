@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +71,7 @@ class Scores:
         truth: 12 hex digits of all that was scored against; two tests with the same have the same samples.
         seconds: Time spent here.
         details: What else the task tells of each sample; empty if nothing.
+        summary: What the record says of the details.
     """
 
     values: dict[str, float]
@@ -82,6 +83,7 @@ class Scores:
     truth: str
     seconds: float
     details: pd.DataFrame
+    summary: dict[str, int] = field(default_factory=dict)
 
 
 class Scorer:
@@ -167,6 +169,7 @@ class Scorer:
         named = {card.name: metric for card, metric in self.metrics.items()}
         values = {name: float(metric.compute()) for name, metric in named.items()}
         sets = {n: _set_score(m, values[n], samples) for n, m in named.items() if isinstance(m, SetMetric)}
+        details = _joined(self.details)
         lines = sorted(f"{sample} {digest}" for sample, _, _, digest in samples.values())
         return Scores(
             values,
@@ -177,7 +180,8 @@ class Scorer:
             {card.backbone: provenance(card.backbone) for card in self.metrics if card.backbone},
             sha256("\n".join(lines).encode()).hexdigest()[:12],
             self.seconds + self._now() - started,
-            _joined(self.details),
+            details,
+            self._task.summary(details) if hasattr(self._task, "summary") else {},
         )
 
     def _made(self, side: int) -> dict[Card, Any]:

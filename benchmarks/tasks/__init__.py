@@ -31,6 +31,8 @@ from torch import Tensor
 from models.pixels import to_uint8
 from models.tasks import TaskBatch, find
 
+FLAGGED = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
+
 
 class Sample(NamedTuple):
     """What is scored: its name, the cluster that it belongs to, and its frame."""
@@ -58,7 +60,7 @@ class Fed:
 def names() -> list[str]:
     """The tasks of the suite."""
     modules = (info.name for info in pkgutil.iter_modules(__path__))
-    return [name for name in modules if hasattr(find(name, __package__.partition(".")[0]), "HEADING")]
+    return [name for name in modules if hasattr(find(name, "benchmarks"), "HEADING")]
 
 
 def plain_samples(batch: TaskBatch) -> list[Sample]:

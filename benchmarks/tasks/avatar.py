@@ -12,9 +12,9 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from benchmarks.cli import parse
-from benchmarks.evaluation.figures import Write
+from benchmarks.evaluation.figures import Write, evenly
 from benchmarks.evaluation.saved import Batches, Saved
-from benchmarks.tasks import Fed, Sample, as_bytes, plain_samples
+from benchmarks.tasks import FLAGGED, Fed, Sample, as_bytes, plain_samples
 from datamodules.base import PortraitDataModule
 from datamodules.outputs.avatars import MESHES, mesh_files, read_meshes, read_renders, render_files
 from metrics.base import Status
@@ -23,9 +23,9 @@ from metrics.image import PSNR, SSIM
 from models.errors import UserError
 from models.tasks.avatar import AvatarEstimate, AvatarFrames, FitReport, Keypoints, Pictures
 
+__all__ = ["FLAGGED"]
 HEADING = "Avatar"
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
-FLAGGED = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
 
 
 STANDARDISED = "standardised mesh"  # vertices in units of the training set's spread
@@ -83,7 +83,7 @@ def lines(estimate: AvatarEstimate, batch: AvatarFrames, columns: int = 4) -> li
 
     Without a fit there is no start, and of the dome's data no observation.
     """
-    chosen = torch.linspace(0, len(estimate.vertices) - 1, columns).round().long()
+    chosen = evenly(len(estimate.vertices), columns)
     middle = len(batch.view_names) // 2
     views = batch.views
     shown = [views.image] if estimate.report is None else [estimate.report.first, views.image]

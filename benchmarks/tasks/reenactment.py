@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.evaluation.availability import LEAST_PHOTOGRAPH, LEAST_PROXY, face
 from benchmarks.evaluation.figures import Write, evenly
 from benchmarks.evaluation.saved import Piece, Saved, matched
-from benchmarks.tasks import Fed, as_bytes
+from benchmarks.tasks import FLAGGED, Fed, as_bytes
 from benchmarks.tasks import plain_samples as samples
 from datamodules.outputs.matching import Selection, manifest
 from datamodules.outputs.sizes import check_sizes
@@ -25,7 +25,7 @@ from models.errors import UserError
 from models.tasks import Motion
 from models.tasks.reenactment import Reenactment
 
-__all__ = ["samples"]
+__all__ = ["FLAGGED", "samples"]
 METRICS = (
     *(metric.scored() for metric in (L1, PSNR, SSIM, MSSSIM)),
     LPIPS.by("alex"),
@@ -38,7 +38,6 @@ METRICS = (
     *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
 )
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
-FLAGGED = "Scores that count with a status, such as a missed face, which scores worst, or a fit that was still falling"
 
 
 def facts(test: Mapping[str, Any]) -> dict[str, str]:

@@ -29,13 +29,11 @@ def render_files(folder: Path, batch: AvatarFrames) -> list[list[Path]]:
 
 
 def mesh_files(folder: Path, batch: AvatarFrames) -> list[Path]:
-    """The meshes of a batch; none if the folder holds no meshes at all.
+    """The meshes of a batch.
 
     Raises:
-        UserError: If some are there, and one is not.
+        UserError: If one is not there.
     """
-    if not any(folder.glob(f"*/{MESHES}/*.npy")):
-        return []
     named = zip(batch.video_id, batch.frame, strict=True)
     files = [folder / video / MESHES / f"{frame:07d}.npy" for video, frame in named]
     _check_there(folder, files, "meshes")
@@ -48,12 +46,7 @@ def read_renders(files: Sequence[Sequence[Path]], batch: AvatarFrames) -> Tensor
     Raises:
         UserError: If one cannot be read, or has another size than the views.
     """
-    size = batch.views.image.shape[-2:]
-    for file in (file for row in files for file in row):
-        if (picture := read_frame(file)).shape[-2:] != size:
-            wanted = by(batch.views.image)
-            raise UserError(f"'{file}' is {by(picture)} pixels, the views are {wanted}; save it at that size.")
-    return torch.stack([to_float(torch.stack([read_frame(file) for file in row])) for row in files])
+    return torch.stack([to_float(torch.stack([_render(file, batch) for file in row])) for row in files])
 
 
 def read_meshes(files: Sequence[Path], batch: AvatarFrames) -> Tensor:
@@ -63,6 +56,13 @@ def read_meshes(files: Sequence[Path], batch: AvatarFrames) -> Tensor:
         UserError: If a file is broken, or holds other vertices than the capture's.
     """
     return torch.stack([_mesh(file, batch.truth.shape[1]) for file in files])
+
+
+def _render(file: Path, batch: AvatarFrames) -> Tensor:
+    picture, views = read_frame(file), batch.views.image
+    if picture.shape[-2:] != views.shape[-2:]:
+        raise UserError(f"'{file}' is {by(picture)} pixels, the views are {by(views)}; save it at that size.")
+    return picture
 
 
 def _mesh(file: Path, count: int) -> Tensor:
