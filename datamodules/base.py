@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning import LightningDataModule
@@ -29,7 +29,10 @@ class TestProtocol:
     Args:
         task: The task (`models.tasks`).
         motion: ``absolute`` or ``relative`` motion transfer (FOMM, section 3.3).
-        shuffle_driving: The control row: driving frames in a seeded order with none in its place; the targets stay.
+        shuffle_driving: The control row: driving frames (or depth maps) in a seeded order with none in its place; the
+            targets stay.
+        other_reference: The control row: the reference picture shows another person.
+        condition: What every method is given of the answer: ``depth``, of reenactment; None for nothing.
         pairs: A CSV of pairs; by default the set's own, else pairs drawn with the seed and written beside the run.
         max_frames: Frames scored of a video, evenly spaced; None for all.
         allow_partial: Accept a list that names clips or frames that are not there.
@@ -43,6 +46,8 @@ class TestProtocol:
     task: str = "self_reenactment"
     motion: Motion = "absolute"
     shuffle_driving: bool = False
+    other_reference: bool = False
+    condition: Literal["depth"] | None = None
     pairs: str | None = None
     max_frames: int | None = None
     allow_partial: bool = False

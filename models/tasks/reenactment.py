@@ -1,6 +1,6 @@
 """Reenactment: a source portrait moves as a driving video moves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -21,6 +21,8 @@ class Reenactment(TaskBatch):
         target: ``1 T 3 H W``, the exact answer; None where it is not known.
         motion: How motion is transferred.
         number: T, what the files of the answer, or else of the driving clip, bear.
+        conditions: What is derived from the answer and given to any method, by name, each ``1 T ...``: ``depth`` is the
+            answer's ``1 T 1 H W``, camera z in metres on the skin, 0 elsewhere. The row is then an oracle's.
     """
 
     source: Tensor
@@ -29,6 +31,7 @@ class Reenactment(TaskBatch):
     target: Tensor | None = None
     motion: Motion = "absolute"
     number: list[int]
+    conditions: dict[str, Tensor] = field(default_factory=dict)
 
 
 BATCH = Reenactment
@@ -44,5 +47,5 @@ class Reenactor(Protocol):
 def ask(method: Reenactor, batch: Reenactment) -> Tensor:
     """The frames ``1 T 3 H W``; an oracle also knows the answer."""
     truth = batch.target if getattr(method, "is_oracle", False) else None
-    context = Context(batch.motion, batch.initial, truth, seeds(batch.sample_id))
+    context = Context(batch.motion, batch.initial, truth, seeds(batch.sample_id), conditions=batch.conditions)
     return method.reenact(batch.source, batch.driving, context)
