@@ -1,12 +1,13 @@
 """Changes of a UNet's first and last convolution that leave what it computes as it was."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
-UNet = UNet2DConditionModel | UNetMotionModel
+UNet: TypeAlias = UNet2DConditionModel | UNetMotionModel
 
 
 def expand_conv_in(unet: UNet, columns: Sequence[int | None], factor: float = 1.0) -> None:
@@ -24,7 +25,7 @@ def expand_conv_in(unet: UNet, columns: Sequence[int | None], factor: float = 1.
     ).to(old.weight.dtype)  # fmt: skip
     with torch.no_grad():
         new.weight.zero_()
-        new.bias.copy_(old.bias)
+        new.bias.copy_(old.bias)  # type: ignore[union-attr]
         for place, column in enumerate(columns):
             if column is not None:
                 new.weight[:, place] = factor * old.weight[:, column]
@@ -45,6 +46,6 @@ def expand_conv_out(unet: UNet, rows: Sequence[int]) -> None:
     ).to(old.weight.dtype)  # fmt: skip
     with torch.no_grad():
         new.weight.copy_(old.weight[list(rows)])
-        new.bias.copy_(old.bias[list(rows)])
+        new.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
     unet.conv_out = new
     unet.register_to_config(out_channels=len(rows))

@@ -32,9 +32,7 @@ class MaskMixture:
     def __post_init__(self) -> None:
         total = sum(self.shares)
         if abs(total - 1) > 1e-6 or min(self.shares) < 0:
-            raise UserError(
-                f"The shares of model.init_args.masks sum to {total:g}; make them positive, and sum to 1."
-            )
+            raise UserError(f"The shares of model.init_args.masks sum to {total:g}; make them positive, and sum to 1.")
 
     @property
     def shares(self) -> list[float]:

@@ -17,7 +17,7 @@ def made(**changes) -> Schedule:
 
 
 def kept_by_hand(zero_snr: bool, betas: str = "scaled_linear") -> np.ndarray:
-    """The cumulative products of 1 - beta in float64; Lin et al. 2024, algorithm 1, where the end is to be noise alone."""
+    """Cumulative products of 1 - beta in float64; Lin et al. 2024, algorithm 1, where the end is noise alone."""
     start, end = 0.00085, 0.012
     grown = np.linspace(start**0.5, end**0.5, 1000) ** 2 if betas == "scaled_linear" else np.linspace(start, end, 1000)
     root = np.sqrt(np.cumprod(1 - grown))
