@@ -1,5 +1,7 @@
 """Fits of codecs, for those who have no published one: in closed form, or by gradient."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -135,7 +137,7 @@ class KLStage(PortraitModule):
         self.codec.ready.fill_(True)
         self.moments.clear()
 
-    def configure_optimizers(self) -> object:
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW, its schedule stepped with every batch."""
         optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
