@@ -157,7 +157,7 @@ class PatchPCACodec(Codec):
         rank = int((variances > 1e-12 * variances[0]).sum())
         if rank < self.channels:
             raise UserError(
-                f"The patches vary in {rank} directions only, and {self.channels} channels are asked for; "
+                f"The patches have {rank} components that vary, and {self.channels} channels are asked for; "
                 "fit on more pictures, or ask for fewer channels."
             )
         largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
@@ -240,8 +240,8 @@ class _Autoencoder(Codec):
     def __init__(self, vae: Any, config: KLConfig | TinyConfig, folder: str | None) -> None:  # noqa: ANN401 - see above
         super().__init__(config.channels, 2 ** (len(config.widths) - 1))
         self.vae, self.folder = vae, folder
-        self.register_buffer("scaling", torch.tensor(config.scaling))
-        self.register_buffer("shift", torch.tensor(config.shift))
+        self.register_buffer("scaling", torch.tensor(float(config.scaling)))
+        self.register_buffer("shift", torch.tensor(float(config.shift)))
         self.requires_grad_(False).eval()
 
     def load_pretrained(self) -> None:

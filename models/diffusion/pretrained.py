@@ -54,20 +54,24 @@ def empty_prompt(folder: str) -> Tensor:
     Raises:
         UserError: If the tokenizer or the encoder is absent or damaged.
     """
-    from transformers import CLIPTextModel, CLIPTokenizer  # an extra; the suite runs without text
-
+    try:
+        from transformers import CLIPTextModel, CLIPTokenizer
+    except ImportError:
+        raise UserError(
+            "Stable Diffusion's text encoder needs transformers: pip install 'portrait-bench[adapters]'"
+        ) from None
     place = find(folder)
-    with reading(_part(place, "tokenizer", "tokenizer_config.json"), "tokenizer", _AGAIN):
+    with reading(_part(place, "tokenizer", "tokenizer.json", "vocab.json"), "tokenizer", _AGAIN):
         words = CLIPTokenizer.from_pretrained(place / "tokenizer", local_files_only=True)
         tokens = words("", padding="do_not_pad", return_tensors="pt").input_ids
     with reading(_part(place, "text_encoder", "config.json"), "text encoder", _AGAIN):
         held: Any = CLIPTextModel.from_pretrained(
-            place / "text_encoder", local_files_only=True, output_loading_info=True
+            place / "text_encoder", local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
         encoder, told = held
         _refuse_gaps(told)
     with torch.no_grad():
-        return encoder.eval()(tokens)[0].float()
+        return encoder.eval()(tokens).last_hidden_state
 
 
 def find(folder: str) -> Path:
@@ -76,7 +80,7 @@ def find(folder: str) -> Path:
     Raises:
         UserError: If it is neither; the message says how to get it.
     """
-    if (path := Path(folder).expanduser()).is_dir():
+    if folder and (path := Path(folder).expanduser()).is_dir():
         return path
     try:
         return Path(snapshot_download(folder, local_files_only=True))
@@ -94,31 +98,31 @@ def _load(kind: Any, folder: str, part: str) -> Any:  # noqa: ANN401 - for a typ
     place = find(folder)
     if (place / part / "config.json").is_file():
         place = place / part
-    config = _part(place, "", "config.json")
-    held = read_json(config, "configuration", _AGAIN).get("_class_name")
+    held = read_json(_part(place, "", "config.json"), "configuration", _AGAIN).get("_class_name")
     if held != kind.__name__:
         raise UserError(f"'{place}' holds a {held}, not the {kind.__name__} that is asked for: name another folder.")
+    weights = _part(place, "", "diffusion_pytorch_model*.bin*", "diffusion_pytorch_model*.safetensors*")
+    options = {"local_files_only": True, "use_safetensors": ".safetensors" in weights.name, "low_cpu_mem_usage": False}
     with reading(place, kind.__name__, _AGAIN):
-        network, told = kind.from_pretrained(
-            place, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
+        network, told = kind.from_pretrained(place, **options, output_loading_info=True, ignore_mismatched_sizes=True)
         _refuse_gaps(told)
     return network.eval()
 
 
-def _part(place: Path, part: str, file: str) -> Path:
-    """A file that a pipeline's folder must hold.
+def _part(place: Path, part: str, *files: str) -> Path:
+    """A file of a folder's part: the last of some patterns that is there.
 
     Raises:
-        UserError: If it does not.
+        UserError: If none is.
     """
-    if not (path := place / part / file).is_file():
-        raise UserError(f"'{place}' holds no '{Path(part, file)}': {_AGAIN}")
-    return path
+    held = [path for file in files for path in sorted((place / part).glob(file))]
+    if not held:
+        raise UserError(f"'{place}' holds no '{Path(part, files[-1])}': {_AGAIN}")
+    return held[-1]
 
 
 def _refuse_gaps(told: dict[str, Any]) -> None:
     """Raises if weights were missing, or had another shape."""
     for kind in ("missing_keys", "mismatched_keys"):
-        if gaps := sorted(map(str, told[kind])):
+        if gaps := sorted(gap if isinstance(gap, str) else gap[0] for gap in told[kind]):
             raise ValueError(f"{kind.split('_')[0]} in it is '{gaps[0]}'")

@@ -150,7 +150,7 @@ def test_a_count_of_components_that_a_patch_has_not_is_refused(channels):
 def test_patches_of_too_few_directions_are_refused():
     grey = noise(8, 1, 16, 16).expand(-1, 3, -1, -1)
     codec = PatchPCACodec(17, 4)
-    with pytest.raises(UserError, match="vary in 16 directions only, and 17 channels"):
+    with pytest.raises(UserError, match="have 16 components that vary, and 17 channels"):
         codec.fit(grey)
     assert not codec.ready
 
@@ -257,6 +257,13 @@ def test_an_autoencoder_without_weights_refuses(kind, config, tmp_path):
         absent.encode(noise(1, 3, 8, 8))
     with pytest.raises(UserError, match=r"absent' is not on this machine: give a folder that holds it$"):
         absent.load_pretrained()
+
+
+def test_whole_numbers_of_a_yaml_are_taken_as_real_ones():
+    codec = KLCodec(KLConfig(**vars(KL) | {"scaling": 1, "shift": 0}), None)
+    codec.scaling.copy_(torch.tensor(0.25))
+    assert codec.scaling == 0.25
+    assert codec.shift.is_floating_point()
 
 
 def test_a_checkpoint_needs_no_folder(tmp_path):
