@@ -50,7 +50,8 @@ def write_clips(spec: PortraitSpec, folder: Path, workers: int | None = None) ->
     """Writes a set in the layout of VoxCeleb's users to ``folder`` itself; see `make_clips`.
 
     ``truth/{train,test,targets}/<clip>.npz`` holds arrays a frame (`truth_of`) and the shape code ``identity``; of the
-    test split, where the training depth is a fit's, also ``fitted_depth`` T H W, metres (`tracked.fitted_depth`).
+    test split of studios, and where the training depth is a fit's, also ``fitted_depth`` T H W, metres
+    (`tracked.fitted_depth`).
     ``codes/{train,test,targets}/<clip>.json`` all codes of the ``person`` and of the ``setting`` (camera, light, noise;
     of stills a list, one a frame).
     """
@@ -126,7 +127,7 @@ def write_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
         chunks.append((replace(frames, image=None), code))  # pictures are kept as bytes
         settings.append(setting_codes(setting_shown(spec, clip, numbers[0])))
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
-    if maps and spec.depth_by == "fit" and place.parent.name == "test":
+    if maps and place.parent.name == "test" and (spec.studio or spec.depth_by == "fit"):
         fits = [fitted_depth(spec, clip, numbers)[:, 0] for numbers in batches(spec, clip)]
         truth["fitted_depth"] = torch.cat(fits).numpy()
     truth["identity"] = person.code.astype(np.float32)

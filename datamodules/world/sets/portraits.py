@@ -54,10 +54,11 @@ class PortraitSpec:
         stills: Frames of a clip are photographs in settings of their own, not moments of one motion.
         test_images: Frames of the test split in all, shared out evenly; None for whole clips.
         moving_backgrounds: Share of the clips, in [0, 1], whose background drifts as behind a hand-held camera.
-        studio: The soft light and the plain backdrop of a face scanner, instead of any light before any background.
+        studio: The soft light and the plain backdrop of a face scanner, instead of any light before any background. The
+            truth of the test split then also holds the depth of a fit (see ``depth_by``), as ``fitted_depth``.
         depth_by: What the depth and skin of the training split are of: ``render`` of the person himself, or ``fit``
-            of a face model fitted to his landmarks, as videos have it (`tracker`). The test split's are exact, and its
-            truth then also holds the fit's as ``fitted_depth``.
+            of a face model fitted to his landmarks, as videos have it (`scene.tracker`). The test split's are exact,
+            and its truth then also holds the fit's as ``fitted_depth``.
 
     Raises:
         ValueError: A number that cannot be met, with the remedy.
