@@ -41,7 +41,12 @@ IMMATERIAL = (
     "trainer.num_nodes",
 )
 # What a fit does not look at.
-OF_TESTS = ("data.init_args.test", "trainer.limit_test_batches", "trainer.limit_predict_batches")
+OF_TESTS = (
+    "data.init_args.test",
+    "data.init_args.test_on",  # of data of several domains
+    "trainer.limit_test_batches",
+    "trainer.limit_predict_batches",
+)
 OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
 LINKED = ("model.init_args.image_size",)  # taken from the data
 Tree = dict[str, Any]
