@@ -50,6 +50,15 @@ class PortraitModule(LightningModule):
         """What arguments such as ``auto`` stand for on this machine, for the key of a run."""
         return {}
 
+    @classmethod
+    def absent(cls, options: Mapping[str, Any]) -> str | None:
+        """Why a method of these arguments cannot run here, such as ``weights absent``, which its row says; None if not.
+
+        Args:
+            options: The arguments that the module would be made with.
+        """
+        return None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes the model's class beside its weights."""
         checkpoint["model_class"] = class_path(type(self))

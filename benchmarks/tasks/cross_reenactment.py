@@ -7,6 +7,7 @@ from benchmarks.tasks.reenactment import (
     FLAGGED,
     FLAGS_ALL_METRICS,
     METRICS,
+    add_condition,
     facts,
     feed,
     lines,
@@ -25,6 +26,7 @@ HEADING = "Cross reenactment"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How motion was transferred, which is the column to stand in."""
     parser.add_argument("--motion", choices=("absolute", "relative"))
+    add_condition(parser)
 
 
 def saved(options: argparse.Namespace) -> Saved:
