@@ -94,8 +94,9 @@ def _absent(run: Run) -> str:
 def absences(table: Table, table_runs: Iterable[TableRun]) -> list[Absence]:
     """What a table lacks because a method cannot run here: each of its columns, with the reason."""
     unable = [each for each in table_runs if each.table == table.name and each.absent]
-    columns = [(each, column) for each in unable for column in table.columns if column.test == each.test]
-    return list(dict.fromkeys(Absence(each.row, *vars(column).values(), each.absent) for each, column in columns))
+    places = [(each, column) for each in unable for column in table.columns if column.test == each.test]
+    lacking = (Absence(each.row, each.test, column.metric, each.absent) for each, column in places)
+    return list(dict.fromkeys(lacking))
 
 
 def jobs(table_runs: Iterable[TableRun]) -> dict[str, Job]:

@@ -83,24 +83,28 @@ def add_condition(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--condition", choices=("depth",), help="what of the answer the method was given, if anything")
 
 
-def saved_frames(options: argparse.Namespace, motion: Motion, skipped: int | None) -> Saved:
+def saved_frames(
+    options: argparse.Namespace, motion: Motion, skipped: int | None, sources: Mapping[str, int] | None = None
+) -> Saved:
     """Frames that somebody saved, beside the true ones.
 
     Args:
         options: Those of `benchmarks.score`.
         motion: How motion was transferred.
         skipped: The index of the source frame, which is not scored; None for none.
+        sources: The index of each video's source frame, where it is one of another clip; 0 of those not named.
 
     Raises:
         UserError: If the two folders do not match.
     """
     selection = Selection(options.max_frames, skipped)
     matches = manifest(options.predictions, options.truth, ("pictures", "pictures"), selection)
-    source = f"@{skipped:07d}" if skipped else ""
 
     def read(piece: Piece) -> tuple[Tensor, Reenactment]:
         ours, true = (frames[None] for frames in pictures(piece, options.image_size))
-        names = [f"{piece.match.truth.name}/{frame:07d}{source}" for frame in piece.frames]
+        video = piece.match.truth.name
+        first = (sources or {}).get(video, skipped)
+        names = [f"{video}/{frame:07d}" + (f"@{first:07d}" if first else "") for frame in piece.frames]
         blank = true[:, 0]
         return ours, Reenactment(
             **piece.named(options.task, names), motion=motion, source=blank, initial=blank, driving=true, target=true,
