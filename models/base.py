@@ -72,6 +72,15 @@ class PortraitModule(LightningModule):
         """What a checkpoint of this model has to agree in, beside the shapes of its tensors; plain values by name."""
         return {}
 
+    @classmethod
+    def absent(cls, options: Mapping[str, Any]) -> str | None:
+        """Why a method of these arguments cannot run here, such as ``weights absent``, which its row says; None if not.
+
+        Args:
+            options: The arguments that the module would be made with.
+        """
+        return None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes the model's class and contract beside its weights."""
         checkpoint["model_class"] = class_path(type(self))
