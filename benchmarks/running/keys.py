@@ -5,7 +5,7 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from benchmarks.evaluation.availability import specs
 from models.errors import UserError
 from models.tasks import find
 
+FLAGS = ("-c", "--config")
 # What of a configuration cannot change a result, or is in the key in another form. All else is in it as it stands.
 IMMATERIAL = (
     "config",  # the files' names: what they say is in the key
@@ -129,6 +130,26 @@ def fit_arguments(config: Namespace, parse: Callable[[list[str]], Namespace]) ->
     skipped = (*OF_TESTS, *LINKED, *OF_CALLS)
     ours, theirs = without(_plain(config), skipped), without(_of_files(files, parse), skipped)
     return (*files, *(f"--{name}={argument(value)}" for name, value in differing(ours, theirs)))
+
+
+def without_files(args: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of a call less some configuration files (``-c file``, or ``--config=file``).
+
+    Raises:
+        UserError: If a call names none of them, and so is not what it would be less them.
+    """
+    kept: list[str] = []
+    for argument in args:
+        flag, _, joined = argument.partition("=")
+        if flag in FLAGS and joined in files:
+            continue
+        if kept and kept[-1] in FLAGS and argument in files:
+            kept.pop()
+            continue
+        kept.append(argument)
+    if files and len(kept) == len(args):
+        raise UserError(f"This call needs the fit of itself less {', '.join(files)}, which it does not name; name it.")
+    return tuple(kept)
 
 
 def differing(ours: Tree, theirs: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -83,6 +83,11 @@ class Foundation(PortraitModule):
             latents = self.schedule.step(clean, latents, level, after)
         return self.codec.decode(latents).clamp(0, 1)
 
+    def setup(self, stage: str) -> None:
+        """Reads the codec's published weights for a fit; a checkpoint is read after this."""
+        if stage == "fit":
+            self.codec.load_pretrained()
+
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW, its schedule stepped with every batch."""
         optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))

@@ -74,6 +74,16 @@ def empty_prompt(folder: str) -> Tensor:
         return encoder.eval()(tokens).last_hidden_state
 
 
+def base_weights(folder: str) -> dict[str, Tensor]:
+    """The denoiser of a pipeline and its constant context, as `networks.PlainDenoiser` names them.
+
+    Raises:
+        UserError: As `load_unet` and `empty_prompt`.
+    """
+    unet = {f"unet.{name}": value for name, value in load_unet(folder).state_dict().items()}
+    return unet | {"context": empty_prompt(folder)}
+
+
 def find(folder: str) -> Path:
     """The folder itself, or the copy in the hub's cache of what the hub calls so.
 

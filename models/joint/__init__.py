@@ -12,12 +12,15 @@ from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
+from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of
 from models.diffusion.schedule import Schedule, ScheduleConfig
+from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image, normals_image
 from models.joint.masks import MaskMixture, draw_masks, on_latents
+from models.joint.motion import MotionConfig, Past, motion_modules
 from models.joint.objective import Region, draw_levels, losses, make_noisy, where_it_counts
 from models.joint.sampling import SamplerConfig, average_aligned, sample
 from models.tasks import Batch, Context
@@ -44,6 +47,7 @@ class Joint(PortraitModule):
         reference_drop: How often a sample is not shown its reference.
         put_back: Whether sampling puts what is given back at every step, as noisy as the rest.
         samplers: Of the tasks ``joint``, ``depth`` and ``image``.
+        motion: Motion modules, which alone learn then, from clips (section 4); None for pictures.
         checkpointing: Whether activations are computed twice, to save memory.
         optimiser: AdamW.
     """
@@ -63,6 +67,7 @@ class Joint(PortraitModule):
         reference_drop: float,
         put_back: bool,
         samplers: dict[str, SamplerConfig],
+        motion: MotionConfig | None,
         checkpointing: bool,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
@@ -71,12 +76,10 @@ class Joint(PortraitModule):
         self.min_snr, self.reference_drop, self.put_back = min_snr, reference_drop, put_back
         self.samplers, self.optimiser = samplers, optimiser
         self.base, self.schedule, self.codec = base, Schedule(schedule), codec
-        self.denoiser = Denoiser(unet, layout, codec.channels)
+        self.motion, self.frames = motion, 1 if motion is None else motion.frames
+        self.denoiser = Denoiser(unet, layout, codec.channels, motion)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
-        if checkpointing:
-            self.denoiser.unet.enable_gradient_checkpointing()
-            if self.reference is not None:
-                self.reference.unet.enable_gradient_checkpointing()
+        self._choose_what_learns(checkpointing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean squared error of what the denoiser says of noisy latents (eq. 5).
@@ -84,20 +87,22 @@ class Joint(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        clean, skin = self.encode(batch)
+        past, clean, skin = self.window(*self.encode(batch))
         seen, features = self.read(batch["reference"])
         seen = seen.repeat_interleave(len(clean) // len(seen), 0)
-        shared, generated = self.layout.levels == "shared", self.layout.generated
-        masks = on_latents(draw_masks(self.mixture, generated, skin), self.codec.factor)
-        levels = draw_levels(masks, self.schedule.config.steps, shared)
+        shared, generated, each = self.layout.levels == "shared", self.layout.generated, self.frames
+        masks = on_latents(draw_masks(self.mixture, generated, skin[::each]), self.codec.factor)
+        levels = draw_levels(masks, self.schedule.config.steps, shared).repeat_interleave(each, 0)
+        masks = masks.repeat_interleave(each, 0)
         noisy = make_noisy(clean[:, : len(generated)], levels, self.schedule)
-        dropped = torch.rand(len(clean), device=clean.device) < self.reference_drop
-        output = self.denoiser(noisy.latents, levels, clean, masks, seen, features, dropped)
+        dropped = torch.rand(len(clean) // each, device=clean.device) < self.reference_drop
+        dropped = dropped.repeat_interleave(each)
+        output = self.denoiser(noisy.latents, levels, clean, masks, seen, features, dropped, each, past)
         counts = where_it_counts(skin, masks, generated, self.loss_region, shared)
-        each = losses(output, noisy, self.schedule, self.min_snr, counts)
-        loss = each.mean()
+        errors = losses(output, noisy, self.schedule, self.min_snr, counts)
+        loss = errors.mean()
         check_finite(loss)
-        parts = by_level(each.detach(), levels, self.schedule.config.steps)
+        parts = by_level(errors.detach(), levels, self.schedule.config.steps)
         self.log_dict({f"train/{name}": value for name, value in parts.items()})
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -112,6 +117,29 @@ class Joint(PortraitModule):
             pictures["normals"] = normals_image(depth, mask, batch["K"].flatten(0, -3))
         latents = self.codec.encode(torch.cat([pictures[name] for name in self.layout.modalities]))
         return latents.unflatten(0, (-1, len(image))).transpose(0, 1), mask
+
+    def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
+        """Splits clips into what is remembered of the frames before a window, and the window's latents and skin.
+
+        Raises:
+            UserError: If the clips are not as long as both together.
+        """
+        if self.motion is None:
+            return None, clean, skin
+        length = self.motion.history + self.motion.frames
+        if len(clean) % length:
+            raise UserError(f"The motion modules learn from clips of {length} frames: set data.init_args.targets so.")
+        clips, count = clean.unflatten(0, (-1, length)), self.motion.history
+        blank = torch.rand(len(clips), device=clean.device) < self.motion.no_history
+        before = clips[:, :count, 0] * ~blank[:, None, None, None, None]
+        later = (x.unflatten(0, (-1, length))[:, count:].flatten(0, 1) for x in (clean, skin))
+        return self.remember(before), *later
+
+    @torch.no_grad()
+    def remember(self, before: Tensor) -> Past:
+        """What the motion modules attend to of the pictures' latents ``V n K h w`` before a window."""
+        assert self.reference is not None
+        return self.reference.record(before, [module.site for module in motion_modules(self.denoiser)])
 
     def read(self, reference: Tensor) -> tuple[Tensor, Features | None]:
         """The latents of reference pictures ``B 3 H W``, and their features where a network reads them."""
@@ -144,6 +172,18 @@ class Joint(PortraitModule):
             parts.append(painted["image"].clamp(0, 1))
         return torch.cat(parts)
 
+    def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
+        """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4)."""
+        assert self.motion is not None
+        latents = self.codec.encode(as_picture(closeness))
+        before = torch.zeros_like(latents[: self.motion.history])  # blank, as first windows are in training
+        for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
+            past = self.remember(before[None, -self.motion.history :])
+            sampler = self.samplers["image"]
+            painted = self.complete_latents(["image"], {"depth": window}, reference, own, sampler, past=past)
+            before = torch.cat([before, painted["image"]])
+        return self.codec.decode(before[self.motion.history :]).clamp(0, 1)
+
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``: the source over each frame's depth (5.5).
 
@@ -156,7 +196,11 @@ class Joint(PortraitModule):
             closeness = closeness_image(depth, depth > 0, *self.quantiles)
         else:
             closeness = self.estimate_depth(frames, context).map
-        return self.paint(source, closeness, _seeds(context, len(frames))).unflatten(0, (-1, times))
+        seeds = _seeds(context, len(frames))
+        if self.motion is None:
+            return self.paint(source, closeness, seeds).unflatten(0, (-1, times))
+        clips = zip(source.split(1), closeness.split(times), seeds.split(times), strict=True)
+        return torch.stack([self.paint_clip(*clip) for clip in clips])
 
     def draw(self, reference: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Joint samples of the persons of ``B 3 H W``: pictures ``B 3 H W`` and their closeness ``B 1 H W``."""
@@ -211,14 +255,37 @@ class Joint(PortraitModule):
         Raises:
             UserError: If the network cannot generate them.
         """
+        latents = self.complete_latents(wanted, known, reference, seeds, sampler, stream, regions)
+        return {name: self.codec.decode(part) for name, part in latents.items()}
+
+    @torch.no_grad()
+    def complete_latents(
+        self,
+        wanted: list[str],
+        known: Mapping[str, Tensor],
+        reference: Tensor,
+        seeds: Tensor,
+        sampler: SamplerConfig,
+        stream: int = 0,
+        regions: Mapping[str, Tensor] | None = None,
+        past: Past | None = None,
+    ) -> dict[str, Tensor]:
+        """`complete`, not decoded: latents ``N K h w``; with the ``past`` of a clip, of N frames in a row."""
         seen, features = self.read(reference)
         seen = seen.repeat_interleave(len(seeds) // len(seen), 0)
         question = pose(self.layout, wanted, torch.zeros_like(seen), known, regions or {}, self.put_back)
         noise = noise_of(seeds, question.clean[:, : len(self.layout.generated)].shape[1:], stream)
-        ask = Answerer(self.denoiser, question, seen, features, sampler.guidance)
+        frames = 1 if past is None else len(seeds)
+        ask = Answerer(self.denoiser, question, seen, features, sampler.guidance, frames, past)
         back = (question.clean[:, : noise.shape[1]], question.masks) if self.put_back else None
         latents = sample(ask, self.schedule, noise, sampler.steps, back)
-        return {name: self.codec.decode(latents[:, self.layout.generated.index(name)]) for name in wanted}
+        return {name: latents[:, self.layout.generated.index(name)] for name in wanted}
+
+    def setup(self, stage: str) -> None:
+        """Starts a fit from Stable Diffusion, where that is asked for; a checkpoint is read after this."""
+        if self.base is not None and stage == "fit":
+            self.codec.load_pretrained()
+            self.receive("denoiser", base_weights(self.base))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW over both networks, its schedule stepped with every batch."""
@@ -241,6 +308,21 @@ class Joint(PortraitModule):
         """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
         held = {"depth": SIGN, "quantiles": list(self.quantiles), "latent_channels": self.codec.channels}
         return held | vars(self.layout) | vars(self.schedule.config)
+
+    def _choose_what_learns(self, checkpointing: bool) -> None:
+        """Freezes all but the motion modules, where there are any (section 5.1)."""
+        if self.motion is not None:
+            self.denoiser.requires_grad_(False)
+            for module in motion_modules(self.denoiser):
+                module.requires_grad_(True)
+                module.checkpointing = checkpointing
+            if self.reference is not None:
+                self.reference.requires_grad_(False)
+        for network in (self.denoiser, self.reference):
+            if checkpointing and network is not None:
+                network.unet.enable_gradient_checkpointing()
+        if self.motion is not None:  # its middle would be computed again after `continuing`, without its past
+            self.denoiser.unet.mid_block.gradient_checkpointing = False
 
 
 def _flat(targets: Tensor) -> Tensor:

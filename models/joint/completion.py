@@ -10,6 +10,7 @@ from models.diffusion.attention import Features
 from models.diffusion.sampling import guided
 from models.errors import UserError
 from models.joint.denoiser import Denoiser, LayoutConfig
+from models.joint.motion import Past
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,20 @@ class Answerer:
         seen: ``B K h w``, the reference's latents, where they are concatenated.
         features: Of the reference network, where it is one.
         guidance: Scale of classifier-free guidance by the reference; 1 for none.
+        frames: How many samples in a row are a window of one video; 1 for pictures.
+        past: Of the frames before a window, see `motion`.
     """
 
     denoiser: Denoiser
     question: Question
-    seen: Tensor | None
+    seen: Tensor
     features: Features | None
     guidance: float
+    frames: int = 1
+    past: Past | None = None
 
     def __call__(self, noisy: Tensor, level: int) -> Tensor:
-        """Asks once, or, with guidance, for twice as many samples, of which every second is not shown its reference."""
+        """Asks once, or, with guidance, for twice the samples, of which the first half is not shown its reference."""
         clean, masks = self.question.clean, self.question.masks
         levels = torch.full(masks.shape[:2], level, device=noisy.device)
         if self.denoiser.layout.levels == "per_modality":
@@ -91,12 +96,16 @@ class Answerer:
             noisy = torch.where(given[:, :, None, None, None], clean[:, : noisy.shape[1]], noisy)
         inputs = noisy, levels, clean, masks
         if self.guidance == 1 or self.denoiser.layout.reference == "none":
-            return self.denoiser(*inputs, self.seen, self.features)
-        twice = [part.repeat_interleave(2, 0) for part in inputs]
-        seen = None if self.seen is None else self.seen.repeat_interleave(2, 0)
-        dropped = torch.tensor([True, False], device=noisy.device).repeat(len(noisy))
-        output = self.denoiser(*twice, seen, self.features, dropped)
-        return guided(output[::2], output[1::2], self.guidance)
+            return self.denoiser(*inputs, self.seen, self.features, None, self.frames, self.past)
+        twice = [torch.cat([part, part]) for part in (*inputs, self.seen)]
+        features, past = _twice(self.features), _twice(self.past)
+        dropped = torch.tensor([True, False], device=noisy.device).repeat_interleave(len(noisy))
+        output = self.denoiser(*twice, features, dropped, self.frames, past)
+        return guided(*output.chunk(2), self.guidance)
+
+
+def _twice(parts: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
+    return None if parts is None else {name: torch.cat([part, part]) for name, part in parts.items()}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from models.diffusion.networks import UNetConfig, build_unet, constant_context
 from models.diffusion.surgery import expand_conv_in, expand_conv_out
 from models.errors import UserError
 from models.joint.masks import kept
+from models.joint.motion import MotionConfig, Past, continuing, recording, with_motion
 
 Weights = Mapping[str, Tensor]
 
@@ -57,14 +58,17 @@ class Denoiser(nn.Module):
         unet: Its size.
         layout: What it is given, and what it generates.
         latent: Channels K of a modality.
+        motion: Its motion modules, which alone learn then; None for pictures.
     """
 
     context: Tensor
 
-    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int) -> None:
+    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionConfig | None = None) -> None:
         super().__init__()
-        self.config, self.layout, self.latent = unet, layout, latent
+        self.config, self.layout, self.latent, self.motion = unet, layout, latent, motion
         self.unet = self._expanded(build_unet(unet, latent, latent, self._two_levels))
+        if motion is not None:
+            self.unet = with_motion(self.unet, motion, unet)
         install(self.unet)
         self.register_buffer("context", constant_context(unet))
 
@@ -77,6 +81,8 @@ class Denoiser(nn.Module):
         reference: Tensor | None = None,
         features: Features | None = None,
         dropped: Tensor | None = None,
+        frames: int = 1,
+        past: Past | None = None,
     ) -> Tensor:
         """What the network says of noisy latents.
 
@@ -88,6 +94,8 @@ class Denoiser(nn.Module):
             reference: ``B K h w``, where it is concatenated.
             features: Of the reference network, where it is one; of fewer samples if each serves several in turn.
             dropped: ``B``, bool: samples that are not shown the reference.
+            frames: How many samples in a row are a window of one video; 1 for pictures, which motion leaves alone.
+            past: What the reference network puts out at the sites of the motion modules, of the frames before a window.
 
         Returns:
             ``B G K h w``.
@@ -102,8 +110,14 @@ class Denoiser(nn.Module):
             inputs.append(reference if dropped is None else reference * ~dropped[:, None, None, None])
         words = {"reference": features, "dropped": dropped} if self.layout.reference == "network" else {}
         second = {"class_labels": levels[:, 1]} if self._two_levels else {}
-        context = self.context.expand(len(noisy), -1, -1)
-        output = self.unet(torch.cat(inputs, 1), levels[:, 0], context, cross_attention_kwargs=words, **second).sample
+        context, every = self.context.expand(len(noisy), -1, -1), torch.cat(inputs, 1)
+        if self.motion is None:
+            output = self.unet(every, levels[:, 0], context, cross_attention_kwargs=words, **second).sample
+        else:
+            with continuing(self.unet, past, moving=frames > 1):
+                video = every.unflatten(0, (-1, frames)).transpose(1, 2)
+                output = self.unet(video, levels[::frames, 0], context, cross_attention_kwargs=words).sample
+            output = output.transpose(1, 2).flatten(0, 1)
         return output.unflatten(1, (-1, self.latent))
 
     def receive(self, weights: Weights) -> None:
@@ -158,6 +172,12 @@ class ReferenceNetwork(nn.Module):
         self.register_buffer("context", constant_context(unet))
         for name in unread(self.unet):
             self.unet.get_parameter(name).requires_grad_(False)
+
+    def record(self, latents: Tensor, sites: list[str]) -> Past:
+        """What blocks put out of clean latents ``V n K h w``, by name, ``V n C h w``."""
+        with recording(self.unet, sites) as outputs:
+            self(latents.flatten(0, 1))
+        return {name: output.unflatten(0, latents.shape[:2]) for name, output in outputs.items()}
 
     def forward(self, latents: Tensor) -> Features:
         """The tokens of clean latents ``B K h w``, at level 0, by the name of their layer."""

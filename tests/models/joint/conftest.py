@@ -52,6 +52,7 @@ def joint(seed: int = 0, **changes) -> Joint:
             "depth": SamplerConfig(2, 1.0, 1),
             "image": SamplerConfig(3, 2.0, 1),
         },
+        "motion": None,
         "checkpointing": False,
         "optimiser": DiffusionOptimiserConfig(1e-3, (0.9, 0.999), 0.01, 0.05, True),
     }
