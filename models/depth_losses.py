@@ -91,7 +91,7 @@ def affine_invariant_l1(preds: Tensor, target: Tensor, mask: Tensor, how: Alignm
     """`masked_l1` after `align`.
 
     Reference: Garcia et al. 2024, Fine-Tuning Image-Conditional Diffusion Models is Easier than You Think
-    (arXiv 2409.11355), section 4, with ``least_squares``; MiDaS, section 5, with ``robust``.
+    (arXiv 2409.11355), with ``least_squares``; MiDaS, section 5, with ``robust``.
     """
     return masked_l1(align(preds, target, mask, how), target, mask)
 
@@ -112,7 +112,7 @@ def normal_angle(aligned: Tensor, target: Tensor, mask: Tensor, relief: Tensor) 
         mask: Where they are compared.
         relief: ``B``: how many pixels high one unit stands out.
 
-    Reference: Garcia et al. 2024 (arXiv 2409.11355), section 4, the angular loss of normals.
+    Reference: Garcia et al. 2024 (arXiv 2409.11355), the angular loss of normals.
     """
     inside = mask[..., 1:-1, 1:-1] & mask[..., 1:-1, 2:] & mask[..., 1:-1, :-2]
     inside = inside & mask[..., 2:, 1:-1] & mask[..., :-2, 1:-1]

@@ -60,6 +60,9 @@ class DepthRegression(PortraitModule):
         optimiser: AdamW.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         image_size: int,

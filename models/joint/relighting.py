@@ -44,7 +44,8 @@ def relight(
         light: ``B 3`` or ``3``: towards the new light in camera axes (x right, y down, z away), of any length.
         relief: ``B``: how many pixels one unit of closeness stands out.
         config: How the map is shaded.
-        before: As ``light``: the light that the picture was taken in; None for one beside the camera.
+        before: As ``light``: the light that the picture was taken in; None takes it for one beside the camera. Where
+            that is wrong, its shadows stay, and the result can be farther from the truth than the picture itself.
 
     Returns:
         ``B 3 H W``, RGB in [0, 1].

@@ -47,7 +47,7 @@ def test_frames_of_clips_are_pictures_of_their_own(regression):
 def test_it_learns_heights_from_shading_and_calls_them_closeness(regression, fit):
     seed_everything(0, verbose=False)
     model, batch = regression(flip=0.0, width=8), hills(4, 32)
-    fit(model, batch, 60)
+    fit(model, batch, 25)
     estimate = model.eval().estimate_depth(batch["image"], Context())
     assert estimate.kind == "closeness"
     pairs = [
