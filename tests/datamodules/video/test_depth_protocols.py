@@ -210,18 +210,26 @@ def test_the_source_of_the_control_row_is_another_person(faces):
 
 
 @pytest.mark.parametrize(
-    ("task", "option"),
+    ("task", "option", "unknown"),
     [
-        ("depth", {"shuffle_driving": True}),
-        ("depth", {"other_reference": True}),
-        ("depth", {"condition": "depth"}),
-        ("depth_to_image", {"condition": "depth"}),
+        ("depth", {"shuffle_driving": True}, "shuffle_driving"),
+        ("depth", {"other_reference": True}, "other_reference"),
+        ("depth", {"condition": "depth"}, "condition 'depth'"),
+        ("depth_to_image", {"condition": "depth"}, "condition 'depth'"),
+        ("self_reenactment", {"condition": "fitted_depth"}, "condition 'fitted_depth'"),
     ],
 )
-def test_an_option_that_a_task_does_not_know_is_refused(faces, task, option):
+def test_an_option_that_a_task_does_not_know_is_refused(faces, task, option, unknown):
     clips = ClipSet(faces, FrameReader(Framing(16)), 0)
-    with pytest.raises(DataError, match=f"'{task}' knows no {next(iter(option))}: leave test.{next(iter(option))} out"):
+    with pytest.raises(DataError, match=f"'{task}' knows no {unknown}: leave test.{next(iter(option))} out"):
         clips.test_batches(TestProtocol(task, **option), 4, None)
+
+
+def test_a_set_without_fits_cannot_give_them(faces):
+    clips = ClipSet(faces, FrameReader(Framing(16)), 0)
+    batches = clips.test_batches(TestProtocol("depth", condition="fitted_depth"), 4, None)
+    with pytest.raises(DataError, match=r"npz' holds no fitted_depth of its frames, which test.condition asks for"):
+        batches[0]
 
 
 def test_clips_hold_nothing_for_avatars(faces):
