@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.base import PortraitModule, summed
+from models.errors import UserError
 from models.pixels import to_uint8
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -228,6 +229,22 @@ class ConstantDepth(PortraitModule):
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """One depth everywhere."""
         return DepthEstimate(torch.ones_like(image[:, :1]), "depth")
+
+
+class FittedDepth(PortraitModule):
+    """The depth of a face model that was fitted to the landmarks, which a test's ``condition`` gives."""
+
+    needs_fit: ClassVar[bool] = False
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """The fit's depth ``B 1 H W``.
+
+        Raises:
+            UserError: If the test does not give it.
+        """
+        if "fitted_depth" not in context.conditions:
+            raise UserError("FittedDepth answers with what it is given: set test.condition to fitted_depth.")
+        return DepthEstimate(context.conditions["fitted_depth"], "depth")
 
 
 class LuminanceDepth(PortraitModule):

@@ -156,8 +156,9 @@ def _agreed(records: Iterable[RunRecord]) -> Facts:
 
 def _oracles(records: Mapping[Place, RunRecord]) -> list[str]:
     """The rows that are given what is derived from the truth, and the tests that give it to every row."""
-    rows = {place.row for place, record in records.items() if record.oracle and not record.given}
-    tests = {f"every row of {place.test} ({record.given})" for place, record in records.items() if record.given}
+    own = {place.test for place, record in records.items() if not record.given}  # what some rows lack is a row's own
+    rows = {p.row for p, record in records.items() if record.oracle and (p.test in own or not record.given)}
+    tests = {f"every row of {p.test} ({record.given})" for p, record in records.items() if p.test not in own}
     return [*sorted(rows), *sorted(tests)]
 
 

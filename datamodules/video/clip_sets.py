@@ -20,12 +20,12 @@ from models.tasks.depth import DepthFrames
 from models.tasks.depth_to_image import DepthToImage
 from models.tasks.reenactment import Reenactment
 
-# What of a protocol a task may leave alone, but not ignore.
-_OPTIONS = ("shuffle_driving", "other_reference", "condition")
-_KNOWN: dict[type[TaskBatch], tuple[str, ...]] = {
-    Reenactment: _OPTIONS,
-    DepthFrames: (),
-    DepthToImage: ("shuffle_driving", "other_reference"),
+# What of a protocol a task knows; the rest it refuses, and does not ignore.
+_CONTROLS: dict[str, object] = {"shuffle_driving": True, "other_reference": True}
+_KNOWN: dict[type[TaskBatch], dict[str, object]] = {
+    Reenactment: {**_CONTROLS, "condition": "depth"},
+    DepthFrames: {"condition": "fitted_depth"},
+    DepthToImage: _CONTROLS,
 }
 
 
@@ -108,8 +108,10 @@ class ClipSet:
         }
         if (batch := find(protocol.task).BATCH) not in made:
             raise DataError(f"Clips hold nothing for '{protocol.task}'; choose another data module.")
-        if unknown := [name for name in _OPTIONS if getattr(protocol, name) and name not in _KNOWN[batch]]:
-            raise DataError(f"'{protocol.task}' knows no {unknown[0]}: leave test.{unknown[0]} out.")
+        for name in (*_CONTROLS, "condition"):
+            if (value := getattr(protocol, name)) and value != _KNOWN[batch].get(name):
+                said = name if value is True else f"{name} '{value}'"
+                raise DataError(f"'{protocol.task}' knows no {said}: leave test.{name} out.")
         return made[batch]()
 
     def _known(self, clips: list[Clip], protocol: TestProtocol) -> list[Clip]:

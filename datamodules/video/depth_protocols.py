@@ -12,7 +12,7 @@ from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip
 from datamodules.video.protocols import chunks, of_another_person, shuffled, spread
 from datamodules.video.samples import FrameReader, to_float
-from datamodules.video.truth import truth_file
+from datamodules.video.truth import read_fit, truth_file
 from models.tasks.depth import DepthFrames
 from models.tasks.depth_to_image import DepthToImage
 
@@ -31,7 +31,7 @@ class DepthBatches(Dataset[DepthFrames]):
     def __init__(
         self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, protocol: TestProtocol
     ) -> None:
-        self.store, self.root, self.task = store, root, protocol.task
+        self.store, self.root, self.protocol = store, root, protocol
         self.items = [
             (clip, *piece)
             for clip in clips
@@ -44,14 +44,18 @@ class DepthBatches(Dataset[DepthFrames]):
     def __getitem__(self, index: int) -> DepthFrames:
         clip, piece, frames = self.items[index]
         return DepthFrames(
-            task=self.task,
+            task=self.protocol.task,
             piece=piece,
             image=to_float(self.store.read(clip, frames)),
             **self.store.truth(self.root, clip, frames),
             video_id=[clip.name] * len(frames),
             sample_id=[f"{clip.name}/{t:07d}" for t in frames],
             frame=frames,
+            conditions=self._fit(clip, frames) if self.protocol.condition else {},
         )
+
+    def _fit(self, clip: Clip, frames: list[int]) -> dict[str, Tensor]:
+        return {"fitted_depth": read_fit(truth_file(self.root, clip), frames, self.store.framing)}
 
 
 class DepthToImageBatches(Dataset[DepthToImage]):

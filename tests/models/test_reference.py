@@ -7,6 +7,7 @@ from models.reference import (
     BlurredCopy,
     ConstantDepth,
     CopySource,
+    FittedDepth,
     LuminanceDepth,
     MeanDepth,
     NextFrame,
@@ -163,6 +164,15 @@ def test_luminance_reads_brighter_as_nearer():
 
 def test_constant_depth_is_flat():
     assert ConstantDepth(4).estimate_depth(torch.rand(2, 3, 4, 4), Context()).map.unique().numel() == 1
+
+
+def test_the_fit_is_what_the_test_gives():
+    fit = torch.rand(2, 1, 4, 4)
+    estimate = FittedDepth(4).estimate_depth(torch.rand(2, 3, 4, 4), Context(conditions={"fitted_depth": fit}))
+    assert estimate.kind == "depth"
+    assert torch.equal(estimate.map, fit)
+    with pytest.raises(UserError, match=r"set test\.condition to fitted_depth"):
+        FittedDepth(4).estimate_depth(torch.rand(2, 3, 4, 4), Context())
 
 
 def test_only_oracles_are_given_the_truth(video):

@@ -159,3 +159,13 @@ def test_saved_outputs_say_what_their_method_was_given(tmp_path):
         assert read(tmp_path, tmp_path, task).facts == {"motion": "absolute"}
         facts = read(tmp_path, tmp_path, task, condition="depth").facts
         assert facts == {"motion": "absolute", "condition": "depth"}
+
+
+def test_what_one_row_alone_is_given_is_said_of_that_row(tmp_path):
+    places = {}
+    for row, more in (("copy", {"oracle": True, "given": "fitted_depth"}), ("far", {"given": ""})):
+        places[row, "self", 0] = folder = tmp_path / row
+        leave_run(folder, row, 0, videos=1)
+        content = json.loads((folder / "metrics.json").read_text()) | more
+        (folder / "metrics.json").write_text(json.dumps(content))
+    assert collect(places)[1].facts["given what is derived from the truth"] == "copy"

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,10 @@ from datamodules.base import DataError, EpochSampler, TestProtocol
 from datamodules.video.domains import Mixture, PortraitDomains
 from datamodules.video.frames import VideoFrames
 from datamodules.world.export.clips import PortraitSpec, make_clips
+from metrics.alignment import affine_align
+from metrics.depth import rmse
+from models.reference import FittedDepth
+from models.tasks import is_oracle, perform
 
 SPLITS = ("train", "test", "targets")
 STUDIO = PortraitSpec(32, 3, 2, 1, 3, stills=True, studio=True, depth_splits=SPLITS, seed=5)
@@ -117,6 +122,22 @@ def test_a_test_is_that_of_the_domain_s_frames(root, task, name):
         for part in fields(one):
             first, second = getattr(one, part.name), getattr(other, part.name)
             assert torch.equal(first, second) if torch.is_tensor(first) else first == second
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_depth_may_be_given_the_fit(root, name):
+    data = domains(root, test_on=name, test=TestProtocol("depth", condition="fitted_depth"))
+    data.setup("test")
+    for batch in data.test_dataloader():
+        truth = np.load(root / DOMAINS[name].hash / "truth" / "test" / f"{batch.video_id[0]}.npz")
+        fit = perform(FittedDepth(32), batch)
+        assert torch.equal(fit.map[:, 0], torch.from_numpy(truth["fitted_depth"][batch.frame]))
+        error, nothing = (
+            rmse(affine_align(depth, "depth", batch.depth, batch.mask).depth, batch.depth, batch.mask)
+            for depth in (fit.map, torch.ones_like(fit.map))
+        )
+        assert (error < 0.5 * nothing).all()
+        assert is_oracle(FittedDepth(32), batch)
 
 
 def test_only_what_is_used_is_made(tmp_path, monkeypatch):
