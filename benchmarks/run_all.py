@@ -154,8 +154,8 @@ def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace
 
 
 def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list[Path]:
-    """Sets the figure of the table's first row beside the table."""
-    figures = [run / "figure.png" for (row, *_), run in runs.items() if row == table.rows[0].name]
+    """Sets the figure of the table's first row that was run beside the table."""
+    figures = [run / "figure.png" for row in table.rows for place, run in runs.items() if place.row == row.name]
     return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []
 
 
