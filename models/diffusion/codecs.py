@@ -35,6 +35,7 @@ class Codec(nn.Module, ABC):
         super().__init__()
         self.channels, self.factor = channels, factor
         self.register_buffer("ready", torch.tensor(False))
+        self.eval()
 
     def encode(self, image: Tensor) -> Tensor:
         """Maps pictures ``B 3 H W`` in [0, 1] to latents ``B K H/f W/f``: the posterior's mode, where it has one.
@@ -242,7 +243,7 @@ class _Autoencoder(Codec):
         self.vae, self.folder = vae, folder
         self.register_buffer("scaling", torch.tensor(float(config.scaling)))
         self.register_buffer("shift", torch.tensor(float(config.shift)))
-        self.requires_grad_(False).eval()
+        self.eval().requires_grad_(False)
 
     def load_pretrained(self) -> None:
         """Reads the weights from the folder, where one is named.

@@ -177,8 +177,10 @@ def test_the_fit_of_another_size_is_refused():
     "make", [lambda: fitted(6), lambda: KLCodec(KL, None), lambda: TinyCodec(TINY, None)], ids=["PCA", "KL", "TAESD"]
 )
 def test_nothing_that_holds_a_codec_trains_it(make):
-    holder = torch.nn.Sequential(make()).train()
-    assert not any(module.training for module in holder[0].modules())
+    codec = make()
+    assert not any(module.training for module in codec.modules())
+    holder = torch.nn.Sequential(codec).train()
+    assert not any(module.training for module in codec.modules())
     assert not any(parameter.requires_grad for parameter in holder.parameters())
 
 
