@@ -35,6 +35,7 @@ class Codec(nn.Module, ABC):
         super().__init__()
         self.channels, self.factor = channels, factor
         self.register_buffer("ready", torch.tensor(False))
+        self.eval()
 
     def encode(self, image: Tensor) -> Tensor:
         """Maps pictures ``B 3 H W`` in [0, 1] to latents ``B K H/f W/f``: the posterior's mode, where it has one.
@@ -109,7 +110,9 @@ class Codec(nn.Module, ABC):
         return ""
 
     def _check_ready(self) -> None:
-        if not self.ready:
+        if (
+            not self.ready.is_meta and not self.ready
+        ):  # on the meta device, where FLOPs are counted, nothing has weights
             raise UserError(f"The {type(self).__name__} has no weights yet: {self._remedy()}")
 
 
@@ -194,7 +197,7 @@ class KLConfig:
         groups: Of every GroupNorm.
         channels: Of a latent.
         scaling: Factor that makes the latents of unit variance; a codec trained in the suite finds its own.
-        shift: What is taken off before that.
+        shift: What is taken off before that; null for nothing.
     """
 
     widths: tuple[int, ...]
@@ -202,7 +205,7 @@ class KLConfig:
     groups: int
     channels: int
     scaling: float
-    shift: float
+    shift: float | None
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ class TinyConfig:
         decoder_blocks: Blocks of each level of the decoder, the coarsest first.
         channels: Of a latent.
         scaling: Factor that makes the latents of unit variance.
-        shift: What is taken off before that.
+        shift: What is taken off before that; null for nothing.
     """
 
     widths: tuple[int, ...]
@@ -223,7 +226,7 @@ class TinyConfig:
     decoder_blocks: tuple[int, ...]
     channels: int
     scaling: float
-    shift: float
+    shift: float | None
 
 
 class _Autoencoder(Codec):
@@ -241,8 +244,8 @@ class _Autoencoder(Codec):
         super().__init__(config.channels, 2 ** (len(config.widths) - 1))
         self.vae, self.folder = vae, folder
         self.register_buffer("scaling", torch.tensor(float(config.scaling)))
-        self.register_buffer("shift", torch.tensor(float(config.shift)))
-        self.requires_grad_(False).eval()
+        self.register_buffer("shift", torch.tensor(float(config.shift or 0)))
+        self.eval().requires_grad_(False)
 
     def load_pretrained(self) -> None:
         """Reads the weights from the folder, where one is named.

@@ -29,9 +29,10 @@ def at_the_root(monkeypatch):
 
 def natural_call(name):
     """The call of a shipped file: its system, at the tiny scale where the file is an overlay, and the file itself."""
-    stem = Path(name).stem
-    is_avatar = "lipflow" in name or stem == "multiface"
-    system = "lipflow" if is_avatar else "dagan_depth" if "depth" in name else "dagan"
+    folder, _, rest = name.partition("/")
+    system = rest.partition("/")[0] if folder == "variants" else Path(name).stem
+    if not (ROOT / f"{system}.yaml").is_file() or name == "defaults.yaml":  # rows for reference and data sets
+        system = "lipflow" if system == "multiface" else "dagan_depth" if "depth" in name else "dagan"
     if name == "defaults.yaml":
         files = ["dagan.yaml"]
     elif "/" not in name:

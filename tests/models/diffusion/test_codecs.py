@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from jsonargparse import ArgumentParser
+from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.world.sets.portrait_frames import render_frames
 from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
@@ -177,8 +178,10 @@ def test_the_fit_of_another_size_is_refused():
     "make", [lambda: fitted(6), lambda: KLCodec(KL, None), lambda: TinyCodec(TINY, None)], ids=["PCA", "KL", "TAESD"]
 )
 def test_nothing_that_holds_a_codec_trains_it(make):
-    holder = torch.nn.Sequential(make()).train()
-    assert not any(module.training for module in holder[0].modules())
+    codec = make()
+    assert not any(module.training for module in codec.modules())
+    holder = torch.nn.Sequential(codec).train()
+    assert not any(module.training for module in codec.modules())
     assert not any(parameter.requires_grad for parameter in holder.parameters())
 
 
@@ -259,11 +262,24 @@ def test_an_autoencoder_without_weights_refuses(kind, config, tmp_path):
         absent.load_pretrained()
 
 
-def test_whole_numbers_of_a_yaml_are_taken_as_real_ones():
-    codec = KLCodec(KLConfig(**vars(KL) | {"scaling": 1, "shift": 0}), None)
+@pytest.mark.parametrize(
+    "make", [lambda: PatchPCACodec(3, 4), lambda: KLCodec(KL, None), lambda: TinyCodec(TINY, None)]
+)
+def test_on_the_meta_device_it_is_counted_without_weights(make):
+    with torch.device("meta"):
+        codec, images = make(), torch.empty(2, 3, 16, 8)
+    with FlopCounterMode(display=False) as counted:
+        assert codec.decode(codec.encode(images)).shape == images.shape
+    assert counted.get_total_flops() > 0
+
+
+@pytest.mark.parametrize("shift", [0, None])
+def test_whole_numbers_of_a_yaml_are_taken_as_real_ones(shift):
+    codec = KLCodec(KLConfig(**vars(KL) | {"scaling": 1, "shift": shift}), None)
     codec.scaling.copy_(torch.tensor(0.25))
     assert codec.scaling == 0.25
     assert codec.shift.is_floating_point()
+    assert codec.shift == 0
 
 
 def test_a_checkpoint_needs_no_folder(tmp_path):
@@ -280,7 +296,7 @@ def test_a_checkpoint_needs_no_folder(tmp_path):
     ("path", "options"),
     [
         ("PatchPCACodec", {"channels": 6, "factor": 4}),
-        ("KLCodec", {"config": {**vars(KL), "widths": [8, 8, 16]}, "folder": None}),
+        ("KLCodec", {"config": {**vars(KL), "widths": [8, 8, 16], "shift": None}, "folder": None}),
         ("TinyCodec", {"config": {**vars(TINY), "widths": [8, 8, 8]}, "folder": "x"}),
     ],
 )
