@@ -22,26 +22,26 @@ from models.tasks.depth import DepthEstimate
 
 @dataclass
 class RegressionOptimiserConfig:
-    """AdamW, whose rate rises and then falls along a cosine.
+    """AdamW; its fields are those of the joint system's, whose YAML this one's overlays.
 
     Args:
         lr: Highest learning rate.
         betas: Decay of the two moments.
         weight_decay: Decay of the weights.
         warm_up: Share of the steps over which the rate rises from 0.
-        final: Rate at the end over the highest.
+        cosine: Whether it falls to 0 along half a cosine; else it stays.
     """
 
     lr: float
     betas: tuple[float, float]
     weight_decay: float
     warm_up: float
-    final: float
+    cosine: bool
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate over ``lr`` at a step."""
         rise = min(1.0, (step + 1) / max(1.0, self.warm_up * steps))
-        return rise * (self.final + (1 - self.final) * cosine(step, steps))
+        return rise * cosine(step, steps) if self.cosine else rise
 
 
 class DepthRegression(PortraitModule):

@@ -1,7 +1,6 @@
 """Published depth networks: their checkpoints, from a local folder or the hub's cache, never from the network."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +23,6 @@ class PublishedDepth(PortraitModule):
     Args:
         image_size: Side of the square images in pixels.
         checkpoint: A folder, or the hub's name of a checkpoint in its cache.
-
-    Raises:
-        UserError: If the library or the checkpoint is not here.
     """
 
     needs_fit: ClassVar[bool] = False
@@ -35,16 +31,30 @@ class PublishedDepth(PortraitModule):
 
     def __init__(self, image_size: int, checkpoint: str) -> None:
         super().__init__(image_size)
+        self.checkpoint = checkpoint
+
+    def setup(self, stage: str) -> None:
+        """Finds the checkpoint and reads it.
+
+        Raises:
+            UserError: If the library or the checkpoint is not here, or it cannot be read.
+        """
         if missing := _missing(self.packages):
             name = f"{type(self).__name__} needs {' and '.join(missing)}"
             raise UserError(f"{name}; to have it: pip install 'portrait-bench[adapters]'")
-        folder = folder_of(checkpoint, self.index)
+        folder = folder_of(self.checkpoint, self.index)
         if folder is None:
             raise UserError(
-                f"There is no checkpoint '{checkpoint}', neither as a folder with {self.index} nor in the hub's cache; "
-                f"fetch it, if its licence suits you: hf download {checkpoint}"
+                f"There is no checkpoint '{self.checkpoint}', neither as a folder with {self.index} nor in the hub's "
+                f"cache; fetch it, if its licence suits you: hf download {self.checkpoint}"
             )
-        self.checkpoint, self.folder = checkpoint, folder
+        self.folder = folder
+        with reading(folder, f"checkpoint of {type(self).__name__}", f"fetch '{self.checkpoint}' again."):
+            self.load()
+
+    def load(self) -> None:
+        """Reads the networks from ``folder``."""
+        raise NotImplementedError
 
     @classmethod
     def absent(cls, options: Mapping[str, Any]) -> str | None:
@@ -62,12 +72,6 @@ class PublishedDepth(PortraitModule):
     def notes(self) -> dict[str, str]:
         """The checkpoint and its edition."""
         return {"weights": f"{self.checkpoint} ({edition(self.folder)})"}
-
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        """Turns what a library says of a broken checkpoint into one sentence."""
-        with reading(self.folder, f"checkpoint of {type(self).__name__}", f"fetch '{self.checkpoint}' again."):
-            yield
 
 
 def folder_of(checkpoint: str, index: str) -> Path | None:

@@ -17,20 +17,20 @@ class DepthAnything(PublishedDepth):
         image_size: Side of the square images in pixels.
         checkpoint: A folder, or the hub's name of a checkpoint in its cache.
         resolution: Side in pixels at which it works, a multiple of its patches of 14.
-
-    Raises:
-        UserError: If transformers or the checkpoint is not here, or it cannot be read.
     """
 
     def __init__(self, image_size: int, checkpoint: str, resolution: int) -> None:
         super().__init__(image_size, checkpoint)
+        self.resolution = resolution
+
+    def load(self) -> None:
+        """Reads the network and how it prepares pictures."""
         # Seconds, an extra, and only this adapter needs it.
         from transformers import AutoImageProcessor, DepthAnythingForDepthEstimation
 
-        size = {"height": resolution, "width": resolution}
-        with self.loading():
-            self.processor = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, size=size)
-            network = DepthAnythingForDepthEstimation.from_pretrained(self.folder, local_files_only=True)
+        size = {"height": self.resolution, "width": self.resolution}
+        self.processor = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, size=size)
+        network = DepthAnythingForDepthEstimation.from_pretrained(self.folder, local_files_only=True)
         self.network = network.requires_grad_(False).eval()
 
     @torch.no_grad()

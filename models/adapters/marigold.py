@@ -25,9 +25,6 @@ class Marigold(PublishedDepth):
         resolution: Longer side in pixels at which it works; a multiple of 8, or 0 for the picture's own.
         spacing: Which timesteps a schedule takes: ``trailing`` ends at pure noise; None: as the checkpoint says.
         noise: What an answer starts from: ``gaussian``, or ``zeros``, as E2E-FT was tuned.
-
-    Raises:
-        UserError: If the checkpoint is not here or cannot be read.
     """
 
     packages: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
@@ -45,8 +42,11 @@ class Marigold(PublishedDepth):
     ) -> None:
         super().__init__(image_size, checkpoint)
         self.steps, self.ensemble, self.resolution, self.noise = steps, ensemble, resolution, noise
-        with self.loading():
-            self.pipeline = _pipeline(self.folder, spacing)
+        self.spacing = spacing
+
+    def load(self) -> None:
+        """Reads the pipeline."""
+        self.pipeline = _pipeline(self.folder, self.spacing)
         # Modules move with the model to its device; the pipeline itself is none.
         self.networks = nn.ModuleList([self.pipeline.unet, self.pipeline.vae, self.pipeline.text_encoder])
         self.networks.requires_grad_(False)

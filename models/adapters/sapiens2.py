@@ -18,22 +18,22 @@ class Sapiens2(PublishedDepth):
         checkpoint: A folder, or the hub's name of a checkpoint in its cache.
         resolution: Height and width in pixels at which it works, multiples of its patches of 16; a picture is fitted
             into it and padded.
-
-    Raises:
-        UserError: If transformers or the checkpoint is not here, or it cannot be read.
     """
 
     def __init__(self, image_size: int, checkpoint: str, resolution: tuple[int, int]) -> None:
         super().__init__(image_size, checkpoint)
+        self.resolution = resolution
+
+    def load(self) -> None:
+        """Reads the network and how it prepares pictures."""
         # Seconds, an extra, and only this adapter needs it.
         from transformers import AutoImageProcessor, Sapiens2ForPointmapEstimation
 
-        size = dict(zip(("height", "width"), resolution, strict=True))
-        with self.loading():
-            # Points of a stretched picture would be those of another camera, so it is padded.
-            changes = {"size": size, "do_pad": True}
-            self.processor = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, **changes)
-            network = Sapiens2ForPointmapEstimation.from_pretrained(self.folder, local_files_only=True)
+        size = dict(zip(("height", "width"), self.resolution, strict=True))
+        # Points of a stretched picture would be those of another camera, so it is padded.
+        changes = {"size": size, "do_pad": True}
+        self.processor = AutoImageProcessor.from_pretrained(self.folder, local_files_only=True, **changes)
+        network = Sapiens2ForPointmapEstimation.from_pretrained(self.folder, local_files_only=True)
         self.network = network.requires_grad_(False).eval()
 
     @torch.no_grad()

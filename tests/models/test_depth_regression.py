@@ -95,10 +95,11 @@ def test_normals_of_the_target_are_those_of_its_metres(regression):
 
 
 def test_the_rate_rises_and_falls_along_a_cosine(regression):
-    factor = regression(optimiser={"warm_up": 0.1, "final": 0.2}).optimiser.factor
+    factor = regression(optimiser={"warm_up": 0.1}).optimiser.factor
     assert factor(0, 1000) == pytest.approx(0.01, rel=1e-3)
-    assert factor(500, 1000) == pytest.approx(0.6)
-    assert factor(1000, 1000) == pytest.approx(0.2)
+    assert factor(500, 1000) == pytest.approx(0.5)
+    assert factor(1000, 1000) == pytest.approx(0)
+    assert regression(optimiser={"warm_up": 0.1, "cosine": False}).optimiser.factor(1000, 1000) == 1
 
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 93)])

@@ -26,7 +26,9 @@ def adapter(request):
 
     def built(name, overlay=None, **changes):
         given = {"checkpoint": str(request.getfixturevalue(f"{name}_folder")), "resolution": SMALL[name]} | changes
-        return build(ADAPTERS[name], f"variants/joint/{overlay or name}.yaml", image_size=40, **given)
+        model = build(ADAPTERS[name], f"variants/joint/{overlay or name}.yaml", image_size=40, **given)
+        model.setup("test")
+        return model
 
     return built
 
@@ -226,6 +228,7 @@ def test_the_hubs_cache_is_read_by_name_and_told_by_revision(monkeypatch, tmp_pa
     assert DepthAnything.absent(options) is None
     assert DepthAnything.resolved(options) == {"checkpoint": revision[:12]}
     model = DepthAnything(40, "some/depth", 56)
+    model.setup("test")
     assert model.notes() == {"weights": f"some/depth ({revision[:12]})"}
     # A download that was cut off leaves a revision without its index.
     (place / "snapshots" / revision / "config.json").unlink()
