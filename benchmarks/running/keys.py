@@ -210,4 +210,9 @@ def _listing(path: Path) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
-    return value.as_dict() if isinstance(value, Namespace) else value
+    """Without namespaces, those in the values of a dictionary or list too."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from benchmarks import cli, runs
 from benchmarks.running import keys
@@ -263,3 +264,11 @@ def test_what_is_on_the_short_list_does_not_change_a_fit(tmp_path, on_portraits)
     assert key == other_key
     assert torch.equal(plain, other)
     assert json.loads((tmp_path / "b" / key / "record.json").read_text())["batches"] == 1
+
+
+def test_an_argument_is_plain_however_deep_its_namespaces_lie():
+    value = Namespace(studio={"a": Namespace(size=64, splits=("train", "test"))}, parts=[Namespace(b=None)])
+    assert json.loads(keys.argument(value)) == {
+        "studio": {"a": {"size": 64, "splits": ["train", "test"]}},
+        "parts": [{"b": None}],
+    }
