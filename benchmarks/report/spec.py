@@ -49,13 +49,14 @@ class Row:
 
     Args:
         name: What the table calls it.
-        configs: Overlays after the base, relative to ``benchmarks/``.
+        configs: Overlays after the base, relative to ``benchmarks/``; ``{scale}`` in a name stands for the scale.
         kind: Which block it stands in; only methods are ranked.
         headline: Whether ``run_all --headline`` runs it.
         test: What its test protocol changes, on the same fit.
         tests: The tests it takes part in; all of them by default.
         predictions: Of a row that `benchmarks.score` added or filled: the hash of the files that were scored.
         outside: Whether its method runs elsewhere: it waits for outputs that `benchmarks.score` scores under its name.
+        base: The system whose YAML it starts from, where that is another than the table's.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Row:
     tests: list[str] | None = None
     predictions: str = ""
     outside: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True)

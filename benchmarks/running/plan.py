@@ -149,8 +149,10 @@ def _epochs(run: Run) -> int:
 
 
 def _test_run(table: Table, row: Row, test: str, seed: int, subject: int | None, choice: Choice) -> Run:
-    names = [f"{table.base}.yaml", *([] if choice.scale == "paper" else [f"{choice.scale}/{table.base}.yaml"])]
-    args = [part for name in [*names, *row.configs] for part in ("-c", str(HERE / name))]
+    base = row.base or table.base
+    names = [f"{base}.yaml", *([] if choice.scale == "paper" else [f"{choice.scale}/{base}.yaml"])]
+    names += [name.format(scale=choice.scale) for name in row.configs]
+    args = [part for name in names for part in ("-c", str(HERE / name))]
     args += [f"--seed_everything={seed}", f"--results={choice.results}"]
     args += [] if subject is None else [f"--data.init_args.{_axis(table, tuple(args))}={subject}"]
     args += _placed(choice.devices, torch.cuda.device_count())

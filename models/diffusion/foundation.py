@@ -11,7 +11,7 @@ from models.diffusion.codecs import Codec
 from models.diffusion.networks import PlainDenoiser, UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import Schedule, ScheduleConfig, following
+from models.diffusion.schedule import NoiseSchedule, NoiseConfig, following
 from models.tasks import Batch, Context
 
 
@@ -35,14 +35,14 @@ class Foundation(PortraitModule):
         image_size: int,
         codec: Codec,
         unet: UNetConfig,
-        schedule: ScheduleConfig,
+        schedule: NoiseConfig,
         min_snr: float | None,
         steps: int,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
         super().__init__(image_size)
         self.min_snr, self.steps, self.optimiser = min_snr, steps, optimiser
-        self.schedule = Schedule(schedule)
+        self.schedule = NoiseSchedule(schedule)
         self.codec = codec
         self.denoiser = PlainDenoiser(unet, codec.channels)
 

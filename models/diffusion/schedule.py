@@ -15,7 +15,7 @@ _NAMES = {"v": "v_prediction", "epsilon": "epsilon"}  # in diffusers
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
+class NoiseConfig:
     """How noise grows over the steps, and what a network says of it.
 
     Args:
@@ -47,7 +47,7 @@ class ScheduleConfig:
             )
 
 
-class Schedule:
+class NoiseSchedule:
     """Noising, the target of the loss, and the deterministic sampler (DDIM, eta = 0), from one set of betas.
 
     Args:
@@ -56,7 +56,7 @@ class Schedule:
     Reference: Lin et al. 2024, Common Diffusion Noise Schedules and Sample Steps are Flawed (zero SNR, trailing, v).
     """
 
-    def __init__(self, config: ScheduleConfig) -> None:
+    def __init__(self, config: NoiseConfig) -> None:
         self.config = config
         self.scheduler = DDIMScheduler(
             num_train_timesteps=config.steps,

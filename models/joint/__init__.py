@@ -14,14 +14,14 @@ from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import Schedule, ScheduleConfig
+from models.diffusion.schedule import NoiseSchedule, NoiseConfig
 from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image, normals_image
 from models.joint.masks import MaskMixture, draw_masks, on_latents
-from models.joint.motion import MotionConfig, Past, motion_modules
-from models.joint.objective import Region, draw_levels, losses, make_noisy, where_it_counts
+from models.joint.motion import MotionModulesConfig, Past, motion_modules
+from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
 from models.joint.sampling import SamplerConfig, average_aligned, sample
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -59,15 +59,15 @@ class Joint(PortraitModule):
         codec: Codec,
         unet: UNetConfig,
         layout: LayoutConfig,
-        schedule: ScheduleConfig,
+        schedule: NoiseConfig,
         masks: MaskMixture,
         quantiles: tuple[float, float],
-        loss_region: Region,
+        loss_region: LossRegion,
         min_snr: float | None,
         reference_drop: float,
         put_back: bool,
         samplers: dict[str, SamplerConfig],
-        motion: MotionConfig | None,
+        motion: MotionModulesConfig | None,
         checkpointing: bool,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
@@ -75,7 +75,7 @@ class Joint(PortraitModule):
         self.layout, self.mixture, self.quantiles, self.loss_region = layout, masks, quantiles, loss_region
         self.min_snr, self.reference_drop, self.put_back = min_snr, reference_drop, put_back
         self.samplers, self.optimiser = samplers, optimiser
-        self.base, self.schedule, self.codec = base, Schedule(schedule), codec
+        self.base, self.schedule, self.codec = base, NoiseSchedule(schedule), codec
         self.motion, self.frames = motion, 1 if motion is None else motion.frames
         self.denoiser = Denoiser(unet, layout, codec.channels, motion)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None

@@ -101,7 +101,8 @@ class Answerer:
         features, past = _twice(self.features), _twice(self.past)
         dropped = torch.tensor([True, False], device=noisy.device).repeat_interleave(len(noisy))
         output = self.denoiser(*twice, features, dropped, self.frames, past)
-        return guided(*output.chunk(2), self.guidance)
+        without, given = output.chunk(2)
+        return guided(without, given, self.guidance)
 
 
 def _twice(parts: dict[str, Tensor] | None) -> dict[str, Tensor] | None:

@@ -13,7 +13,7 @@ from models.diffusion.networks import UNetConfig, build_unet, constant_context
 from models.diffusion.surgery import expand_conv_in, expand_conv_out
 from models.errors import UserError
 from models.joint.masks import kept
-from models.joint.motion import MotionConfig, Past, continuing, recording, with_motion
+from models.joint.motion import MotionModulesConfig, Past, continuing, recording, with_motion
 
 Weights = Mapping[str, Tensor]
 
@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
 
     context: Tensor
 
-    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionConfig | None = None) -> None:
+    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionModulesConfig | None = None) -> None:
         super().__init__()
         self.config, self.layout, self.latent, self.motion = unet, layout, latent, motion
         self.unet = self._expanded(build_unet(unet, latent, latent, self._two_levels))

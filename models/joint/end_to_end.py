@@ -12,7 +12,7 @@ from models.depth_regression import standard_closeness
 from models.diffusion.codecs import Codec
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.diffusion.schedule import Schedule, ScheduleConfig
+from models.diffusion.schedule import NoiseSchedule, NoiseConfig
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
 from models.tasks import Batch, Context
@@ -41,14 +41,14 @@ class EndToEnd(PortraitModule):
         codec: Codec,
         unet: UNetConfig,
         layout: LayoutConfig,
-        schedule: ScheduleConfig,
+        schedule: NoiseConfig,
         loss: DepthLossConfig,
         field: float,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
         super().__init__(image_size)
         self.layout, self.loss, self.field, self.optimiser = layout, loss, field, optimiser
-        self.codec, self.schedule = codec, Schedule(schedule)
+        self.codec, self.schedule = codec, NoiseSchedule(schedule)
         self.denoiser = Denoiser(unet, layout, codec.channels)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
 

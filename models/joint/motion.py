@@ -18,7 +18,7 @@ Past = dict[str, Tensor]  # by site, of the frames before a window: ``V n C h w`
 
 
 @dataclass
-class MotionConfig:
+class MotionModulesConfig:
     """The motion modules.
 
     Args:
@@ -89,7 +89,7 @@ class MotionModule(nn.Module):
         return tokens.permute(0, 3, 4, 1, 2).flatten(0, 1)
 
 
-def with_motion(unet: UNet2DConditionModel, config: MotionConfig, size: UNetConfig) -> UNetMotionModel:
+def with_motion(unet: UNet2DConditionModel, config: MotionModulesConfig, size: UNetConfig) -> UNetMotionModel:
     """The denoiser with motion modules that add nothing yet; at one frame it is what it was.
 
     Args:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from models.diffusion.schedule import Schedule
+from models.diffusion.schedule import NoiseSchedule
 
-Region = Literal["all", "skin"]
+LossRegion = Literal["all", "skin"]
 
 
 class Noisy(NamedTuple):
@@ -19,7 +19,7 @@ class Noisy(NamedTuple):
     target: Tensor
 
 
-def make_noisy(clean: Tensor, levels: Tensor, schedule: Schedule) -> Noisy:
+def make_noisy(clean: Tensor, levels: Tensor, schedule: NoiseSchedule) -> Noisy:
     """Adds noise, drawn apart for each modality, at its level (eqs. 3, 4)."""
     noise = torch.randn_like(clean)
     flat = clean.flatten(0, 1), noise.flatten(0, 1), levels.flatten()
@@ -45,7 +45,7 @@ def draw_levels(masks: Tensor, steps: int, shared: bool) -> Tensor:
     return torch.where(generated.amax(2) > 0, levels, 0)
 
 
-def losses(output: Tensor, noisy: Noisy, schedule: Schedule, min_snr: float | None, counts: Tensor) -> Tensor:
+def losses(output: Tensor, noisy: Noisy, schedule: NoiseSchedule, min_snr: float | None, counts: Tensor) -> Tensor:
     """The weighted mean squared error of each modality of each sample ``B G`` (eq. 5).
 
     Args:
@@ -59,7 +59,7 @@ def losses(output: Tensor, noisy: Noisy, schedule: Schedule, min_snr: float | No
     return error * schedule.loss_weight(noisy.levels, min_snr)
 
 
-def where_it_counts(skin: Tensor, masks: Tensor, modalities: list[str], region: Region, shared: bool) -> Tensor:
+def where_it_counts(skin: Tensor, masks: Tensor, modalities: list[str], region: LossRegion, shared: bool) -> Tensor:
     """``B G 1 h w``: all, less depth and normals beside the skin if so asked, and what is given at a level of its own.
 
     Args:

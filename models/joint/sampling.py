@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.diffusion.schedule import Schedule, following
+from models.diffusion.schedule import NoiseSchedule, following
 
 
 @dataclass
@@ -28,7 +28,7 @@ Denoise = Callable[[Tensor, int], Tensor]
 
 
 def sample(
-    denoise: Denoise, schedule: Schedule, noise: Tensor, steps: int, known: tuple[Tensor, Tensor] | None = None
+    denoise: Denoise, schedule: NoiseSchedule, noise: Tensor, steps: int, known: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
     """Draws latents from noise (DDIM, eta = 0).
 
@@ -54,7 +54,7 @@ def sample(
     return latents if known is None else torch.where(known[1] > 0, latents, known[0])
 
 
-def _at(schedule: Schedule, clean: Tensor, noise: Tensor, level: int) -> Tensor:
+def _at(schedule: NoiseSchedule, clean: Tensor, noise: Tensor, level: int) -> Tensor:
     return schedule.noised(clean, noise, torch.full((len(clean),), level, device=clean.device))
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.diffusion.schedule import Schedule, ScheduleConfig, following
+from models.diffusion.schedule import NoiseSchedule, NoiseConfig, following
 from models.errors import UserError
 
 STABLE = {"betas": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps": 1000, "spacing": "trailing"}
 
 
-def made(**changes) -> Schedule:
-    return Schedule(ScheduleConfig(**{**STABLE, "prediction": "v", "zero_snr": True, **changes}))
+def made(**changes) -> NoiseSchedule:
+    return NoiseSchedule(NoiseConfig(**{**STABLE, "prediction": "v", "zero_snr": True, **changes}))
 
 
 def kept_by_hand(zero_snr: bool, betas: str = "scaled_linear") -> np.ndarray:

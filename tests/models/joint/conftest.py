@@ -7,14 +7,14 @@ from torch.nn.functional import interpolate
 from models.diffusion.codecs import PatchPCACodec
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.diffusion.schedule import ScheduleConfig
+from models.diffusion.schedule import NoiseConfig
 from models.joint import Joint
 from models.joint.denoiser import LayoutConfig
 from models.joint.masks import MaskMixture
 from models.joint.sampling import SamplerConfig
 
 UNET = UNetConfig([8, 16], [False, True], 1, 2, 8, 2, 4)
-SCHEDULE = ScheduleConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing")
+SCHEDULE = NoiseConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing")
 LAYOUT = {"generated": ["image", "depth"], "given": [], "masked": True, "reference": "network", "levels": "shared"}
 MIXTURE = MaskMixture(0.25, {"image": 0.25, "depth": 0.25}, {"image": 0.15}, 0.1)
 

@@ -7,11 +7,11 @@ from diffusers import MotionAdapter
 from models.errors import UserError
 from models.joint.denoiser import Denoiser, ReferenceNetwork
 from models.joint.masks import MaskMixture
-from models.joint.motion import MotionConfig, motion_modules
+from models.joint.motion import MotionModulesConfig, motion_modules
 from models.tasks import Context
 from tests.models.joint.conftest import UNET, joint, layout
 
-K, MOTION = 4, MotionConfig(3, 2, 0.0, 2, 8, True, None)
+K, MOTION = 4, MotionModulesConfig(3, 2, 0.0, 2, 8, True, None)
 DEPTH_GIVEN = MaskMixture(0, {"depth": 1}, {}, 0)
 
 
@@ -43,7 +43,7 @@ def made(**changes):
 
 @pytest.mark.parametrize("middle", [True, False])
 def test_motion_modules_add_nothing_at_the_start(middle):
-    config = MotionConfig(3, 2, 0.0, 2, 8, middle, None)
+    config = MotionModulesConfig(3, 2, 0.0, 2, 8, middle, None)
     still, video = Denoiser(UNET, layout(), K).eval(), Denoiser(UNET, layout(), K, config).eval()
     video.receive(still.state_dict())
     assert len(motion_modules(video)) == 2 + 4 + middle  # after every block down and up, and in the middle
@@ -60,7 +60,7 @@ def test_an_adapters_weights_are_read_and_start_without_a_say(tmp_path):
         motion_max_seq_length=8,
     )  # fmt: skip
     adapter.save_pretrained(tmp_path)
-    video = Denoiser(UNET, layout(), K, MotionConfig(3, 2, 0.0, 2, 8, True, str(tmp_path)))
+    video = Denoiser(UNET, layout(), K, MotionModulesConfig(3, 2, 0.0, 2, 8, True, str(tmp_path)))
     ours = dict(video.unet.named_parameters())["down_blocks.0.motion_modules.0.proj_in.weight"]
     torch.testing.assert_close(ours, adapter.down_blocks[0].motion_modules[0].proj_in.weight)
     assert all(module.proj_out.weight.eq(0).all() for module in motion_modules(video))

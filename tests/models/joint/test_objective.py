@@ -2,7 +2,7 @@
 
 import torch
 
-from models.diffusion.schedule import Schedule
+from models.diffusion.schedule import NoiseSchedule
 from models.joint.objective import Noisy, draw_levels, losses, make_noisy, where_it_counts
 from tests.models.joint.conftest import SCHEDULE
 
@@ -31,7 +31,7 @@ def test_with_levels_of_their_own_the_given_have_none_and_regions_differ():
 
 def test_noise_is_drawn_apart_for_each_modality_at_its_level():
     torch.manual_seed(0)
-    clean, schedule = torch.randn(64, 2, 4, 8, 8), Schedule(SCHEDULE)
+    clean, schedule = torch.randn(64, 2, 4, 8, 8), NoiseSchedule(SCHEDULE)
     levels = torch.stack([torch.full((64,), 999), torch.zeros(64, dtype=torch.long)], 1)
     noisy = make_noisy(clean, levels, schedule)
     assert abs(torch.corrcoef(torch.stack([noisy.latents[:, 0].flatten(), clean[:, 0].flatten()]))[0, 1]) < 0.02
@@ -43,7 +43,7 @@ def test_noise_is_drawn_apart_for_each_modality_at_its_level():
 def test_the_loss_is_a_mean_of_squares_weighted_sample_by_sample():
     torch.manual_seed(0)
     output, target = torch.randn(3, 2, 4, 4, 4), torch.randn(3, 2, 4, 4, 4)
-    schedule, counts = Schedule(SCHEDULE), torch.ones(3, 2, 1, 4, 4)
+    schedule, counts = NoiseSchedule(SCHEDULE), torch.ones(3, 2, 1, 4, 4)
     levels = torch.tensor([[10, 10], [500, 500], [999, 999]])
     each = losses(output, Noisy(output, levels, target), schedule, 5.0, counts)
     plain = ((output - target) ** 2).mean((2, 3, 4))
@@ -65,7 +65,7 @@ def test_a_loss_of_the_skin_ignores_depth_beside_it_and_no_pixel_of_the_picture(
     error = torch.zeros(1, 2, 4, 4, 4)
     error[0, 1, :, 1, 1] = 2.0
     error[0, 1, :, 0, 0] = 50.0
-    schedule, levels = Schedule(SCHEDULE), torch.zeros(1, 2, dtype=torch.long)
+    schedule, levels = NoiseSchedule(SCHEDULE), torch.zeros(1, 2, dtype=torch.long)
     each = losses(error, Noisy(error, levels, torch.zeros_like(error)), schedule, None, counts)
     torch.testing.assert_close(each, torch.tensor([[0.0, 4.0]]))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from models.diffusion.schedule import Schedule
+from models.diffusion.schedule import NoiseSchedule
 from models.joint.sampling import average_aligned, sample
 from tests.models.joint.conftest import SCHEDULE
 
@@ -20,14 +20,14 @@ def exact(schedule, clean):
 
 
 def test_an_exact_network_gives_the_clean_latents_in_any_number_of_steps():
-    schedule = Schedule(SCHEDULE)
+    schedule = NoiseSchedule(SCHEDULE)
     clean, noise = torch.randn(2, 2, 4, 3, 3), torch.randn(2, 2, 4, 3, 3)
     for steps in (1, 2, 5):
         torch.testing.assert_close(sample(exact(schedule, clean), schedule, noise, steps), clean, rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_known_stands_at_every_step_as_noisy_as_the_rest():
-    schedule, seen = Schedule(SCHEDULE), []
+    schedule, seen = NoiseSchedule(SCHEDULE), []
     clean, noise = torch.randn(1, 2, 4, 3, 3), torch.randn(1, 2, 4, 3, 3)
     masks = torch.ones(1, 2, 1, 3, 3)
     masks[:, 0] = 0
