@@ -14,7 +14,7 @@ from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import NoiseSchedule, NoiseConfig
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
