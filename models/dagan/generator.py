@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
+from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from models.dagan.keypoints import AffineKeypoints
@@ -15,6 +15,7 @@ from models.dagan.motion import DenseMotion, MotionConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
+ROWS_AT_ONCE = 512  # of the attention's map: they stay in a processor's cache
 
 
 @dataclass
@@ -87,9 +88,7 @@ class CrossModalAttention(nn.Module):
         layers = ((self.query_conv, query), (self.key_conv, pooled), (self.value_conv, pooled))
         with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
             q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
-            # 512 rows at once keep the map in cache and out of memory where no fused kernel does.
-            rows = 512 if warped.device.type == "cpu" else q.shape[1]
-            parts = [scaled_dot_product_attention(part, k, v, scale=self.scale) for part in q.split(rows, 1)]
+            parts = [(self.scale * part @ k.mT).softmax(-1) @ v for part in q.split(ROWS_AT_ONCE, 1)]
         attended = torch.cat(parts, 1).transpose(1, 2).reshape(warped.shape)
         return self.gamma * attended + warped
 
