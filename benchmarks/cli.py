@@ -158,7 +158,7 @@ class BenchmarkCLI(LightningCLI):
                 print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
             return
         for name, need in self.run_.needs.items():
-            getattr(self.model, name).load_state_dict(_part_of(need, name))
+            self.model.receive(name, _part_of(need, name))
         if (path := self._starts_from(kwargs.get("ckpt_path"))) and is_first():
             print(f"This fit goes on from {path}.")
         self.trainer.fit(**kwargs | {"ckpt_path": path, "weights_only": True})

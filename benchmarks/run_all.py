@@ -16,7 +16,7 @@ from benchmarks.report.files import beside, write
 from benchmarks.report.results import Place
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
-from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
+from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, places, plan
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
@@ -71,7 +71,8 @@ class Printer:
         self.choice = choice
         self.folder = Path(choice.results) / "tables" / choice.scale
         self.chosen = {table.name: table for table in chosen}
-        self.awaited = {name: {r.run.key for r in table_runs if r.table == name} for name in self.chosen}
+        can_run = [each for each in table_runs if not each.absent]
+        self.awaited = {name: {each.run.key for each in can_run if each.table == name} for name in self.chosen}
         self.written: list[Path] = []
 
     def settled(self, key: str) -> None:
@@ -88,9 +89,11 @@ class Printer:
     def print(self, name: str) -> None:
         """Writes and prints a table; rows that an earlier call ran stand there too."""
         table, everything = self.chosen[name], replace(self.choice, rows=(), headline=False)
-        if runs := places(plan([table], everything)):
+        table_runs = plan([table], everything)
+        if runs := places(table_runs):
             scores, provenance = collect(runs)
-            provenance |= {"scale": self.choice.scale}
+            lacking = [*provenance.absent, *absences(table, table_runs)]
+            provenance = replace(provenance, absent=lacking) | {"scale": self.choice.scale}
             joined = score.join(table, scores, provenance, Path(self.choice.results), self.choice.scale)
             self.written += write(*joined, self.folder)
             self.written += _copy_figure(table, runs, self.folder)
@@ -124,6 +127,8 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
     if not table_runs:
         raise UserError("No row is chosen; see the names with: python -m benchmarks.run_all --list")
     jobs = in_order(table_runs)
+    for row, reason in dict.fromkeys((each.row, each.absent) for each in table_runs if each.absent):
+        print(f"Not run: {row} ({reason}).")
     if is_run:
         return _execute(jobs, Printer(chosen, table_runs, choice), options)
     for job in jobs.values():
@@ -149,8 +154,8 @@ def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace
 
 
 def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list[Path]:
-    """Sets the figure of the table's first row beside the table."""
-    figures = [run / "figure.png" for (row, *_), run in runs.items() if row == table.rows[0].name]
+    """Sets the figure of the table's first row that was run beside the table."""
+    figures = [run / "figure.png" for row in table.rows for place, run in runs.items() if place.row == row.name]
     return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []
 
 

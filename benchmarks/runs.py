@@ -141,9 +141,10 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tuple[str, ...]) -> Run:
-    """The fit of the files that a need names, or of the run's own arguments with ``overlays`` after them."""
-    if overlays := need.get("overlays"):
-        whole = (*given, *(part for name in overlays for part in ("-c", name)))
+    """The fit of the files that a need names, or of the run's own arguments: ``less`` some files, with ``overlays``."""
+    if "overlays" in need or "less" in need:
+        own = keys.without_files(given, need.get("less", []))
+        whole = (*own, *(part for name in need.get("overlays", []) for part in ("-c", name)))
         return Run.of("fit", parse(["fit", *whole]), parse, whole)
     args = [part for name in need["configs"] for part in ("-c", name)]
     shared = [f"data.init_args.{name}" for name in keys.named_class(config.data.class_path).shared]

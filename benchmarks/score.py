@@ -57,11 +57,12 @@ class ScoredRecord:
         return sha256(repr((self.place, self.label)).encode()).hexdigest()[:12]
 
     def tests(self, table: Table, scale: str) -> list[str]:
-        """The tests of a table that it was scored under."""
+        """The tests of a table that it was scored under, of a row from outside those that the row takes part in."""
         if self.scale != scale:
             return []
         facts = find(self.task, "benchmarks").facts
-        tests = table.tests.items()
+        rows = [row for row in table.rows if row.outside and row.name == self.label]
+        tests = [(name, table.tests[name]) for name in (table.tests_of(rows[0]) if rows else table.tests)]
         return [name for name, test in tests if test["task"] == self.task and facts(test) == self.protocol]
 
 
@@ -102,11 +103,12 @@ def _asked(options: argparse.Namespace, saved: Saved) -> ScoredRecord:
 def join(table: Table, scores: pd.DataFrame, provenance: Provenance, results: Path, scale: str) -> Results:
     """Adds every scored folder that has a place in a table, instead of the rows that were added before.
 
-    A row that was scored against the table's own truth is a method among the others; one that was not stands apart.
+    It fills the row from outside that has its label, or else is a row of its own. A row that was scored against the
+    table's own truth is a method among the others; one that was not stands apart.
     """
     table, scores, provenance = ours(table, scores, provenance)
-    kept, absent = [*table.rows], provenance.absent
-    names = {row.name for row in kept}
+    kept, absent = {row.name: row for row in table.rows}, provenance.absent
+    names = {row.name for row in table.rows if not row.outside}
     here = {folder: record for folder, record in records(results).items() if record.tests(table, scale)}
     for label in sorted({record.label for record in here.values()} - names):
         of_label = {folder: record for folder, record in here.items() if record.label == label}
@@ -119,9 +121,10 @@ def join(table: Table, scores: pd.DataFrame, provenance: Provenance, results: Pa
         same = all(provenance.truth.get(test) == digests for test, digests in about.truth.items())
         files = ", ".join(sorted({record.predictions for record in of_label.values()}))
         tests = [test for test in table.tests if any(place.test == test for place in places)]
-        kept.append(Row(label, [], "method" if same else "apart", tests=tests, predictions=files))
+        row = kept.get(label, Row(label, [], "method", tests=tests))
+        kept[label] = replace(row, kind="method" if same else "apart", predictions=files)
         scores, absent = pd.concat([scores, more]), [*absent, *about.absent]
-    return Results(replace(table, rows=kept), scores, replace(provenance, absent=absent))
+    return Results(replace(table, rows=[*kept.values()]), scores, replace(provenance, absent=absent))
 
 
 def print_tables(names: Sequence[str], record: Path, published: Path) -> None:
@@ -169,7 +172,7 @@ def _chosen(names: Sequence[str], record: ScoredRecord) -> list[Table]:
         if not record.tests(table, record.scale):
             asked = " ".join([record.task, *filter(None, record.protocol.values())])
             raise UserError(f"The table '{table.name}' has no test of {asked}; name another with --table.")
-        if record.label in [row.name for row in table.rows]:
+        if record.label in [row.name for row in table.rows if not row.outside]:
             raise UserError(f"'{table.name}' has a row '{record.label}' of its own; choose another --label.")
     return chosen
 

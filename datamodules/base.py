@@ -32,7 +32,8 @@ class TestProtocol:
         shuffle_driving: The control row: driving frames (or depth maps) in a seeded order with none in its place; the
             targets stay.
         other_reference: The control row: the reference picture shows another person.
-        condition: What every method is given of the answer: ``depth``, of reenactment; None for nothing.
+        condition: What every method is given that is made of the truth: in reenactment the ``depth`` of the answer, in
+            depth the ``fitted_depth`` of a face tracker; None for nothing.
         pairs: A CSV of pairs; by default the set's own, else pairs drawn with the seed and written beside the run.
         max_frames: Frames scored of a video, evenly spaced; None for all.
         allow_partial: Accept a list that names clips or frames that are not there.
@@ -47,7 +48,7 @@ class TestProtocol:
     motion: Motion = "absolute"
     shuffle_driving: bool = False
     other_reference: bool = False
-    condition: Literal["depth"] | None = None
+    condition: Literal["depth", "fitted_depth"] | None = None
     pairs: str | None = None
     max_frames: int | None = None
     allow_partial: bool = False

@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from datamodules.base import DataError
 from datamodules.video.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, find_clips, media_suffix
-from datamodules.video.frames import people
 from datamodules.video.pairs import ClipFinder, read_pairs
 from datamodules.video.protocols import CHUNK, chunks
+from datamodules.video.splits import people
 from datamodules.video.truth import truth_file
 from datamodules.video.videos import video
 
@@ -95,7 +95,7 @@ def _said(fault: str) -> str:
 
 
 def _splits(root: Path) -> dict[str, Path]:
-    """The folders that hold clips, as `datamodules.video.frames.split_clips` takes them."""
+    """The folders that hold clips, as `datamodules.video.splits.split_clips` takes them."""
     known = {name: root / name for name in ("train", "test") if (root / name).exists()}
     return known or {"all (no train or test: a fifth of the people will be the test)": root}
 

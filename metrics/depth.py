@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -9,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metrics.alignment import Space, affine_align, check_depths, check_space, depth_range, in_space, masked_mean
-from metrics.base import Card, PerSampleMetric, Status, check_finite
+from metrics.base import Card, PerSampleMetric, Scored, Status, check_finite
 
 VALUE_RANGE, PARITY = "[0, inf); 0 for a map that is right up to scale and shift", "20, 21, 22, 23"  # of most
 SPACES = {
     "unit": "true depth over its range in the mask as [0.1, 1] (RMSE: as [0, 1])",
     "closeness": "nearest true pixel 1, farthest 0, floor 1e-3",
 }
+ILL_CONDITIONED = "ill-conditioned, for the pixels whose truth is nearly 0 rule it"  # a ratio in closeness
 
 
 def abs_rel(aligned: Tensor, depth: Tensor, mask: Tensor) -> Tensor:
@@ -96,14 +98,27 @@ class DepthMetric(PerSampleMetric):
         space: Where the error is taken, see `in_space`; another than ``metric`` is named.
     """
 
+    is_ratio: ClassVar[bool] = True  # of two maps, which a truth near 0 makes large
+
     def __init__(self, space: Space = "metric") -> None:
         super().__init__()
         check_space(space)
         self.space: Space = space
-        if space != "metric":
-            protocol = self.card.protocol.replace(", metric depth", "")
-            name = f"{self.card.name}-{space}"
-            self.card = replace(self.card, name=name, protocol=f"{protocol}, {SPACES[space]}")
+        self.card = self.card_in(space)
+
+    @classmethod
+    def card_in(cls, space: Space) -> Card:
+        """The card of the metric in a space."""
+        if space == "metric":
+            return cls.card
+        facts = [cls.card.protocol.replace(", metric depth", ""), SPACES[space]]
+        facts += [ILL_CONDITIONED] if cls.is_ratio and space == "closeness" else []
+        return replace(cls.card, name=f"{cls.card.name}-{space}", protocol=", ".join(facts))
+
+    @classmethod
+    def by(cls, space: Space) -> Scored:
+        """The metric in that space, for a task's list."""
+        return Scored(cls.card_in(space), partial(cls, space))
 
     def update(
         self,
@@ -212,10 +227,13 @@ class RMSE(DepthMetric):
         parity=PARITY,
     )
 
-    def __init__(self, space: Space = "metric") -> None:
-        super().__init__(space)
-        if space != "metric":
-            self.card = replace(self.card, unit="", digits=4)
+    is_ratio = False
+
+    @classmethod
+    def card_in(cls, space: Space) -> Card:
+        """The card of the metric in a space; a share of the depth range has no unit."""
+        card = super().card_in(space)
+        return card if space == "metric" else replace(card, unit="", digits=4)
 
     def error(self, aligned: Tensor, depth: Tensor, mask: Tensor, intrinsics: Tensor) -> Tensor:
         """Implements `DepthMetric`."""

@@ -50,21 +50,58 @@ class PortraitModule(LightningModule):
         """What arguments such as ``auto`` stand for on this machine, for the key of a run."""
         return {}
 
+    def receive(self, name: str, weights: Mapping[str, Tensor]) -> None:
+        """Takes over the part of an earlier fit that the configuration `needs` under a name.
+
+        Args:
+            name: Of the part: by default the submodule of that name.
+            weights: Its tensors.
+
+        Raises:
+            UserError: If they are those of another network.
+        """
+        try:
+            getattr(self, name).load_state_dict(dict(weights))
+        except RuntimeError as error:
+            detail = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"The weights of needs.{name} fit another network ({detail}); name a fit of this scale."
+            ) from error
+
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint of this model has to agree in, beside the shapes of its tensors; plain values by name."""
+        return {}
+
+    @classmethod
+    def absent(cls, options: Mapping[str, Any]) -> str | None:
+        """Why a method of these arguments cannot run here, such as ``weights absent``, which its row says; None if not.
+
+        Args:
+            options: The arguments that the module would be made with.
+        """
+        return None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Writes the model's class beside its weights."""
+        """Writes the model's class and contract beside its weights."""
         checkpoint["model_class"] = class_path(type(self))
+        checkpoint["contract"] = self.contract()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses the checkpoint of another model.
 
         Raises:
-            UserError: If the class or the size of any tensor differs, or one is missing.
+            UserError: If the class, the contract or the size of any tensor differs, or one is missing.
         """
         theirs, ours = checkpoint.get("model_class", "an unknown model"), class_path(type(self))
         path = getattr(self._trainer, "ckpt_path", None)
         which = f"The checkpoint '{path}'" if path else "The checkpoint"
         if theirs != ours:
             raise UserError(f"{which} holds {theirs}, not {ours}; name the configuration it was fitted with.")
+        signed = checkpoint.get("contract", {})
+        for name, value in self.contract().items():
+            if signed.get(name) != value:
+                fitted = f"{which} was fitted with {name} {signed.get(name)}, not {value}"
+                raise UserError(f"{fitted}; name the configuration of its fit.")
         state, given = self.state_dict(), checkpoint["state_dict"]
         for name, tensor in given.items():
             if name not in state or state[name].shape != tensor.shape:

@@ -5,18 +5,20 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from kornia.filters import gaussian_blur2d
+from kornia.filters import gaussian_blur2d, spatial_gradient
+from kornia.morphology import erosion
 from PIL import Image
 from torch import Tensor
 
 from models.base import PortraitModule, summed
+from models.errors import UserError
 from models.pixels import to_uint8
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 
 class CopySource(PortraitModule):
-    """Answers every driving frame with the source image itself."""
+    """Answers every driving frame with the source image itself, and every depth with the reference."""
 
     needs_fit: ClassVar[bool] = False
 
@@ -24,11 +26,16 @@ class CopySource(PortraitModule):
         """Repeats the source ``B 3 H W`` over the ``T`` driving frames."""
         return source[:, None].expand_as(driving)
 
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """The reference: another true picture of the person."""
+        return reference
+
 
 class BlurredCopy(PortraitModule):
     """The source, blurred as it scores best: the strength that a metric's love of smoothness alone can reach.
 
-    The fit passes once over the training pairs and keeps the blur of the lowest mean L1.
+    The fit passes once over the training pairs, or over references with their targets, and keeps the blur of the
+    lowest mean L1.
 
     Args:
         image_size: Side of the images in pixels.
@@ -48,14 +55,19 @@ class BlurredCopy(PortraitModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds each blur's L1 error on the batch's pairs."""
-        blurred = [self._blur(batch["source"], sigma) for sigma in self.sigmas]
-        errors = [(image - batch["driving"]).abs().mean((1, 2, 3)).double().sum() for image in blurred]
+        source, target = sources_of(batch), targets_of(batch)
+        blurred = [self._blur(source, sigma) for sigma in self.sigmas]
+        errors = [(image - target).abs().mean((1, 2, 3)).double().sum() for image in blurred]
         self.errors += summed(torch.stack(errors))
         self.log("best_sigma", self.sigmas[int(self.errors.argmin())], prog_bar=True)
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Repeats the blurred source over the driving frames."""
         return self._blur(source, self.sigmas[int(self.errors.argmin())])[:, None].expand_as(driving)
+
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """The blurred reference."""
+        return self._blur(reference, self.sigmas[int(self.errors.argmin())])
 
     def _blur(self, image: Tensor, fraction: float) -> Tensor:
         sigma = fraction * self.image_size
@@ -66,7 +78,7 @@ class BlurredCopy(PortraitModule):
 
 
 class TrainMean(PortraitModule):
-    """The mean image, or the mean depth map, of the training set."""
+    """The mean image of the training set, or of single frames with their depth the mean depth map."""
 
     total: Tensor
     count: Tensor
@@ -81,23 +93,41 @@ class TrainMean(PortraitModule):
         """Nothing is optimised by gradient."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds up the driving images, or the depth of masked pixels."""
-        if "depth" in batch:
-            self.total += summed((batch["depth"] * batch["mask"]).double().sum(0))
-            self.count += summed(batch["mask"].double().sum(0))
+        """Adds up driving or target images, or of single frames the depth of masked pixels."""
+        if "depth" in batch and "reference" not in batch:
+            self.add_depth(batch)
         else:
-            self.total += summed(batch["driving"].double().sum(0))
-            self.count += summed(torch.full_like(self.count, len(batch["driving"])))
+            target = targets_of(batch)
+            self.total += summed(target.double().sum(0))
+            self.count += summed(torch.full_like(self.count, len(target)))
+
+    def add_depth(self, batch: Batch) -> None:
+        """Adds up the depth of masked pixels, of one frame a sample or of several."""
+        mask = batch["mask"].flatten(0, -4)
+        self.total += summed((batch["depth"].flatten(0, -4) * mask).double().sum(0))
+        self.count += summed(mask.double().sum(0))
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Repeats the mean training image over the driving frames."""
         return (self.total / self.count).to(driving).expand_as(driving)
+
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """The mean training image."""
+        return (self.total / self.count).to(reference).expand_as(reference)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """The mean training depth in metres; where no face was ever seen, the mean over the whole image."""
         overall = self.total[:1].sum() / self.count.sum()
         mean = torch.where(self.count > 0, self.total[:1] / self.count.clamp(min=1), overall)
         return DepthEstimate(mean.to(image).expand(len(image), 1, -1, -1), "depth")
+
+
+class MeanDepth(TrainMean):
+    """The mean depth map of the training set, whatever else its samples hold."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds up the depth of masked pixels."""
+        self.add_depth(batch)
 
 
 class NextFrame(PortraitModule):
@@ -136,6 +166,11 @@ class Oracle(PortraitModule):
         frames = [self._through_jpeg(frame) for frame in context.truth.flatten(0, 1)]
         return torch.stack(frames).view_as(driving).to(driving)
 
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """The true pictures, encoded and decoded."""
+        assert context.truth is not None
+        return torch.stack([self._through_jpeg(picture) for picture in context.truth]).to(reference)
+
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """The true depth, rounded to a millimetre as depth maps are stored."""
         assert context.truth is not None
@@ -148,6 +183,44 @@ class Oracle(PortraitModule):
         return torch.from_numpy(np.array(Image.open(stream))).permute(2, 0, 1) / 255
 
 
+class ShadedDepth(PortraitModule):
+    """Shading alone: the depth under a frontal light, in the mean colour that the reference has at its place.
+
+    The rest of the reference stays. No camera is known, so the depth is brought to pixels by a stated relief.
+
+    Args:
+        image_size: Side of the images in pixels.
+        ambient: Share of the light that comes from everywhere, in [0, 1].
+        relief: From the nearest to the farthest point of a face, as a share of its width.
+    """
+
+    needs_fit: ClassVar[bool] = False
+
+    def __init__(self, image_size: int, ambient: float, relief: float) -> None:
+        super().__init__(image_size)
+        self.ambient, self.relief = ambient, relief
+
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """The reference with a Lambertian surface of its mean colour over the skin."""
+        skin = depth > 0
+        area = skin.sum((2, 3), keepdim=True).clamp(min=1)
+        colour = (reference * skin).sum((2, 3), keepdim=True) / area
+        light = self._light(depth, skin)
+        mean = (light * skin).sum((2, 3), keepdim=True) / area
+        return torch.where(skin, colour * light / mean, reference).clamp(0, 1)
+
+    def _light(self, depth: Tensor, skin: Tensor) -> Tensor:
+        """Lambert's law with the viewer's own direction; flat where a neighbour has no depth."""
+        near = depth.masked_fill(~skin, torch.inf).amin((2, 3), keepdim=True)
+        far = depth.masked_fill(~skin, 0).amax((2, 3), keepdim=True)
+        width = skin.any(2, keepdim=True).sum(3, keepdim=True)
+        pixels = depth * self.relief * width / (far - near).clamp(min=1e-6)
+        slopes = spatial_gradient(pixels, "diff")[:, 0]
+        inner = erosion(skin.to(depth), torch.ones(3, 3).to(depth)) > 0
+        squared = torch.where(inner, slopes.square().sum(1, keepdim=True), 0)
+        return self.ambient + (1 - self.ambient) / (1 + squared).sqrt()
+
+
 class ConstantDepth(PortraitModule):
     """A flat plane: what no geometry at all scores."""
 
@@ -156,6 +229,22 @@ class ConstantDepth(PortraitModule):
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """One depth everywhere."""
         return DepthEstimate(torch.ones_like(image[:, :1]), "depth")
+
+
+class FittedDepth(PortraitModule):
+    """The depth of a face model that was fitted to the landmarks, which a test's ``condition`` gives."""
+
+    needs_fit: ClassVar[bool] = False
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """The fit's depth ``B 1 H W``.
+
+        Raises:
+            UserError: If the test does not give it.
+        """
+        if "fitted_depth" not in context.conditions:
+            raise UserError("FittedDepth answers with what it is given: set test.condition to fitted_depth.")
+        return DepthEstimate(context.conditions["fitted_depth"], "depth")
 
 
 class LuminanceDepth(PortraitModule):
@@ -167,3 +256,15 @@ class LuminanceDepth(PortraitModule):
         """Luma (ITU-R BT.601) read as closeness."""
         weights = image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
         return DepthEstimate((image * weights).sum(1, keepdim=True), "closeness")
+
+
+def sources_of(batch: Batch) -> Tensor:
+    """Pictures ``N 3 H W`` of whom the targets of a training batch show; a reference is repeated for each target."""
+    if "reference" not in batch:
+        return batch["source"]
+    return batch["reference"][:, None].expand_as(batch["image"]).flatten(0, 1)
+
+
+def targets_of(batch: Batch) -> Tensor:
+    """Pictures ``N 3 H W`` to be made: driving frames, or the ``B T 3 H W`` that belong to references."""
+    return batch["image"].flatten(0, 1) if "reference" in batch else batch["driving"]

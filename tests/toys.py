@@ -1,10 +1,13 @@
-"""A set metric simple enough to be checked by hand."""
+"""A set metric simple enough to be checked by hand, and a method that wants a file."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from torchmetrics.utilities import dim_zero_cat
 
 from metrics.base import Card, PerSampleMetric
+from models.reference import CopySource
 
 
 class ToySetMetric(PerSampleMetric):
@@ -54,3 +57,19 @@ class ToySetMetric(PerSampleMetric):
 def _distance(features):
     difference = features[:, :3].mean(0) - features[:, 3:].mean(0)
     return float(difference @ difference)
+
+
+class Weighty(CopySource):
+    """A method that runs only where its weights are.
+
+    Args:
+        image_size: Side of the pictures in pixels.
+        weights: Their file.
+    """
+
+    def __init__(self, image_size: int, weights: str):
+        super().__init__(image_size)
+
+    @classmethod
+    def absent(cls, options):
+        return None if Path(options["weights"]).exists() else "weights absent"

@@ -57,6 +57,7 @@ class Evaluator(Callback):
             self.scorer = Scorer(batch.task, pl_module.device, faces=self.run.results / FACES)
             self.protocol = {"task": batch.task, "motion": getattr(batch, "motion", "")}
             self.protocol |= {"oracle": is_oracle(pl_module, batch)}
+            self.protocol |= {"given": ", ".join(sorted(getattr(batch, "conditions", {})))}
         self.scorer.add(outputs, batch)
         if not batch.piece and len(self.figure) < self.figure_rows:
             lines = find(batch.task, "benchmarks").lines(outputs, batch, 4)

@@ -33,6 +33,7 @@ class RunRecord:
         absent: Metrics it could not score, and why.
         truth: The digest of what it was scored against.
         oracle: Whether the method was given what is derived from the truth.
+        given: What of it the test gives every method; empty for nothing.
     """
 
     commit: str = "None"
@@ -45,6 +46,7 @@ class RunRecord:
     absent: Facts = field(default_factory=dict)
     truth: str = ""
     oracle: bool = False
+    given: str = ""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "RunRecord":
@@ -99,7 +101,7 @@ def collect(runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Provenance]:
     scores = pd.concat(parts)[SCORES] if parts else pd.DataFrame(columns=SCORES)
     seeds = ", ".join(map(str, sorted({place.seed for place in done})))
     facts = {"seeds": seeds} | _agreed(records.values())
-    if oracles := sorted({place.row for place, record in records.items() if record.oracle}):
+    if oracles := _oracles(records):
         facts["given what is derived from the truth"] = ", ".join(oracles)
     return scores, Provenance(facts, _truths(records), _absences(records))
 
@@ -150,6 +152,14 @@ def _agreed(records: Iterable[RunRecord]) -> Facts:
     for name, value in (fact for record in records for fact in record.facts):
         values.setdefault(name, set()).add(value)
     return {name: ", ".join(sorted(different)) for name, different in values.items()}
+
+
+def _oracles(records: Mapping[Place, RunRecord]) -> list[str]:
+    """The rows that are given what is derived from the truth, and the tests that give it to every row."""
+    own = {place.test for place, record in records.items() if not record.given}  # what some rows lack is a row's own
+    rows = {p.row for p, record in records.items() if record.oracle and (p.test in own or not record.given)}
+    tests = {f"every row of {p.test} ({record.given})" for p, record in records.items() if p.test not in own}
+    return [*sorted(rows), *sorted(tests)]
 
 
 def _truths(records: Mapping[Place, RunRecord]) -> dict[str, list[str]]:

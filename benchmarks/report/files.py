@@ -13,7 +13,7 @@ from benchmarks.report.markdown import beside_published, markdown
 from benchmarks.report.page import html
 from benchmarks.report.results import SCORES, Provenance, Results
 from benchmarks.report.sheets import Sheet, assemble
-from benchmarks.report.spec import Table, parse
+from benchmarks.report.spec import Row, Table, parse
 from models.errors import UserError
 from models.reading import read_json, reading
 
@@ -94,11 +94,16 @@ def _scores(content: bytes, table: Table) -> pd.DataFrame:
 
 
 def ours(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Results:
-    """A table without the rows that `benchmarks.score` added."""
-    rows = [row for row in table.rows if not row.predictions]
-    names = {row.name for row in rows}
+    """A table without the rows that `benchmarks.score` added, and with those that it filled empty again."""
+    rows = [emptied(row) for row in table.rows if row.outside or not row.predictions]
+    names = {row.name for row in rows if not row.outside}
     absent = [absence for absence in provenance.absent if absence.row in names]
     return Results(replace(table, rows=rows), scores[scores["row"].isin(names)], replace(provenance, absent=absent))
+
+
+def emptied(row: Row) -> Row:
+    """A row from outside before its outputs were scored; any other as it is."""
+    return replace(row, kind="method", predictions="") if row.outside else row
 
 
 def beside(name: str, folder: Path, published: Path) -> str:

@@ -51,7 +51,7 @@ def _line(sheet: Sheet, row: Row, i: int) -> dict[str, object]:
     column, cell = sheet.table.columns[i], sheet.cells[row.name, i]
     facts = card(column.metric)
     named = {"row": row.name, "kind": row.kind, "test": column.test, "metric": column.metric, "unit": facts.unit}
-    status = "ok" if cell else sheet.gaps.get((row.name, i), "not run")
+    status = "ok" if cell else sheet.gap(row, i)
     judged = {"higher_is_better": facts.higher_is_better, "status": status, "mark": sheet.marks.get((row.name, i), "")}
     return named | judged | _numbers(cell)
 

@@ -15,7 +15,7 @@ LATEX_CHARACTERS = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
     | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "≤": r"$\leq$", "±": r"$\pm$", "°": r"$^\circ$", "·": r"$\cdot$"}
-    | {"–": "--", "δ": r"$\delta$"}
+    | {"–": "--", "δ": r"$\delta$", "Σ": r"$\Sigma$"}
 )
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 

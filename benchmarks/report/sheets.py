@@ -16,6 +16,7 @@ BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ce
 BLOCKS |= {"apart": "Other samples, not compared"}
 NOT_RUN = "n/a (not run)"
 NO_SCORE = "n/a (no score)"
+NO_OUTPUTS = "no outputs; see results/README.md"  # of a row from outside
 ABSENT = "–"
 VERDICT_HEADS = ["Claim", "Metric", "Advantage", "p (Holm)", "Separable from", "Seeds agreeing", "Verdict"]
 OF_THESE_FITS = " of these fits"
@@ -98,11 +99,12 @@ class Sheet:
 
     def _text(self, row: Row, i: int, style: Style) -> str:
         cell, digits = self.cells[row.name, i], card(self.table.columns[i].metric).digits
-        return style.value(cell, self.marks.get((row.name, i), ""), digits, self.gap(row, i)) + self._size(cell, i)
+        mark, gap = self.marks.get((row.name, i), ""), f"n/a ({self.gap(row, i)})"
+        return style.value(cell, mark, digits, gap) + self._size(cell, i)
 
     def gap(self, row: Row, i: int) -> str:
-        """What stands where a row has no value in column ``i``."""
-        return f"n/a ({self.gaps.get((row.name, i), 'not run')})"
+        """Why a row has no value in column ``i``."""
+        return self.gaps.get((row.name, i), NO_OUTPUTS if row.outside else "not run")
 
     def _size(self, cell: Cell | None, i: int) -> str:
         """The size of the set behind a value, where a column's values are of sets of several sizes."""

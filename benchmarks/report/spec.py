@@ -49,12 +49,14 @@ class Row:
 
     Args:
         name: What the table calls it.
-        configs: Overlays after the base, relative to ``benchmarks/``.
+        configs: Overlays after the base, relative to ``benchmarks/``; ``{scale}`` in a name stands for the scale.
         kind: Which block it stands in; only methods are ranked.
         headline: Whether ``run_all --headline`` runs it.
         test: What its test protocol changes, on the same fit.
         tests: The tests it takes part in; all of them by default.
-        predictions: Of a row that `benchmarks.score` added: the hash of the files that were scored.
+        predictions: Of a row that `benchmarks.score` added or filled: the hash of the files that were scored.
+        outside: Whether its method runs elsewhere: it waits for outputs that `benchmarks.score` scores under its name.
+        base: The system whose YAML it starts from, where that is another than the table's.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Row:
     test: Settings = field(default_factory=dict)
     tests: list[str] | None = None
     predictions: str = ""
+    outside: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,10 @@ class Table:
         return str(self.tests[column.test]["task"])
 
     def protocol_of(self, column: Column) -> str:
-        """``Cross reenactment, absolute motion``."""
-        motion = self.tests[column.test].get("motion")
-        return find(self.task_of(column), "benchmarks").HEADING + (f", {motion} motion" if motion else "")
+        """``Cross reenactment, absolute motion``, and what every method is given of the answer."""
+        motion, given = (self.tests[column.test].get(name) for name in ("motion", "condition"))
+        parts = [f"{motion} motion"] * bool(motion) + [f"given the answer's {given}"] * bool(given)
+        return ", ".join([find(self.task_of(column), "benchmarks").HEADING, *parts])
 
 
 def load(path: Path) -> Table:
@@ -216,6 +221,9 @@ def _check_names(table: Table) -> None:
             raise ValueError(f"'{test}' is no test of the table; name one of: {', '.join(table.tests)}")
         if metric and metric not in METRICS:
             raise ValueError(f"'{metric}' is no metric of the suite; name one of: {', '.join(METRICS)}")
+    for row in table.rows:
+        if row.outside and (row.configs or row.test or row.kind not in ("method", "apart")):
+            raise ValueError(f"the row '{row.name}' is from outside: make it a method without configs and test")
     _check_claims(table)
     _check_published(table)
 

@@ -5,7 +5,7 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from benchmarks.evaluation.availability import specs
 from models.errors import UserError
 from models.tasks import find
 
+FLAGS = ("-c", "--config")
 # What of a configuration cannot change a result, or is in the key in another form. All else is in it as it stands.
 IMMATERIAL = (
     "config",  # the files' names: what they say is in the key
@@ -41,7 +42,12 @@ IMMATERIAL = (
     "trainer.num_nodes",
 )
 # What a fit does not look at.
-OF_TESTS = ("data.init_args.test", "trainer.limit_test_batches", "trainer.limit_predict_batches")
+OF_TESTS = (
+    "data.init_args.test",
+    "data.init_args.test_on",  # of data of several domains
+    "trainer.limit_test_batches",
+    "trainer.limit_predict_batches",
+)
 OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
 LINKED = ("model.init_args.image_size",)  # taken from the data
 Tree = dict[str, Any]
@@ -126,6 +132,26 @@ def fit_arguments(config: Namespace, parse: Callable[[list[str]], Namespace]) ->
     return (*files, *(f"--{name}={argument(value)}" for name, value in differing(ours, theirs)))
 
 
+def without_files(args: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of a call less some configuration files (``-c file``, or ``--config=file``).
+
+    Raises:
+        UserError: If a call names none of them, and so is not what it would be less them.
+    """
+    kept: list[str] = []
+    for argument in args:
+        flag, _, joined = argument.partition("=")
+        if flag in FLAGS and joined in files:
+            continue
+        if kept and kept[-1] in FLAGS and argument in files:
+            kept.pop()
+            continue
+        kept.append(argument)
+    if files and len(kept) == len(args):
+        raise UserError(f"This call needs the fit of itself less {', '.join(files)}, which it does not name; name it.")
+    return tuple(kept)
+
+
 def differing(ours: Tree, theirs: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted names and values of the smallest parts of one tree that are not so in another."""
     for name, value in ours.items():
@@ -184,4 +210,9 @@ def _listing(path: Path) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
-    return value.as_dict() if isinstance(value, Namespace) else value
+    """Without namespaces, those in the values of a dictionary or list too."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value

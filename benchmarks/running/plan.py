@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.cli import parse
-from benchmarks.report.results import Place
+from benchmarks.report.results import Absence, Place
 from benchmarks.report.spec import Row, Table
 from benchmarks.running import keys
 from benchmarks.running.queue import Job
@@ -40,14 +40,17 @@ class Choice:
     results: str
 
     def of(self, table: Table) -> list[Row]:
-        """The rows of a table that are asked for."""
-        headline = [row for row in table.rows if row.headline or not self.headline]
+        """The rows of a table that are asked for, less those of outputs from outside, which no run makes."""
+        headline = [row for row in table.rows if not row.outside and (row.headline or not self.headline)]
         return [row for row in headline if not self.rows or row.name in self.rows]
 
 
 @dataclass(frozen=True)
 class TableRun:
-    """A test run and its place: a row of a table, one of the row's tests, a seed, and a subject of its data."""
+    """A test run and its place: a row of a table, one of the row's tests, a seed, and a subject of its data.
+
+    ``absent`` says why its method cannot run here (`models.base.PortraitModule.absent`); empty if it can, or did.
+    """
 
     table: str
     row: str
@@ -55,6 +58,7 @@ class TableRun:
     seed: int
     subject: int | None
     run: Run
+    absent: str = ""
 
     @property
     def label(self) -> str:
@@ -65,18 +69,38 @@ class TableRun:
 
 def plan(chosen: Iterable[Table], choice: Choice) -> list[TableRun]:
     """Lists the test runs of the chosen tables' rows; each carries the fits that it needs."""
-    return [
-        TableRun(table.name, row.name, test, seed, subject, _test_run(table, row, test, seed, subject, choice))
+    places = [
+        (table, row, test, seed, subject)
         for table in chosen
         for row in choice.of(table)
         for test in table.tests_of(row)
         for seed in choice.seeds
         for subject in choice.subjects
     ]
+    return [_table_run(*place, choice) for place in places]
+
+
+def _table_run(table: Table, row: Row, test: str, seed: int, subject: int | None, choice: Choice) -> TableRun:
+    run = _test_run(table, row, test, seed, subject, choice)
+    return TableRun(table.name, row.name, test, seed, subject, run, "" if run.is_done else _absent(run))
+
+
+def _absent(run: Run) -> str:
+    """Why the method of a run cannot run here; empty if it can."""
+    model = parse([run.kind, *run.args]).model
+    return keys.named_class(model.class_path).absent(model.init_args.as_dict()) or ""
+
+
+def absences(table: Table, table_runs: Iterable[TableRun]) -> list[Absence]:
+    """What a table lacks because a method cannot run here: each of its columns, with the reason."""
+    unable = [each for each in table_runs if each.table == table.name and each.absent]
+    places = [(each, column) for each in unable for column in table.columns if column.test == each.test]
+    lacking = (Absence(each.row, each.test, column.metric, each.absent) for each, column in places)
+    return list(dict.fromkeys(lacking))
 
 
 def jobs(table_runs: Iterable[TableRun]) -> dict[str, Job]:
-    """All runs by key, each once, needs before those that need them."""
+    """All runs by key that can run here, each once, needs before those that need them."""
     listed: dict[str, Job] = {}
 
     def add(label: str, run: Run) -> None:
@@ -85,7 +109,8 @@ def jobs(table_runs: Iterable[TableRun]) -> dict[str, Job]:
         listed.setdefault(run.key, Job(label, run, _epochs(run)))
 
     for table_run in table_runs:
-        add(table_run.label, table_run.run)
+        if not table_run.absent:
+            add(table_run.label, table_run.run)
     return listed
 
 
@@ -124,8 +149,10 @@ def _epochs(run: Run) -> int:
 
 
 def _test_run(table: Table, row: Row, test: str, seed: int, subject: int | None, choice: Choice) -> Run:
-    names = [f"{table.base}.yaml", *([] if choice.scale == "paper" else [f"{choice.scale}/{table.base}.yaml"])]
-    args = [part for name in [*names, *row.configs] for part in ("-c", str(HERE / name))]
+    base = row.base or table.base
+    names = [f"{base}.yaml", *([] if choice.scale == "paper" else [f"{choice.scale}/{base}.yaml"])]
+    names += [name.format(scale=choice.scale) for name in row.configs]
+    args = [part for name in names for part in ("-c", str(HERE / name))]
     args += [f"--seed_everything={seed}", f"--results={choice.results}"]
     args += [] if subject is None else [f"--data.init_args.{_axis(table, tuple(args))}={subject}"]
     args += _placed(choice.devices, torch.cuda.device_count())

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import EpochSampler
 from datamodules.video.clips import Clip, Framing
-from datamodules.video.frames import split_clips
 from datamodules.video.samples import Augmentation, ClipSamples, FrameReader
+from datamodules.video.splits import split_clips
 
 
 class WholeClips(FrameReader):

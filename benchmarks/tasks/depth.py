@@ -24,7 +24,10 @@ from models.tasks.depth import DepthEstimate, DepthFrames, DepthKind
 
 __all__ = ["samples"]
 HEADING = "Depth"
-METRICS = tuple(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError))
+METRICS = (
+    *(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError)),
+    *(metric.by("closeness") for metric in (AbsRel, Delta1, RMSE)),  # as papers on portraits print them
+)
 FLAGS_ALL_METRICS = True  # whether a status is of the sample, not of one metric
 FLAGGED = "Depth maps that no positive scale fits, scored as a constant map"
 KIND_FILE = "kind.txt"  # beside saved maps: what they are
@@ -57,7 +60,7 @@ def lines(estimate: DepthEstimate, batch: DepthFrames, columns: int) -> list[Ten
     assert batch.image is not None
     nearness = estimate.map if estimate.kind != "depth" else -estimate.map
     chosen = evenly(len(batch.image), columns)
-    rows = batch.image, _grey(nearness, batch.mask), _grey(-batch.depth, batch.mask)
+    rows = batch.image, grey(nearness, batch.mask), grey(-batch.depth, batch.mask)
     return [row[chosen] for row in rows]
 
 
@@ -147,8 +150,8 @@ def _check_finite(piece: Piece, maps: list[Tensor], masks: Tensor) -> None:
             raise UserError(f"'{file}' holds nan or inf where it is scored; save a finite number for each pixel there.")
 
 
-def _grey(nearness: Tensor, mask: Tensor) -> Tensor:
-    """Nearer is brighter, over each face's own range; white outside the mask."""
+def grey(nearness: Tensor, mask: Tensor) -> Tensor:
+    """A map ``B 1 H W`` as pictures ``B 3 H W``: nearer is brighter, over each face's own range; white elsewhere."""
     low = nearness.masked_fill(~mask, float("inf")).amin((1, 2, 3), keepdim=True)
     high = nearness.masked_fill(~mask, -float("inf")).amax((1, 2, 3), keepdim=True)
     grey = (nearness - low) / (high - low).clamp(min=1e-9)

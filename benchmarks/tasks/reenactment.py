@@ -41,8 +41,9 @@ FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metri
 
 
 def facts(test: Mapping[str, Any]) -> dict[str, str]:
-    """What decides the column of a table's test: how motion is transferred."""
-    return {"motion": str(test.get("motion", "absolute"))}
+    """What decides the column of a table's test: how motion is transferred, and what is given of the answer."""
+    given = {"condition": str(test["condition"])} if test.get("condition") else {}
+    return {"motion": str(test.get("motion", "absolute"))} | given
 
 
 def truth(batch: Reenactment) -> list[bytes]:
@@ -77,40 +78,57 @@ def save(frames: Tensor, batch: Reenactment, folder: Path, write: Write) -> None
         write(frame, folder / batch.video_id[0] / f"{int(number):07d}.png")
 
 
-def saved_frames(options: argparse.Namespace, motion: Motion, skipped: int | None) -> Saved:
+def add_condition(parser: argparse.ArgumentParser) -> None:
+    """What the method was given of the answer, which has columns of its own."""
+    parser.add_argument("--condition", choices=("depth",), help="what of the answer the method was given, if anything")
+
+
+def saved_frames(
+    options: argparse.Namespace, motion: Motion, skipped: int | None, sources: Mapping[str, int] | None = None
+) -> Saved:
     """Frames that somebody saved, beside the true ones.
 
     Args:
         options: Those of `benchmarks.score`.
         motion: How motion was transferred.
         skipped: The index of the source frame, which is not scored; None for none.
+        sources: The index of each video's source frame, where it is one of another clip; 0 of those not named.
 
     Raises:
         UserError: If the two folders do not match.
     """
     selection = Selection(options.max_frames, skipped)
     matches = manifest(options.predictions, options.truth, ("pictures", "pictures"), selection)
-    source = f"@{skipped:07d}" if skipped else ""
 
     def read(piece: Piece) -> tuple[Tensor, Reenactment]:
-        ours, true = _pictures(piece, options.image_size)
-        names = [f"{piece.match.truth.name}/{frame:07d}{source}" for frame in piece.frames]
+        ours, true = (frames[None] for frames in pictures(piece, options.image_size))
+        video = piece.match.truth.name
+        first = (sources or {}).get(video, skipped)
+        names = [f"{video}/{frame:07d}" + (f"@{first:07d}" if first else "") for frame in piece.frames]
         blank = true[:, 0]
         return ours, Reenactment(
             **piece.named(options.task, names), motion=motion, source=blank, initial=blank, driving=true, target=true,
             number=piece.frames,
         )  # fmt: skip
 
-    return matched(matches, read, facts={"motion": motion})
+    return matched(matches, read, facts=facts(vars(options) | {"motion": motion}))
 
 
-def _pictures(piece: Piece, image_size: int | None) -> tuple[Tensor, Tensor]:
-    """Outputs and truth ``1 T 3 H W`` of a piece."""
+def pictures(piece: Piece, image_size: int | None) -> tuple[Tensor, Tensor]:
+    """Outputs and truth ``T 3 H W`` of a piece, in [0, 1].
+
+    Args:
+        piece: Which frames.
+        image_size: The side in pixels that the truth is scaled to; None leaves it.
+
+    Raises:
+        UserError: If their sizes differ, or one cannot be read.
+    """
     true, ours = piece.match.truth.pictures(piece.frames), piece.match.saved.pictures(piece.positions)
     if image_size:
         true = [Framing(image_size).image(picture) for picture in true]
     check_sizes(piece.match, piece.positions, ours, true, image_size, piece.sizes)
-    return to_float(torch.stack(ours))[None], to_float(torch.stack(true))[None]
+    return to_float(torch.stack(ours)), to_float(torch.stack(true))
 
 
 def _target(batch: Reenactment) -> Tensor:

@@ -7,6 +7,7 @@ from benchmarks.tasks.reenactment import (
     FLAGGED,
     FLAGS_ALL_METRICS,
     METRICS,
+    add_condition,
     facts,
     feed,
     lines,
@@ -28,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source-frame", type=int, default=0, help="the index, counted from 0, of the frame that is not scored"
     )
+    add_condition(parser)
 
 
 def saved(options: argparse.Namespace) -> Saved:

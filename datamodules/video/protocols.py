@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip
 from datamodules.video.pairs import Pair
 from datamodules.video.samples import FrameReader, to_float
-from datamodules.video.truth import clip_depth, truth_file
-from models.tasks.depth import DepthFrames
+from datamodules.video.truth import truth_file
 from models.tasks.reenactment import Reenactment
 
 Item = TypeVar("Item")
@@ -39,6 +40,18 @@ def shuffled(length: int, seed: int, name: str) -> np.ndarray:
     return moved
 
 
+def of_another_person(clip: Clip, clips: Sequence[Clip], seed: int) -> Clip:
+    """One of the clips that shows another person than a clip does, fixed by seed and name.
+
+    Raises:
+        DataError: If all show the same person.
+    """
+    others = sorted((other for other in clips if other.person != clip.person), key=lambda other: other.path)
+    if not others:
+        raise DataError(f"Only '{clip.person}' is tested, so that no other reference is there: add people to test.")
+    return others[np.random.default_rng([seed, *clip.name.encode()]).integers(len(others))]
+
+
 class ReenactmentBatches(Dataset[Reenactment]):
     """One source frame and up to 32 driving frames a batch.
 
@@ -48,12 +61,26 @@ class ReenactmentBatches(Dataset[Reenactment]):
         protocol: The task and its options.
         seed: Fixes the order of shuffled driving frames.
         is_self: Whether a clip drives itself, so that its own frames are the answer.
+        root: The folder of the set, whose truth a condition is made of.
+
+    Raises:
+        DataError: If a pair has no frame to score, or lacks what an option of the protocol needs.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], store: FrameReader, protocol: TestProtocol, seed: int, is_self: bool
+        self,
+        pairs: Sequence[Pair],
+        store: FrameReader,
+        protocol: TestProtocol,
+        seed: int,
+        is_self: bool,
+        root: Path | None = None,
     ) -> None:
-        self.store, self.protocol, self.seed, self.is_self = store, protocol, seed, is_self
+        self.store, self.protocol, self.seed, self.is_self, self.root = store, protocol, seed, is_self, root
+        self.sources = {pair: self._source_shown(pair, pairs) for pair in pairs}
+        if protocol.condition:
+            for pair in pairs:
+                self._check_truth(pair)
         self.items = [
             (pair, *piece)
             for pair in pairs
@@ -71,7 +98,7 @@ class ReenactmentBatches(Dataset[Reenactment]):
             task=self.protocol.task,
             motion=self.protocol.motion,
             piece=piece,
-            source=to_float(self.store.read(pair.source, [pair.source_frame])),
+            source=to_float(self.store.read(*self.sources[pair])),
             initial=to_float(self.store.read(pair.driving, [pair.best_frame])),
             driving=to_float(self.store.read(pair.driving, self._driving(pair, frames)))[None],
             target=None if answer is None else to_float(self.store.read(*answer))[None],
@@ -79,6 +106,7 @@ class ReenactmentBatches(Dataset[Reenactment]):
             video_id=[video] * len(frames),
             frame=frames,
             number=[clip.number_of(place) for place in places],
+            conditions={"depth": self._depth(pair, frames)} if self.protocol.condition else {},
         )
 
     def _frames(self, pair: Pair) -> Sequence[int]:
@@ -120,55 +148,34 @@ class ReenactmentBatches(Dataset[Reenactment]):
             places.append(place)
         return pair.target, places
 
+    def _source_shown(self, pair: Pair, pairs: Sequence[Pair]) -> tuple[Clip, list[int]]:
+        """The source frame; of the control row the first frame of another person."""
+        if not self.protocol.other_reference:
+            return pair.source, [pair.source_frame]
+        everyone = {clip for one in pairs for clip in (one.source, one.driving)}
+        return of_another_person(pair.source, sorted(everyone, key=lambda clip: clip.path), self.seed), [0]
 
-class DepthBatches(Dataset[DepthFrames]):
-    """Frames of one clip with their exact depth, up to ``batch_size`` at once.
+    def _check_truth(self, pair: Pair) -> None:
+        assert self.root is not None
+        clip = pair.driving if self.is_self else pair.target
+        if clip is None:
+            name = f"'{pair.source.name}' driven by '{pair.driving.name}'"
+            raise DataError(f"{name} has no known answer, of which test.condition asks the depth: leave it out.")
+        if not (path := truth_file(self.root, clip)).is_file():
+            raise DataError(
+                f"test.condition asks for the depth of '{clip.path}', but there is no truth '{path}': export this "
+                "split with its depth (depth_splits), or leave test.condition out."
+            )
 
-    Args:
-        clips: The clips, whose truth lies under ``root/truth``.
-        store: Reads the frames.
-        root: The folder of the set.
-        batch_size: Frames a batch.
-        protocol: The task and its options.
-    """
-
-    def __init__(
-        self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, protocol: TestProtocol
-    ) -> None:
-        self.store, self.root, self.task = store, root, protocol.task
-        self.items = [
-            (clip, *piece)
-            for clip in clips
-            for piece in enumerate(chunks(spread(range(len(clip)), protocol.max_frames), batch_size))
-        ]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> DepthFrames:
-        clip, piece, frames = self.items[index]
-        return DepthFrames(
-            task=self.task,
-            piece=piece,
-            image=to_float(self.store.read(clip, frames)),
-            **clip_depth(self.root, clip, frames, self.store.framing),
-            video_id=[clip.name] * len(frames),
-            sample_id=[f"{clip.name}/{t:07d}" for t in frames],
-            frame=frames,
-        )
-
-
-def with_truth(clips: Sequence[Clip], root: Path, allow_partial: bool) -> list[Clip]:
-    """The clips whose depth is known.
-
-    Raises:
-        DataError: If it is of none, or of some only and that is not allowed.
-    """
-    known = [clip for clip in clips if truth_file(root, clip).is_file()]
-    if not known or (len(known) < len(clips) and not allow_partial):
-        missing = next(truth_file(root, clip) for clip in clips if clip not in known)
-        raise DataError(
-            f"{len(known)} of {len(clips)} test clips have a truth, '{missing}' is absent: "
-            "export the set with depth, or set test.allow_partial if some have it."
-        )
-    return known
+    def _depth(self, pair: Pair, frames: list[int]) -> Tensor:
+        """The answer's depth on the skin, ``1 T 1 H W``; of shuffled frames theirs."""
+        assert self.root is not None
+        answer = self._answer(pair, self._driving(pair, frames))
+        assert answer is not None
+        truth = self.store.truth(self.root, *answer)
+        if bare := [t for t, mask in zip(answer[1], truth["mask"], strict=True) if not mask.any()]:
+            raise DataError(
+                f"'{truth_file(self.root, answer[0])}' has no skin with a depth in frame {bare[0]}, which "
+                "test.condition asks for: take the frame off the pair list."
+            )
+        return torch.where(truth["mask"], truth["depth"], 0.0)[None]

@@ -11,11 +11,28 @@ import torchvision.transforms.v2.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datamodules.base import DataError
 from datamodules.video.clips import Clip, Framing
-from datamodules.video.truth import clip_depth
+from datamodules.video.truth import clip_depth, truth_file
 
-SampleKind = Literal["pairs", "triplets", "stills"]
-FRAMES_NEEDED = {"pairs": 2, "triplets": 3, "stills": 1}
+SampleKind = Literal["pairs", "triplets", "stills", "portraits", "clips"]
+WITH_REFERENCE = ("portraits", "clips")
+WITH_DEPTH = ("stills", *WITH_REFERENCE)
+_TRIES = 16  # draws of a sample until one shows skin in every frame
+
+
+def frames_needed(kind: SampleKind, targets: int | None) -> int:
+    """Frames that a clip must have for a sample of that kind.
+
+    Raises:
+        DataError: If the kind has targets and none are asked for.
+    """
+    if kind not in WITH_REFERENCE:
+        return {"pairs": 2, "triplets": 3, "stills": 1}[kind]
+    if targets is None or targets < 1:
+        asked = "none are asked for" if targets is None else f"{targets} are asked for"
+        raise DataError(f"Samples of {kind} hold target frames, but {asked}: set data.init_args.targets to 1 or more.")
+    return targets
 
 
 @dataclass(frozen=True)
@@ -62,12 +79,14 @@ class FrameReader:
 
     Args:
         framing: Crop and size.
-        cache: Keep every frame read as uint8 (``3 * size**2`` bytes each); for small sets.
+        cache: Keep every frame read as uint8 (``3 * size**2`` bytes each), and the truth of clips as it is used
+            (``5 * size**2`` bytes a frame); for small sets.
     """
 
     def __init__(self, framing: Framing, cache: bool = False) -> None:
         self.framing = framing
         self._kept: dict[tuple[Path, int], Tensor] | None = {} if cache else None
+        self._truth: dict[Path, dict[str, Tensor]] = {}
 
     def read(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Frames of a clip as uint8 ``N 3 size size``."""
@@ -77,6 +96,14 @@ class FrameReader:
             for index, frame in zip(missing, clip.read(missing), strict=True):
                 self._kept[clip.path, index] = self.framing.image(frame)
         return torch.stack([self._kept[clip.path, index] for index in indices])
+
+    def truth(self, root: Path, clip: Clip, indices: list[int]) -> dict[str, Tensor]:
+        """`truth.clip_depth` of frames of a clip."""
+        if self._kept is None:
+            return clip_depth(root, clip, indices, self.framing)
+        if clip.path not in self._truth:
+            self._truth[clip.path] = clip_depth(root, clip, list(range(len(clip))), self.framing)
+        return {name: value[indices] for name, value in self._truth[clip.path].items()}
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -93,12 +120,19 @@ class ClipSamples(Dataset[dict[str, Any]]):
         clips: The clips, all with as many frames as the kind needs.
         store: Reads the frames.
         kind: ``pairs``: source and driving frame, drawn with replacement, the earlier one first; ``triplets``:
-            previous, target and next frame at equal distances; ``depth``: a frame with its depth, mask and camera.
+            previous, target and next frame at equal distances; ``stills``: a frame with its depth, mask and camera;
+            ``portraits``: random frames with depth and mask, and a reference frame of the same clip; ``clips``: the
+            same of consecutive frames. Of the last two a draw that shows no skin in one of its targets is replaced.
         size: Samples an epoch.
         seed: Fixes what is drawn.
         max_gap: Largest distance of two neighbouring frames; None for any.
-        augment: What is changed at random; None for nothing. Never applied to depth samples.
+        augment: What is changed at random; None for nothing. Never applied to stills; to portraits and clips only
+            the mirror, alike on all that a sample holds.
         root: Where the truth of depth samples lies.
+        targets: Target frames of portraits and clips; the other kinds have none.
+
+    Raises:
+        DataError: If portraits or clips are asked for without targets, with a gap, or with time flips or jitter.
     """
 
     def __init__(
@@ -111,26 +145,55 @@ class ClipSamples(Dataset[dict[str, Any]]):
         max_gap: int | None = None,
         augment: Augmentation | None = None,
         root: Path | None = None,
+        targets: int | None = None,
     ) -> None:
+        _check_options(kind, targets, max_gap, augment)
         self.people: dict[str, list[Clip]] = {}
         for clip in sorted(clips, key=lambda clip: clip.path):
             self.people.setdefault(clip.person, []).append(clip)
         self.names = sorted(self.people)
         self.store, self.kind, self.size, self.seed = store, kind, size, seed
-        self.max_gap, self.augment, self.root = max_gap, augment, root
+        self.max_gap, self.augment, self.root, self.targets = max_gap, augment, root, targets
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, number])
-        clips = self.people[self.names[rng.integers(len(self.names))]]
-        clip = clips[rng.integers(len(clips))]
-        indices = draw_frames(rng, self.kind, len(clip), self.max_gap)
+        if self.kind in WITH_REFERENCE:
+            return self._portraits(rng)
+        clip, indices = self._draw(rng)
         frames = self.store.read(clip, indices)
         if self.augment is not None and self.kind != "stills":
             frames = self.augment(frames, rng)
         return {**self._named(clip, indices, to_float(frames)), "video_id": clip.name}
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Clip, list[int]]:
+        clips = self.people[self.names[rng.integers(len(self.names))]]
+        clip = clips[rng.integers(len(clips))]
+        return clip, draw_frames(rng, self.kind, len(clip), self.max_gap, self.targets)
+
+    def _portraits(self, rng: np.random.Generator) -> dict[str, Any]:
+        """``image``, ``depth``, ``mask`` of the targets, each ``T ...``, and the ``reference``."""
+        clip, indices, truth = self._draw_skin(rng)
+        frames = to_float(self.store.read(clip, indices))
+        sample = {"image": frames[:-1], "depth": truth["depth"], "mask": truth["mask"], "reference": frames[-1]}
+        if self.augment is not None and rng.random() < self.augment.flip:
+            sample = {name: value.flip(-1) for name, value in sample.items()}
+        return {**sample, "video_id": clip.name}
+
+    def _draw_skin(self, rng: np.random.Generator) -> tuple[Clip, list[int], dict[str, Tensor]]:
+        """A clip, its frames, the reference last, and the truth of the targets, each of which shows skin."""
+        assert self.root is not None
+        for _ in range(_TRIES):
+            clip, indices = self._draw(rng)
+            truth = self.store.truth(self.root, clip, indices[:-1])
+            if truth["mask"].flatten(1).any(1).all():
+                return clip, indices, truth
+        raise DataError(
+            f"'{truth_file(self.root, clip)}' has no skin with a depth in one of the frames {indices[:-1]}, as "
+            f"{_TRIES} draws in a row: mend its depth and skin, or take the clips without them out."
+        )
 
     def _named(self, clip: Clip, indices: list[int], frames: Tensor) -> dict[str, Tensor]:
         if self.kind == "pairs":
@@ -138,12 +201,32 @@ class ClipSamples(Dataset[dict[str, Any]]):
         if self.kind == "triplets":
             return {"frames": frames}
         assert self.root is not None
-        truth = clip_depth(self.root, clip, indices, self.store.framing)
+        truth = self.store.truth(self.root, clip, indices)
         return {"image": frames[0], **{name: value[0] for name, value in truth.items()}}
 
 
-def draw_frames(rng: np.random.Generator, kind: SampleKind, length: int, max_gap: int | None) -> list[int]:
-    """Draws the ascending frame indices of one sample from a clip of ``length`` frames."""
+def _check_options(kind: SampleKind, targets: int | None, max_gap: int | None, augment: Augmentation | None) -> None:
+    frames_needed(kind, targets)
+    if kind not in WITH_REFERENCE:
+        return
+    if max_gap is not None:
+        raise DataError(f"Samples of {kind} know no gap: set data.init_args.max_gap to null.")
+    if augment is not None and (augment.time_flip or augment.jitter):
+        raise DataError(
+            f"Samples of {kind} are only mirrored: set time_flip and jitter of data.init_args.augment to 0, "
+            "for depth has no colour and a clip a direction."
+        )
+
+
+def draw_frames(
+    rng: np.random.Generator, kind: SampleKind, length: int, max_gap: int | None, targets: int | None = None
+) -> list[int]:
+    """Draws the frame indices of one sample from a clip of ``length`` frames.
+
+    They ascend; of portraits and clips the targets do, and the reference comes last: another frame where there is one.
+    """
+    if kind in WITH_REFERENCE:
+        return _draw_targets(rng, kind, length, frames_needed(kind, targets))
     if kind == "stills":
         return [int(rng.integers(length))]
     if kind == "pairs":
@@ -155,3 +238,13 @@ def draw_frames(rng: np.random.Generator, kind: SampleKind, length: int, max_gap
     gap = int(rng.integers(1, min(widest, max_gap or widest) + 1))
     middle = int(rng.integers(gap, length - gap))
     return [middle - gap, middle, middle + gap]
+
+
+def _draw_targets(rng: np.random.Generator, kind: SampleKind, length: int, targets: int) -> list[int]:
+    if kind == "clips":
+        start = int(rng.integers(length - targets + 1))
+        chosen = list(range(start, start + targets))
+    else:
+        chosen = sorted(rng.choice(length, targets, replace=False).tolist())
+    others = sorted(set(range(length)) - set(chosen)) or chosen
+    return [*chosen, others[rng.integers(len(others))]]

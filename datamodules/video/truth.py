@@ -72,6 +72,22 @@ def read_depth(path: Path, frames: list[int], framing: Framing | None) -> dict[s
     }
 
 
+def read_fit(path: Path, frames: list[int], framing: Framing) -> Tensor:
+    """Reads the depth ``N 1 H W``, metres, of a face tracker's fit to frames of a clip.
+
+    Raises:
+        DataError: If the truth holds none of every frame.
+    """
+    size = _arrays(path)[0].shape
+    with np.load(path) as truth:
+        if "fitted_depth" not in truth or truth["fitted_depth"].shape != size:
+            raise DataError(
+                f"'{path}' holds no fitted_depth of its frames, which test.condition asks for: test on portraits with "
+                "studio or depth_by set, or leave test.condition out."
+            )
+        return framing.map(torch.from_numpy(truth["fitted_depth"][frames]).float())[:, None]
+
+
 @lru_cache(maxsize=8)
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Depth, skin and camera of a clip; a few clips are kept, for frames are asked for clip by clip."""

@@ -1,6 +1,6 @@
 """Depth: the geometry of a portrait from one picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -20,12 +20,15 @@ class DepthFrames(TaskBatch):
         depth: ``B 1 H W``, camera z in metres, 0 where there is none.
         mask: ``B 1 H W``, bool: the skin, which is scored.
         K: ``B 3 3``, in pixels.
+        conditions: What is derived from the truth and given to any method, by name: ``fitted_depth`` is ``B 1 H W``,
+            camera z in metres of a face model fitted to landmarks. The row is then an oracle's.
     """
 
     image: Tensor | None
     depth: Tensor
     mask: Tensor
     K: Tensor
+    conditions: dict[str, Tensor] = field(default_factory=dict)
 
 
 BATCH = DepthFrames
@@ -56,4 +59,5 @@ def ask(method: DepthEstimator, batch: DepthFrames) -> DepthEstimate:
     """The maps ``B 1 H W``; an oracle also knows the depth."""
     assert batch.image is not None
     truth = batch.depth if getattr(method, "is_oracle", False) else None
-    return method.estimate_depth(batch.image, Context(truth=truth, seeds=seeds(batch.sample_id)))
+    context = Context(truth=truth, seeds=seeds(batch.sample_id), conditions=batch.conditions)
+    return method.estimate_depth(batch.image, context)

@@ -87,7 +87,7 @@ def record_of(results, label):
 
 def test_predicted_frames_score_as_the_test_run_did(done, portraits, results, capsys):
     folder, predictions = done["self_reenactment"]
-    run(predictions, portraits / "test", results, "saved copy")
+    run(predictions, portraits / "test", results, "saved copy", "--table", "dagan_self")
     tested, scored = json.loads((folder / "metrics.json").read_text()), record_of(results, "saved copy")
     for name in ("values", "truth", "specs", "n", "videos"):
         assert scored[name] == tested[name]

@@ -62,13 +62,21 @@ def faces(tmp_path: Path, write_clip: WriteClip) -> Path:
     return root
 
 
-def write_truth(root: Path, name: str, frames: int, seed: int) -> None:
+def write_truth(root: Path, name: str, frames: int, seed: int, split: str = "test") -> None:
     rng = np.random.default_rng(seed)
-    (root / "truth" / "test").mkdir(parents=True, exist_ok=True)
+    (root / "truth" / split).mkdir(parents=True, exist_ok=True)
     depth = rng.uniform(0.5, 1, (frames, 16, 16)).astype(np.float32) * (rng.random((frames, 16, 16)) < 0.7)
     skin = rng.random((frames, 16, 16)) < 0.5
     camera = np.array([[30, 0, 7.5], [0, 30, 7.5], [0, 0, 1]], np.float32)
-    np.savez_compressed(root / "truth" / "test" / f"{name}.npz", depth=depth, skin=skin, K=camera)
+    np.savez_compressed(root / "truth" / split / f"{name}.npz", depth=depth, skin=skin, K=camera)
+
+
+@pytest.fixture
+def faces_with_depth(faces: Path) -> Path:
+    """The same set with the truth of those to train on, too."""
+    for number, folder in enumerate(sorted((faces / "train").iterdir())):
+        write_truth(faces, folder.name.removesuffix(".mp4"), 6, seed=100 + number, split="train")
+    return faces
 
 
 @pytest.fixture(scope="session")

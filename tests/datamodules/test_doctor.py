@@ -7,7 +7,8 @@ from PIL import Image
 from datamodules.base import DataError
 from datamodules.doctor import main
 from datamodules.video.clips import Clip, find_clips
-from datamodules.video.frames import VideoFrames, split_clips
+from datamodules.video.frames import VideoFrames
+from datamodules.video.splits import split_clips
 from tests.datamodules.video.video_makers import set_matrix, write
 
 

@@ -254,6 +254,18 @@ def test_case_21_the_spaces_do_not_depend_on_a_positive_affine_map(face_depth):
     assert _score(AbsRel("unit"), 3 * face_depth[0] - 1, face_depth) < 1e-12
 
 
+def test_a_ratio_in_closeness_is_called_ill_conditioned_and_a_tasks_list_has_the_metric_of_its_space(face_depth):
+    cards = {metric.by(space).card for metric in (AbsRel, Delta1, RMSE) for space in ("unit", "closeness")}
+    said = {card.name for card in cards if "ill-conditioned" in card.protocol}
+    assert said == {"AbsRel-closeness", "Delta1-closeness"}
+    preds = _wavy(face_depth[0])
+    for metric in (AbsRel, Delta1, RMSE):
+        listed = metric.by("closeness")
+        assert listed.card == metric("closeness").card
+        assert _score(listed.make(), preds, face_depth) == _score(metric("closeness"), preds, face_depth)
+        assert metric.by("metric").card == metric.card
+
+
 def test_a_space_is_in_the_name_and_an_unknown_one_is_refused(face_depth):
     assert AbsRel().card.name == "AbsRel"
     assert AbsRel("unit").card.name == "AbsRel-unit"

@@ -21,6 +21,7 @@ from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
 from datamodules.world.sets.portrait_frames import batches, person_of, render_frames, setting_shown
 from datamodules.world.sets.portraits import WORLD_VERSION, PortraitClip, PortraitSpec, clip_name, clips, record_of
+from datamodules.world.sets.tracked import fitted_depth, labelled_frames
 from models.errors import UserError
 from models.files import read_arrays, write_arrays, write_csv
 from models.reading import reading
@@ -48,7 +49,9 @@ def make_clips(spec: PortraitSpec, root: Path, workers: int | None = None) -> Pa
 def write_clips(spec: PortraitSpec, folder: Path, workers: int | None = None) -> Path:
     """Writes a set in the layout of VoxCeleb's users to ``folder`` itself; see `make_clips`.
 
-    ``truth/{train,test,targets}/<clip>.npz`` holds arrays a frame (`truth_of`) and the shape code ``identity``;
+    ``truth/{train,test,targets}/<clip>.npz`` holds arrays a frame (`truth_of`) and the shape code ``identity``; of the
+    test split of studios, and where the training depth is a fit's, also ``fitted_depth`` T H W, metres
+    (`tracked.fitted_depth`).
     ``codes/{train,test,targets}/<clip>.json`` all codes of the ``person`` and of the ``setting`` (camera, light, noise;
     of stills a list, one a frame).
     """
@@ -116,14 +119,17 @@ def _place(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> Path:
 def write_clip(spec: PortraitSpec, folder: Path, clip: PortraitClip) -> None:
     """Renders one clip and puts its truth, its codes and then its frames in place."""
     place, person = _place(spec, folder, clip), person_of(spec.seed, clip.split, clip.person)
-    maps = clip.driver is None and clip.split in spec.depth_splits
+    maps = place.parent.name in spec.depth_splits
     chunks, pictures, settings = [], [], []
     for numbers in batches(spec, clip):
-        frames, code = render_frames(spec, clip, numbers, maps)
+        frames, code = labelled_frames(spec, clip, numbers, maps)
         pictures.append(to_pixels(images_of(frames)))
         chunks.append((replace(frames, image=None), code))  # pictures are kept as bytes
         settings.append(setting_codes(setting_shown(spec, clip, numbers[0])))
     truth = truth_of([frames for frames, _ in chunks], np.concatenate([codes for _, codes in chunks]))
+    if maps and place.parent.name == "test" and (spec.studio or spec.depth_by == "fit"):
+        fits = [fitted_depth(spec, clip, numbers)[:, 0] for numbers in batches(spec, clip)]
+        truth["fitted_depth"] = torch.cat(fits).numpy()
     truth["identity"] = person.code.astype(np.float32)
     write_arrays(folder / "truth" / place.parent.name / f"{place.stem}.npz", truth)
     codes = {"person": person_codes(person), "setting": settings if spec.stills else settings[0]}

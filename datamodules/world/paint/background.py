@@ -1,4 +1,4 @@
-"""Backgrounds out of focus, still or moving, and the noise of a sensor."""
+"""Backgrounds out of focus, still or moving, a studio's backdrop, and the noise of a sensor."""
 
 from collections.abc import Sequence
 
@@ -50,6 +50,14 @@ def _object(picture: Array, x: Array, y: Array, rng: np.random.Generator) -> Non
         inside = (np.abs(y - cy) < 0.012) | ((np.abs(y - cy - 0.08) < 0.07) & (np.sin(x * 80 + 9 * cx) > 0))
         inside &= np.abs(x - cx) < 0.25
     picture[inside] += rng.uniform(0.5, 1) * (colour - picture[inside])
+
+
+def paint_backdrop(rng: np.random.Generator, size: int) -> Array:
+    """A picture ``3 S S`` in sRGB, [0, 1]: a grey backdrop, lit a little brighter on one side than on the other."""
+    axis = (np.arange(size) + 0.5) / size - 0.5
+    tone = rng.uniform(0.50, 0.62) * (1 + rng.uniform(-0.01, 0.01, 3))
+    down, right = rng.uniform(-0.08, 0.08, 2)
+    return np.clip(tone[:, None, None] * (1 + down * axis[:, None] + right * axis), 0, 1)
 
 
 def panned(background: Array, size: int, times: Array, seed: np.random.SeedSequence) -> Array:

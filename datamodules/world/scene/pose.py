@@ -10,19 +10,20 @@ from datamodules.world.body.template import template
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person
 
-_FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
-_PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
+FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
+PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
 _BASE = np.array([0.0, 0.20, 0.03])  # where the shoulders turn, head frame
 _FOLLOW = np.array([0.16, 0.06, 0.15])  # share of yaw, pitch, roll that the shoulders take
 
 
 def head_poses(moments: Sequence[Moment]) -> tuple[Array, Array]:
     """Rotations ``T 3 3`` and translations ``T 3`` of the head frame in the world, metres."""
-    rotation = _turns(np.stack([moment.angles for moment in moments]))
-    return rotation, _PIVOT - rotation @ _PIVOT + np.stack([moment.shift for moment in moments])
+    rotation = head_turns(np.stack([moment.angles for moment in moments]))
+    return rotation, PIVOT - rotation @ PIVOT + np.stack([moment.shift for moment in moments])
 
 
-def _turns(angles: Array) -> Array:
+def head_turns(angles: Array) -> Array:
+    """Rotations ``... 3 3`` of the head frame by yaw, pitch and roll ``... 3``, radians."""
     return turn_y(-angles[..., 0]) @ turn_x(-angles[..., 1]) @ turn_z(angles[..., 2])
 
 
@@ -31,9 +32,9 @@ def pose_vertices(person: Person, moments: Sequence[Moment]) -> Array:
     angles, shift, expression, gaze = (
         np.stack([getattr(moment, name) for moment in moments]) for name in ("angles", "shift", "expression", "gaze")
     )
-    local = deform(person.rest, person.eyes, person.looks.eye_open, expression, gaze, person.detail) * _FLIP
-    rotation, follow = _turns(angles), _turns(angles * _FOLLOW)
-    head = (local - _PIVOT) @ np.swapaxes(rotation, 1, 2) + (_PIVOT + shift)[:, None]
+    local = deform(person.rest, person.eyes, person.looks.eye_open, expression, gaze, person.detail) * FLIP
+    rotation, follow = head_turns(angles), head_turns(angles * _FOLLOW)
+    head = (local - PIVOT) @ np.swapaxes(rotation, 1, 2) + (PIVOT + shift)[:, None]
     body = (local - _BASE) @ np.swapaxes(follow, 1, 2) + (_BASE + 0.4 * shift)[:, None]
     return body + _neck_share(person)[:, None] * (head - body)
 
@@ -41,7 +42,7 @@ def pose_vertices(person: Person, moments: Sequence[Moment]) -> Array:
 def _neck_share(person: Person) -> Array:
     """How much ``N`` each vertex follows the head: all above the chin, none on the shoulders."""
     spans = template(person.detail).spans
-    _, down, back = (person.rest * _FLIP).T
+    _, down, back = (person.rest * FLIP).T
     share = smoothstep(0.165, 0.095, down + 0.25 * np.clip(back, 0, 1))
     share[spans["hair"]] = np.maximum(share[spans["hair"]], 0.35)
     for name in ("teeth_lower", "tongue", "cavity"):

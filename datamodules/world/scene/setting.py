@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datamodules.world.body.geometry import Array, turn_x, turn_y, turn_z
-from datamodules.world.paint.background import MARGIN, paint_background, panned
+from datamodules.world.paint.background import MARGIN, paint_backdrop, paint_background, panned
 from datamodules.world.seeds import generators
 
 FRAMING = 2.45  # height of the picture over that of the face, at the face
@@ -72,6 +72,30 @@ def draw_light(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     key = np.array([rng.choice([-1, 1]) * rng.uniform(0.2, 1.0), -rng.uniform(0.35, 0.9), -1.0])
     colour = rng.uniform(0.85, 1.25) * np.array([1 + warm, 1, 1 - warm])
     return key / np.linalg.norm(key), colour, ambient
+
+
+def in_studio(setting: Setting, seed: np.random.SeedSequence, size: int) -> Setting:
+    """The setting under a face scanner's light, soft and broad from the front, before a plain backdrop; as it was seen.
+
+    Args:
+        setting: Whose camera stays.
+        seed: Of what varies a little from one setting to the other.
+        size: Image side in pixels.
+    """
+    light, behind = generators(seed, 2)
+    key, colour, ambient = draw_studio_light(light)
+    return replace(
+        setting, key_direction=key, key_colour=colour, ambient=ambient, background=paint_backdrop(behind, size)
+    )
+
+
+def draw_studio_light(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """As `draw_light`, of a studio: most light comes from around, evenly and neutral, the key from near the camera."""
+    ambient = np.zeros((9, 3))
+    ambient[0] = rng.uniform(0.68, 0.76)
+    ambient[1:4] = np.array([[-0.05], [-0.16], [0]]) + rng.normal(0, 0.015, (3, 1))
+    key = np.array([rng.uniform(-0.2, 0.2), -rng.uniform(0.1, 0.3), -1.0])
+    return key / np.linalg.norm(key), np.full(3, rng.uniform(0.45, 0.60)), ambient
 
 
 def with_moving_background(setting: Setting, seed: np.random.SeedSequence, size: int, times: Array) -> Setting:

@@ -11,12 +11,12 @@ from datamodules.world.body.template import template
 from datamodules.world.paint.background import sensor_noise
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
-from datamodules.world.scene.setting import Setting, make_setting, with_moving_background
+from datamodules.world.scene.setting import Setting, in_studio, make_setting, with_moving_background
 from datamodules.world.scene.view import Frames, images_of, render
 from datamodules.world.seeds import generator, stream
 from datamodules.world.sets.portraits import MOTION, PERSON, SETTING, SPLITS, PortraitClip, PortraitSpec, frame_count
 
-_BACKGROUND, _GRAIN = 3, 4  # of the numbers that `portraits.PERSON` begins
+_BACKGROUND, _GRAIN, _STUDIO = 3, 4, 5  # of the numbers that `portraits.PERSON` begins
 _STILL_SECONDS = 30.0  # a still is a moment of a motion as long as this
 _SMALL = 96  # pixels: up to this side frames show the light mesh, whose landmarks lie a fraction of a pixel off
 
@@ -42,6 +42,13 @@ def setting_of(seed: int, split: str, person: int, index: int, size: int, still:
 
 
 @lru_cache(maxsize=8)
+def _studio_of(seed: int, split: str, person: int, index: int, size: int, still: int | None) -> Setting:
+    place = (index,) if still is None else (index, still)
+    drawn = stream(seed, SPLITS[split], person, _STUDIO, *place)
+    return in_studio(setting_of(seed, split, person, index, size, still), drawn, size)
+
+
+@lru_cache(maxsize=8)
 def _motion_of(seed: int, split: str, person: int, place: tuple[int, ...], seconds: float) -> PortraitMotion:
     return PortraitMotion(stream(seed, SPLITS[split], person, MOTION, *place), seconds)
 
@@ -61,7 +68,8 @@ def moment_of(spec: PortraitSpec, clip: PortraitClip, frame: int) -> Moment:
 def setting_shown(spec: PortraitSpec, clip: PortraitClip, frame: int) -> Setting:
     """The setting of one frame of a clip, with its background at rest; of a target that of its source."""
     still = (frame if clip.still is None else clip.still) if spec.stills else None
-    return setting_of(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
+    setting = _studio_of if spec.studio else setting_of
+    return setting(spec.seed, clip.split, clip.person, clip.index, spec.image_size, still)
 
 
 def background_moves(spec: PortraitSpec, clip: PortraitClip) -> bool:
@@ -83,20 +91,28 @@ def render_frames(
     """
     if spec.stills and len(frames) > 1:
         raise ValueError("Stills have settings of their own: render them one at a time.")
-    moving = clip.moving
     moments = [moment_of(spec, clip, frame) for frame in frames]
     setting = setting_shown(spec, clip, frames[0])
     if background_moves(spec, clip):
         drift = stream(spec.seed, SPLITS[clip.split], clip.person, _BACKGROUND, clip.index, 0)
         setting = with_moving_background(setting, drift, spec.image_size, np.array(frames) / spec.fps)
-    seen_by = frames[0] if spec.stills else None
-    view = setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size, seen_by).rotation
-    person = person_of(spec.seed, clip.split, clip.person)
-    person = _light(person) if spec.image_size <= _SMALL else person
+    view, person = view_of(spec, clip, frames[0]), person_shown(spec, clip)
     outputs = ("image", "depth", "skin") if truth else ("image",)
     codes = np.stack([np.concatenate([m.expression, m.gaze]) for m in moments])
     drawn = render(person, setting, moments, spec.image_size, outputs, view=view)
     return replace(drawn, image=sensor_noise(images_of(drawn), _grain(spec, clip), frames, *setting.noise)), codes
+
+
+def person_shown(spec: PortraitSpec, clip: PortraitClip) -> Person:
+    """Whom a clip shows, as detailed as its pictures can show him."""
+    person = person_of(spec.seed, clip.split, clip.person)
+    return _light(person) if spec.image_size <= _SMALL else person
+
+
+def view_of(spec: PortraitSpec, clip: PortraitClip, frame: int) -> Array:
+    """Rotation of the camera that saw the motion of a clip."""
+    moving, still = clip.moving, frame if spec.stills else None
+    return setting_of(spec.seed, moving.split, moving.person, moving.index, spec.image_size, still).rotation
 
 
 def _grain(spec: PortraitSpec, clip: PortraitClip) -> np.random.SeedSequence:

@@ -9,6 +9,8 @@ from datamodules.world.seeds import generator, stream
 
 WORLD_VERSION = 13  # raised whenever the same specification would give other files
 SPLITS = {"train": 0, "test": 1}
+# Fields that came later: a set that does not use them is named as it was before there were any.
+_LATER = {"studio": False, "depth_by": "render"}
 # What is drawn below a person's place in a set; the numbers are part of the set's definition.
 PERSON, SETTING, MOTION = 0, 1, 2
 _PAIRS = 9
@@ -22,7 +24,12 @@ def content_hash(spec: dict[str, Any]) -> str:
 
 def record_of(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any specification: a dataclass with a hash
     """What the folder of a set says of it, in world.json."""
-    return {"spec": asdict(spec), "hash": spec.hash, "world_version": WORLD_VERSION}
+    return {"spec": _fields(spec), "hash": spec.hash, "world_version": WORLD_VERSION}
+
+
+def _fields(spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any specification: a dataclass
+    """The fields of a specification, without later ones at what everything was before."""
+    return {name: value for name, value in asdict(spec).items() if name not in _LATER or value != _LATER[name]}
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,18 @@ class PortraitSpec:
         cross_pairs: Cross-identity videos with their exact targets, at most one a test clip; of stills, at most one
             a test clip and other test person.
         store: Folders of frames, or mp4 files (H.264) for the clips and targets.
-        depth_splits: Splits that carry depth and skin beside the light truth.
+        depth_splits: Splits that carry depth and skin beside the light truth; ``targets`` are the exact answers of the
+            cross-identity videos.
         test_clips_per_person: Clips of each test person.
         frame_pairs: Rows of either pair list, each one source and one driving frame; None lists whole videos.
         stills: Frames of a clip are photographs in settings of their own, not moments of one motion.
         test_images: Frames of the test split in all, shared out evenly; None for whole clips.
         moving_backgrounds: Share of the clips, in [0, 1], whose background drifts as behind a hand-held camera.
+        studio: The soft light and the plain backdrop of a face scanner, instead of any light before any background. The
+            truth of the test split then also holds the depth of a fit (see ``depth_by``), as ``fitted_depth``.
+        depth_by: What the depth and skin of the training split are of: ``render`` of the person himself, or ``fit``
+            of a face model fitted to his landmarks, as videos have it (`scene.tracker`). The test split's are exact,
+            and its truth then also holds the fit's as ``fitted_depth``.
 
     Raises:
         ValueError: A number that cannot be met, with the remedy.
@@ -66,6 +79,8 @@ class PortraitSpec:
     stills: bool = False
     test_images: int | None = None
     moving_backgrounds: float = 0.0
+    studio: bool = False
+    depth_by: Literal["render", "fit"] = "render"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth_splits", tuple(self.depth_splits))
@@ -78,8 +93,14 @@ class PortraitSpec:
                 f"PortraitSpec: {self.cross_pairs} cross pairs need as many test clips and at least two test people; "
                 f"raise test_people (now {self.test_people}) or lower cross_pairs."
             )
-        if set(self.depth_splits) - set(SPLITS) or self.store not in ("frames", "mp4"):
-            raise ValueError("PortraitSpec: depth_splits holds 'train' and 'test', store is 'frames' or 'mp4'.")
+        if set(self.depth_splits) - {*SPLITS, "targets"} or self.store not in ("frames", "mp4"):
+            raise ValueError(
+                "PortraitSpec: depth_splits holds 'train', 'test' and 'targets', store is 'frames' or 'mp4'."
+            )
+        if self.depth_by not in ("render", "fit"):
+            raise ValueError("PortraitSpec: depth_by is 'render' or 'fit'.")
+        if self.studio and self.moving_backgrounds:
+            raise ValueError("PortraitSpec: a studio's backdrop stands still; set moving_backgrounds to 0.")
         if self.test_images is not None and not self.test_clips <= self.test_images <= self.test_frames_at_most:
             raise ValueError(
                 f"PortraitSpec: {self.test_images} test images do not fit {self.test_clips} test clips of at most "
@@ -99,7 +120,7 @@ class PortraitSpec:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the set."""
-        return content_hash(asdict(self))
+        return content_hash(_fields(self))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from datamodules.world.scene.view import images_of
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of
-from datamodules.world.sets.portrait_frames import person_of, render_frames
+from datamodules.world.sets.portrait_frames import person_of
 from datamodules.world.sets.portraits import PortraitClip, PortraitSpec, clip_name, clips, frame_count
+from datamodules.world.sets.tracked import labelled_frames
 from models.errors import UserError
 
 Spec = PortraitSpec | EditSpec | AvatarSpec
@@ -76,7 +77,7 @@ class PortraitFrames(SampleSet):
     def sample(self, index: int) -> WorldSample:
         """Renders one frame with its truth."""
         clip, frame = self.place(index)
-        frames, code = render_frames(self.spec, clip, [frame])
+        frames, code = labelled_frames(self.spec, clip, [frame])
         assert frames.depth is not None
         assert frames.skin is not None
         name = clip_name(self.spec, clip).removesuffix(".mp4")

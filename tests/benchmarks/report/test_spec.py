@@ -9,6 +9,7 @@ from models.errors import UserError
 from tests.benchmarks.report.made_up import CONTENT
 
 ROOT = Path(__file__).parents[3]
+SCALES = ("tiny", "paper")
 ORDERING = {key: value for key, value in CONTENT["claims"][0].items() if key != "metric"}
 
 
@@ -16,7 +17,9 @@ def test_every_table_of_the_suite_reads_and_names_files_that_exist():
     found = spec.load_all()
     assert {table.name for table in found} >= {"dagan_self", "dagan_cross", "depth"}
     for table in found:
-        for name in [f"{table.base}.yaml", *(config for row in table.rows for config in row.configs)]:
+        configs = [config.format(scale=scale) for row in table.rows for config in row.configs for scale in SCALES]
+        bases = [f"{base}.yaml" for base in {table.base, *(row.base for row in table.rows if row.base)}]
+        for name in [*bases, *configs]:
             assert (ROOT / "benchmarks" / name).is_file(), f"{table.name} names {name}"
         assert {row.kind for row in table.rows} >= {"method", "reference", "ceiling"}
 

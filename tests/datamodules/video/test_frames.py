@@ -9,7 +9,8 @@ from lightning import LightningModule, Trainer
 
 from datamodules.base import DataError, PortraitDataModule, TestProtocol
 from datamodules.video.clips import find_clips
-from datamodules.video.frames import VideoFrames, divide, long_enough, people, split_clips
+from datamodules.video.frames import VideoFrames
+from datamodules.video.splits import divide, long_enough, people, split_clips
 from datamodules.world.export.clips import PortraitSpec
 
 
@@ -198,7 +199,7 @@ def test_a_config_names_every_part(faces):
     data = parser.instantiate(parsed).data
     assert isinstance(data, VideoFrames)
     assert data.test == TestProtocol("depth", max_frames=3)
-    assert (data.augment.jitter, data.augment.flip) == (0.2, 0.5)
+    assert (data.drawing.augment.jitter, data.drawing.augment.flip) == (0.2, 0.5)
     assert data.root == faces / data.portraits.hash
     assert parser.dump(parsed)
 

@@ -4,8 +4,9 @@ import torch
 
 from datamodules.base import DataError, TestProtocol
 from datamodules.video.clips import Clip, Framing, find_clips
+from datamodules.video.depth_protocols import DepthBatches, with_truth
 from datamodules.video.pairs import Pair, self_pairs
-from datamodules.video.protocols import DepthBatches, ReenactmentBatches, chunks, shuffled, spread, with_truth
+from datamodules.video.protocols import ReenactmentBatches, chunks, shuffled, spread
 from datamodules.video.samples import FrameReader
 from models.tasks import find, perform
 

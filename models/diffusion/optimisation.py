@@ -1,0 +1,42 @@
+"""AdamW of the diffusion systems, and its learning rate over the steps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from models.optimisation import cosine
+
+
+@dataclass
+class DiffusionOptimiserConfig:
+    """AdamW.
+
+    Args:
+        lr: Learning rate.
+        betas: Decay of the two moments.
+        weight_decay: Decoupled.
+        warm_up: Share of the steps over which the rate rises from zero, in [0, 1).
+        cosine: Whether it then falls to zero along half a cosine; else it stays.
+    """
+
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    warm_up: float
+    cosine: bool
+
+    def build(self, parameters: Iterable[nn.Parameter], steps: int) -> tuple[AdamW, LambdaLR]:
+        """Builds the optimiser of what learns, and a schedule that is stepped after each of the ``steps``."""
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        optimiser = AdamW(learning, self.lr, self.betas, weight_decay=self.weight_decay)
+        return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, steps))
+
+    def factor(self, step: int, steps: int) -> float:
+        """The learning rate over ``lr`` at a step."""
+        rise = self.warm_up * steps
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return cosine(round(step - rise), round(steps - rise)) if self.cosine else 1.0

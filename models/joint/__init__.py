@@ -1,0 +1,335 @@
+"""Joint learning of depth and appearance: one diffusion model of a portrait and its depth (Ji et al., 2025)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.base import PortraitModule, check_finite
+from models.diffusion.attention import Features
+from models.diffusion.buckets import by_level
+from models.diffusion.codecs import Codec
+from models.diffusion.networks import UNetConfig
+from models.diffusion.optimisation import DiffusionOptimiserConfig
+from models.diffusion.pretrained import base_weights
+from models.diffusion.sampling import noise_of
+from models.diffusion.schedule import NoiseSchedule, NoiseConfig
+from models.errors import UserError
+from models.joint.completion import Answerer, pose
+from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
+from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image, normals_image
+from models.joint.masks import MaskMixture, draw_masks, on_latents
+from models.joint.motion import MotionModulesConfig, Past, motion_modules
+from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
+from models.joint.sampling import SamplerConfig, average_aligned, sample
+from models.tasks import Batch, Context
+from models.tasks.depth import DepthEstimate
+
+AT_ONCE = 16  # a bound on memory in sampling; results do not depend on it
+
+
+class Joint(PortraitModule):
+    """A diffusion model of a portrait and its depth, and by its switches the paper's other rows (section 3).
+
+    Args:
+        image_size: Side of the square images in pixels.
+        base: The folder, or the name in the hub's cache, of the Stable Diffusion that a fit starts from; None where it
+            starts from an earlier fit (`receive`).
+        codec: Pictures -> latents.
+        unet: Size of the denoiser and of the reference network.
+        layout: What the denoiser is given, and what it generates.
+        schedule: Of the noise.
+        masks: How often which modality is given in training (section 4).
+        quantiles: Shares of the skin's pixels that are nearer than closeness 1, and than closeness 0.
+        loss_region: Where the loss of depth and normals counts: ``all``, or ``skin``.
+        min_snr: Gamma of min-SNR weights; None for equal ones.
+        reference_drop: How often a sample is not shown its reference.
+        put_back: Whether sampling puts what is given back at every step, as noisy as the rest.
+        samplers: Of the tasks ``joint``, ``depth`` and ``image``.
+        motion: Motion modules, which alone learn then, from clips (section 4); None for pictures.
+        checkpointing: Whether activations are computed twice, to save memory.
+        optimiser: AdamW.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        base: str | None,
+        codec: Codec,
+        unet: UNetConfig,
+        layout: LayoutConfig,
+        schedule: NoiseConfig,
+        masks: MaskMixture,
+        quantiles: tuple[float, float],
+        loss_region: LossRegion,
+        min_snr: float | None,
+        reference_drop: float,
+        put_back: bool,
+        samplers: dict[str, SamplerConfig],
+        motion: MotionModulesConfig | None,
+        checkpointing: bool,
+        optimiser: DiffusionOptimiserConfig,
+    ) -> None:
+        super().__init__(image_size)
+        self.layout, self.mixture, self.quantiles, self.loss_region = layout, masks, quantiles, loss_region
+        self.min_snr, self.reference_drop, self.put_back = min_snr, reference_drop, put_back
+        self.samplers, self.optimiser = samplers, optimiser
+        self.base, self.schedule, self.codec = base, NoiseSchedule(schedule), codec
+        self.motion, self.frames = motion, 1 if motion is None else motion.frames
+        self.denoiser = Denoiser(unet, layout, codec.channels, motion)
+        self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
+        self._choose_what_learns(checkpointing)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean squared error of what the denoiser says of noisy latents (eq. 5).
+
+        Raises:
+            UserError: If the loss is not finite.
+        """
+        past, clean, skin = self.window(*self.encode(batch))
+        seen, features = self.read(batch["reference"])
+        seen = seen.repeat_interleave(len(clean) // len(seen), 0)
+        shared, generated, each = self.layout.levels == "shared", self.layout.generated, self.frames
+        masks = on_latents(draw_masks(self.mixture, generated, skin[::each]), self.codec.factor)
+        levels = draw_levels(masks, self.schedule.config.steps, shared).repeat_interleave(each, 0)
+        masks = masks.repeat_interleave(each, 0)
+        noisy = make_noisy(clean[:, : len(generated)], levels, self.schedule)
+        dropped = torch.rand(len(clean) // each, device=clean.device) < self.reference_drop
+        dropped = dropped.repeat_interleave(each)
+        output = self.denoiser(noisy.latents, levels, clean, masks, seen, features, dropped, each, past)
+        counts = where_it_counts(skin, masks, generated, self.loss_region, shared)
+        errors = losses(output, noisy, self.schedule, self.min_snr, counts)
+        loss = errors.mean()
+        check_finite(loss)
+        parts = by_level(errors.detach(), levels, self.schedule.config.steps)
+        self.log_dict({f"train/{name}": value for name, value in parts.items()})
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Clean latents ``N M K h w`` of all modalities of a batch, and its skin ``N 1 H W``; N counts all targets."""
+        image, depth, mask = (_flat(batch[name]) for name in ("image", "depth", "mask"))
+        pictures = {"image": image}
+        if "depth" in self.layout.modalities:
+            pictures["depth"] = as_picture(closeness_image(depth, mask, *self.quantiles))
+        if "normals" in self.layout.modalities:
+            pictures["normals"] = normals_image(depth, mask, batch["K"].flatten(0, -3))
+        latents = self.codec.encode(torch.cat([pictures[name] for name in self.layout.modalities]))
+        return latents.unflatten(0, (-1, len(image))).transpose(0, 1), mask
+
+    def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
+        """Splits clips into what is remembered of the frames before a window, and the window's latents and skin.
+
+        Raises:
+            UserError: If the clips are not as long as both together.
+        """
+        if self.motion is None:
+            return None, clean, skin
+        length = self.motion.history + self.motion.frames
+        if len(clean) % length:
+            raise UserError(f"The motion modules learn from clips of {length} frames: set data.init_args.targets so.")
+        clips, count = clean.unflatten(0, (-1, length)), self.motion.history
+        blank = torch.rand(len(clips), device=clean.device) < self.motion.no_history
+        before = clips[:, :count, 0] * ~blank[:, None, None, None, None]
+        later = (x.unflatten(0, (-1, length))[:, count:].flatten(0, 1) for x in (clean, skin))
+        return self.remember(before), *later
+
+    @torch.no_grad()
+    def remember(self, before: Tensor) -> Past:
+        """What the motion modules attend to of the pictures' latents ``V n K h w`` before a window."""
+        assert self.reference is not None
+        return self.reference.record(before, [module.site for module in motion_modules(self.denoiser)])
+
+    def read(self, reference: Tensor) -> tuple[Tensor, Features | None]:
+        """The latents of reference pictures ``B 3 H W``, and their features where a network reads them."""
+        seen = self.codec.encode(reference)
+        return seen, None if self.reference is None else self.reference(seen)
+
+    def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
+        """Maps an image ``B 3 H W`` in [0, 1] to its closeness ``B 1 H W`` in [0, 1]: image to depth (section 4)."""
+        seeds, sampler = _seeds(context, len(image)), self.samplers["depth"]
+        maps = []
+        for part, own in zip(image.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
+            known = {"image": self.codec.encode(part)}
+            drawn = [self.complete(["depth"], known, part, own, sampler, i)["depth"] for i in range(sampler.ensemble)]
+            maps.append(average_aligned(torch.stack([as_map(picture) for picture in drawn])))
+        return DepthEstimate(torch.cat(maps), "closeness")
+
+    def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
+        """Maps a picture ``B 3 H W`` and skin depth ``B 1 H W`` (metres, 0: none) to ``B 3 H W``: depth to image."""
+        closeness = closeness_image(depth, depth > 0, *self.quantiles)
+        return self.paint(reference, closeness, _seeds(context, len(depth)))
+
+    def paint(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
+        """Pictures ``N 3 H W`` of closeness ``N 1 H W``; each reference of ``B 3 H W`` serves N / B of them in turn."""
+        each, parts = len(closeness) // len(reference), []
+        for start in range(0, len(closeness), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            shown = reference.repeat_interleave(each, 0)[some] if len(reference) > 1 else reference
+            known = {"depth": self.codec.encode(as_picture(closeness[some]))}
+            painted = self.complete(["image"], known, shown, seeds[some], self.samplers["image"])
+            parts.append(painted["image"].clamp(0, 1))
+        return torch.cat(parts)
+
+    def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
+        """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4)."""
+        assert self.motion is not None
+        latents = self.codec.encode(as_picture(closeness))
+        before = torch.zeros_like(latents[: self.motion.history])  # blank, as first windows are in training
+        for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
+            past = self.remember(before[None, -self.motion.history :])
+            sampler = self.samplers["image"]
+            painted = self.complete_latents(["image"], {"depth": window}, reference, own, sampler, past=past)
+            before = torch.cat([before, painted["image"]])
+        return self.codec.decode(before[self.motion.history :]).clamp(0, 1)
+
+    def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
+        """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``: the source over each frame's depth (5.5).
+
+        The depth is the context's, where it has one (that of the source person under the driver's motion), else the
+        model's own of the driving frames, with the driver's shape in it.
+        """
+        frames, times = driving.flatten(0, 1), driving.shape[1]
+        if (known := context.conditions.get("depth")) is not None:
+            depth = known.flatten(0, 1)
+            closeness = closeness_image(depth, depth > 0, *self.quantiles)
+        else:
+            closeness = self.estimate_depth(frames, context).map
+        seeds = _seeds(context, len(frames))
+        if self.motion is None:
+            return self.paint(source, closeness, seeds).unflatten(0, (-1, times))
+        clips = zip(source.split(1), closeness.split(times), seeds.split(times), strict=True)
+        return torch.stack([self.paint_clip(*clip) for clip in clips])
+
+    def draw(self, reference: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """Joint samples of the persons of ``B 3 H W``: pictures ``B 3 H W`` and their closeness ``B 1 H W``."""
+        seeds, drawn = _seeds(context, len(reference)), []
+        for part, own in zip(reference.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
+            drawn.append(self.complete(["image", "depth"], {}, part, own, self.samplers["joint"]))
+        return torch.cat([d["image"] for d in drawn]).clamp(0, 1), as_map(torch.cat([d["depth"] for d in drawn]))
+
+    def edit(self, image: Tensor, closeness: Tensor, region: Tensor, context: Context) -> Tensor:
+        """Repaints a region of a picture over an edited depth (section 5.4); outside it stays as it was.
+
+        Args:
+            image: ``B 3 H W`` in [0, 1].
+            closeness: ``B 1 H W`` in [0, 1], edited.
+            region: ``B 1 H W``, bool: what is repainted.
+            context: Holds the seeds.
+
+        Returns:
+            ``B 3 H W`` in [0, 1].
+        """
+        known = {"image": self.codec.encode(image), "depth": self.codec.encode(as_picture(closeness))}
+        cells = {"image": on_latents(region[:, None].float(), self.codec.factor)[:, 0]}
+        seeds = _seeds(context, len(image))
+        painted = self.complete(["image"], known, image, seeds, self.samplers["image"], regions=cells)
+        return torch.where(region, painted["image"].clamp(0, 1), image)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        wanted: list[str],
+        known: Mapping[str, Tensor],
+        reference: Tensor,
+        seeds: Tensor,
+        sampler: SamplerConfig,
+        stream: int = 0,
+        regions: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Generates modalities from those that are known.
+
+        Args:
+            wanted: The modalities.
+            known: Latents ``N K h w`` by modality.
+            reference: ``B 3 H W`` in [0, 1]; each serves N / B samples in turn.
+            seeds: ``N``, of the samples.
+            sampler: Steps and guidance.
+            stream: Tells several draws of one sample apart.
+            regions: Masks ``N 1 h w`` of modalities that are known in part; 1 is to be generated.
+
+        Returns:
+            Decoded pictures ``N 3 H W`` of the wanted modalities, not clamped.
+
+        Raises:
+            UserError: If the network cannot generate them.
+        """
+        latents = self.complete_latents(wanted, known, reference, seeds, sampler, stream, regions)
+        return {name: self.codec.decode(part) for name, part in latents.items()}
+
+    @torch.no_grad()
+    def complete_latents(
+        self,
+        wanted: list[str],
+        known: Mapping[str, Tensor],
+        reference: Tensor,
+        seeds: Tensor,
+        sampler: SamplerConfig,
+        stream: int = 0,
+        regions: Mapping[str, Tensor] | None = None,
+        past: Past | None = None,
+    ) -> dict[str, Tensor]:
+        """`complete`, not decoded: latents ``N K h w``; with the ``past`` of a clip, of N frames in a row."""
+        seen, features = self.read(reference)
+        seen = seen.repeat_interleave(len(seeds) // len(seen), 0)
+        question = pose(self.layout, wanted, torch.zeros_like(seen), known, regions or {}, self.put_back)
+        noise = noise_of(seeds, question.clean[:, : len(self.layout.generated)].shape[1:], stream)
+        frames = 1 if past is None else len(seeds)
+        ask = Answerer(self.denoiser, question, seen, features, sampler.guidance, frames, past)
+        back = (question.clean[:, : noise.shape[1]], question.masks) if self.put_back else None
+        latents = sample(ask, self.schedule, noise, sampler.steps, back)
+        return {name: latents[:, self.layout.generated.index(name)] for name in wanted}
+
+    def setup(self, stage: str) -> None:
+        """Starts a fit from Stable Diffusion, where that is asked for; a checkpoint is read after this."""
+        if self.base is not None and stage == "fit":
+            self.codec.load_pretrained()
+            self.receive("denoiser", base_weights(self.base))
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
+        """AdamW over both networks, its schedule stepped with every batch."""
+        optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+    def receive(self, name: str, weights: Mapping[str, Tensor]) -> None:
+        """Starts from an earlier fit; the reference network starts as the foundation's denoiser (section 3.2)."""
+        if name == "codec":
+            self.codec.load_state_dict(dict(weights))
+        elif name == "reference":
+            assert self.reference is not None
+            self.reference.receive(weights)
+        else:
+            self.denoiser.receive(weights)
+            if self.reference is not None and len(weights["unet.conv_out.weight"]) == self.codec.channels:
+                self.reference.receive(weights)
+
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
+        held = {"depth": SIGN, "quantiles": list(self.quantiles), "latent_channels": self.codec.channels}
+        return held | vars(self.layout) | vars(self.schedule.config)
+
+    def _choose_what_learns(self, checkpointing: bool) -> None:
+        """Freezes all but the motion modules, where there are any (section 5.1)."""
+        if self.motion is not None:
+            self.denoiser.requires_grad_(False)
+            for module in motion_modules(self.denoiser):
+                module.requires_grad_(True)
+                module.checkpointing = checkpointing
+            if self.reference is not None:
+                self.reference.requires_grad_(False)
+        for network in (self.denoiser, self.reference):
+            if checkpointing and network is not None:
+                network.unet.enable_gradient_checkpointing()
+        if self.motion is not None:  # its middle would be computed again after `continuing`, without its past
+            self.denoiser.unet.mid_block.gradient_checkpointing = False
+
+
+def _flat(targets: Tensor) -> Tensor:
+    """Targets ``B T ...`` or ``B ...`` of pictures or maps, in one row."""
+    return targets.flatten(0, 1) if targets.ndim == 5 else targets
+
+
+def _seeds(context: Context, count: int) -> Tensor:
+    """The samples' seeds; without any, the numbers from 0."""
+    return torch.arange(count) if context.seeds is None else context.seeds

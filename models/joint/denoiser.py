@@ -1,0 +1,219 @@
+"""The networks: a UNet that denoises all modalities at once, and the reference network beside it (section 3.2)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from models.diffusion.attention import Features, install, unread
+from models.diffusion.networks import UNetConfig, build_unet, constant_context
+from models.diffusion.surgery import expand_conv_in, expand_conv_out
+from models.errors import UserError
+from models.joint.masks import kept
+from models.joint.motion import MotionModulesConfig, Past, continuing, recording, with_motion
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass
+class LayoutConfig:
+    """What the denoiser is given, and what it generates: M modalities of K latent channels each.
+
+    Args:
+        generated: The modalities that are denoised, in the order of their channels.
+        given: Modalities that are a condition, clean (the separate networks of section 5.2); empty of a joint network.
+        masked: Whether every modality comes with a mask and its masked latents (section 4): M (2K + 1) channels to M K.
+        reference: How the reference picture is read: by a ``network`` of its own, ``concatenated`` as latents
+            (the supplement's ablation), or ``none``.
+        levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
+            has level 0 (Bao et al. 2023, UniDiffuser).
+        start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
+    """
+
+    generated: list[str]
+    given: list[str]
+    masked: bool
+    reference: Literal["network", "concatenated", "none"]
+    levels: Literal["shared", "per_modality"]
+    start: Literal["zero", "tile_half"]
+
+    @property
+    def modalities(self) -> list[str]:
+        """All of them, the generated ones first."""
+        return [*self.generated, *self.given]
+
+    def channels(self, latent: int) -> tuple[int, int]:
+        """Input and output channels for a codec of so many channels."""
+        count = latent * len(self.modalities) + (1 + latent) * len(self.generated) * self.masked
+        return count + latent * (self.reference == "concatenated"), latent * len(self.generated)
+
+
+class Denoiser(nn.Module):
+    """A UNet over the concatenated latents of all modalities.
+
+    Args:
+        unet: Its size.
+        layout: What it is given, and what it generates.
+        latent: Channels K of a modality.
+        motion: Its motion modules, which alone learn then; None for pictures.
+    """
+
+    context: Tensor
+
+    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionModulesConfig | None = None) -> None:
+        super().__init__()
+        self.config, self.layout, self.latent, self.motion = unet, layout, latent, motion
+        self.unet = self._expanded(build_unet(unet, latent, latent, self._two_levels))
+        if motion is not None:
+            self.unet = with_motion(self.unet, motion, unet)
+        install(self.unet)
+        self.register_buffer("context", constant_context(unet))
+
+    def forward(
+        self,
+        noisy: Tensor,
+        levels: Tensor,
+        clean: Tensor,
+        masks: Tensor,
+        reference: Tensor | None = None,
+        features: Features | None = None,
+        dropped: Tensor | None = None,
+        frames: int = 1,
+        past: Past | None = None,
+    ) -> Tensor:
+        """What the network says of noisy latents.
+
+        Args:
+            noisy: ``B G K h w``, of the generated modalities.
+            levels: ``B G``, the noise levels; all alike where they are shared.
+            clean: ``B M K h w``: what is given where a mask is 0, and the given modalities.
+            masks: ``B G 1 h w``; 1 is to be generated.
+            reference: ``B K h w``, where it is concatenated.
+            features: Of the reference network, where it is one; of fewer samples if each serves several in turn.
+            dropped: ``B``, bool: samples that are not shown the reference.
+            frames: How many samples in a row are a window of one video; 1 for pictures, which motion leaves alone.
+            past: What the reference network puts out at the sites of the motion modules, of the frames before a window.
+
+        Returns:
+            ``B G K h w``.
+        """
+        inputs = [noisy.flatten(1, 2)]
+        if self.layout.masked:
+            inputs += [masks.flatten(1, 2), kept(clean[:, : noisy.shape[1]], masks).flatten(1, 2)]
+        if self.layout.given:
+            inputs.append(clean[:, noisy.shape[1] :].flatten(1, 2))
+        if self.layout.reference == "concatenated":
+            assert reference is not None
+            inputs.append(reference if dropped is None else reference * ~dropped[:, None, None, None])
+        words = {"reference": features, "dropped": dropped} if self.layout.reference == "network" else {}
+        second = {"class_labels": levels[:, 1]} if self._two_levels else {}
+        context, every = self.context.expand(len(noisy), -1, -1), torch.cat(inputs, 1)
+        if self.motion is None:
+            output = self.unet(every, levels[:, 0], context, cross_attention_kwargs=words, **second).sample
+        else:
+            with continuing(self.unet, past, moving=frames > 1):
+                video = every.unflatten(0, (-1, frames)).transpose(1, 2)
+                output = self.unet(video, levels[::frames, 0], context, cross_attention_kwargs=words).sample
+            output = output.transpose(1, 2).flatten(0, 1)
+        return output.unflatten(1, (-1, self.latent))
+
+    def receive(self, weights: Weights) -> None:
+        """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
+
+        Raises:
+            UserError: If it is another network.
+        """
+        taken = of_unet(weights, "needs.denoiser")
+        outs, ins = taken["conv_out.weight"].shape[0], taken["conv_in.weight"].shape[1]
+        two_levels = any(name.startswith("class_embedding") for name in taken)
+        base = build_unet(self.config, ins, outs, two_levels)
+        load(base, taken, "needs.denoiser")
+        expanded = self._expanded(base).state_dict()
+        self.unet.load_state_dict({**self.unet.state_dict(), **expanded})
+        self.context.copy_(weights["context"])
+
+    @property
+    def _two_levels(self) -> bool:
+        return self.layout.levels == "per_modality"
+
+    def _expanded(self, base: UNet2DConditionModel) -> UNet2DConditionModel:
+        """A network of the layout's channels that computes what the base does."""
+        ins, outs = self.layout.channels(self.latent)
+        old_ins, old_outs = base.config.in_channels, base.config.out_channels
+        tiles = self.layout.start == "tile_half" and old_ins == self.latent  # over two modalities: Ke et al. 2024
+        known = 2 * old_ins if tiles else old_ins
+        if ins != old_ins:
+            columns = [place % old_ins if place < known else None for place in range(ins)]
+            expand_conv_in(base, columns, 0.5 if tiles else 1.0)
+        if outs != old_outs:
+            expand_conv_out(base, [place % old_outs for place in range(outs)])
+        return base
+
+
+class ReferenceNetwork(nn.Module):
+    """A UNet of the denoiser's layers, whose tokens the denoiser reads at every spatial attention.
+
+    What comes after the last token that is read has no gradient, and is frozen.
+
+    Args:
+        unet: Its size, that of the denoiser.
+        latent: Channels K of the picture's latents.
+    """
+
+    context: Tensor
+
+    def __init__(self, unet: UNetConfig, latent: int) -> None:
+        super().__init__()
+        self.unet = build_unet(unet, latent, latent)
+        install(self.unet)
+        self.register_buffer("context", constant_context(unet))
+        for name in unread(self.unet):
+            self.unet.get_parameter(name).requires_grad_(False)
+
+    def record(self, latents: Tensor, sites: list[str]) -> Past:
+        """What blocks put out of clean latents ``V n K h w``, by name, ``V n C h w``."""
+        with recording(self.unet, sites) as outputs:
+            self(latents.flatten(0, 1))
+        return {name: output.unflatten(0, latents.shape[:2]) for name, output in outputs.items()}
+
+    def forward(self, latents: Tensor) -> Features:
+        """The tokens of clean latents ``B K h w``, at level 0, by the name of their layer."""
+        features: Features = {}
+        levels = torch.zeros(len(latents), dtype=torch.long, device=latents.device)
+        context = self.context.expand(len(latents), -1, -1)
+        self.unet(latents, levels, context, cross_attention_kwargs={"written": features})
+        return features
+
+    def receive(self, weights: Weights) -> None:
+        """Starts as a network of the same channels: the denoiser of a foundation, or a reference network."""
+        load(self.unet, of_unet(weights, "needs.reference"), "needs.reference")
+        self.context.copy_(weights["context"])
+
+
+def of_unet(weights: Weights, name: str) -> dict[str, Tensor]:
+    """The weights of the UNet among those of a needed fit's part.
+
+    Raises:
+        UserError: If there are none.
+    """
+    prefix = "unet."
+    taken = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    if not taken:
+        raise UserError(f"The fit of {name} has no such network; name a foundation, or a stage that has one.")
+    return taken
+
+
+def load(network: nn.Module, weights: Weights, name: str) -> None:
+    """Loads the weights of a network of the same size.
+
+    Raises:
+        UserError: If a tensor is missing, or has another shape.
+    """
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise UserError(f"The weights of {name} fit another network ({detail}); name a fit of this scale.") from error

@@ -1,0 +1,126 @@
+"""Channels, surgery and what the denoiser is shown (j10: 1, 10)."""
+
+import pytest
+import torch
+
+from models.diffusion.networks import PlainDenoiser
+from models.errors import UserError
+from models.joint.denoiser import Denoiser, ReferenceNetwork
+from tests.models.joint.conftest import UNET, joint, layout
+
+K = 4
+LEVELS = torch.tensor([[3, 3], [700, 700]])
+
+
+def inputs(count: int = 2, modalities: int = 2):
+    torch.manual_seed(5)
+    noisy, clean = torch.randn(2, count, K, 4, 4), torch.randn(2, modalities, K, 4, 4)
+    return noisy, LEVELS[:, :count], clean, torch.ones(2, count, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels"),
+    [
+        ({}, (18, 8)),
+        ({"masked": False}, (8, 8)),
+        ({"generated": ["depth"], "given": ["image"], "masked": False}, (8, 4)),
+        ({"masked": False, "reference": "concatenated"}, (12, 8)),
+        ({"generated": ["image", "depth", "normals"]}, (27, 12)),
+        ({"generated": ["image", "depth", "normals"], "masked": False}, (12, 12)),
+    ],
+)
+def test_channels_are_those_of_the_paper_and_of_the_general_formula(changes, channels):
+    assert layout(**changes).channels(4) == channels
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"masked": False},
+        {"generated": ["image", "depth", "normals"]},
+        {"levels": "per_modality"},
+        {"reference": "concatenated"},
+    ],
+)
+def test_at_the_start_every_modality_is_denoised_as_the_foundation_denoises_pictures(changes):
+    foundation, ours = PlainDenoiser(UNET, K).eval(), Denoiser(UNET, layout(**changes), K).eval()
+    ours.receive(foundation.state_dict())
+    count = len(ours.layout.generated)
+    torch.manual_seed(5)
+    noisy, clean, masks = (
+        torch.randn(2, count, K, 4, 4),
+        torch.randn(2, count, K, 4, 4),
+        torch.rand(2, count, 1, 4, 4).round(),
+    )
+    levels, seen = LEVELS[:, :1].expand(2, count), torch.randn(2, K, 4, 4)
+    said = ours(noisy, levels, clean, masks, seen)
+    alone = foundation(noisy[:, 0], levels[:, 0])
+    for modality in range(count):  # each starts as the foundation's word on the picture
+        torch.testing.assert_close(said[:, modality], alone, rtol=0, atol=0)
+
+
+def test_the_second_stage_starts_as_the_first():
+    first, second = Denoiser(UNET, layout(masked=False), K).eval(), Denoiser(UNET, layout(), K).eval()
+    second.receive(first.state_dict())
+    noisy, levels, clean, masks = inputs()
+    torch.testing.assert_close(
+        second(noisy, levels, clean, masks * 0), first(noisy, levels, clean, masks), rtol=0, atol=0
+    )
+
+
+def test_tiled_halves_start_as_the_mean_of_both_latents_would():
+    foundation, ours = PlainDenoiser(UNET, K).eval(), Denoiser(UNET, layout(masked=False, start="tile_half"), K).eval()
+    ours.receive(foundation.state_dict())
+    noisy, levels, clean, masks = inputs()
+    said = ours(noisy, levels, clean, masks)
+    torch.testing.assert_close(said[:, 0], foundation(noisy.mean(1), levels[:, 0]), rtol=1e-4, atol=1e-5)
+
+
+def test_only_given_latents_reach_a_masked_network():
+    ours = Denoiser(UNET, layout(), K).eval()
+    torch.nn.init.normal_(ours.unet.conv_in.weight)  # new columns start from zero
+    noisy, levels, clean, masks = inputs()
+    masks[:, 0] = 0
+    said = ours(noisy, levels, clean, masks)
+    hidden, given = clean.clone(), clean.clone()
+    hidden[:, 1] += 1
+    given[:, 0] += 1
+    torch.testing.assert_close(ours(noisy, levels, hidden, masks), said, rtol=0, atol=0)
+    assert (ours(noisy, levels, given, masks) - said).abs().max() > 1e-4
+
+
+def test_a_second_level_is_seen():
+    ours = Denoiser(UNET, layout(masked=False, levels="per_modality"), K).eval()
+    torch.nn.init.normal_(ours.unet.class_embedding.linear_2.weight)
+    noisy, levels, clean, masks = inputs()
+    other = levels.clone()
+    other[:, 1] = 0
+    assert (ours(noisy, levels, clean, masks) - ours(noisy, other, clean, masks)).abs().max() > 1e-4
+
+
+def test_the_reference_network_starts_as_the_foundation():
+    foundation, reference = PlainDenoiser(UNET, K), ReferenceNetwork(UNET, K)
+    reference.receive(foundation.state_dict())
+    for name, value in foundation.unet.state_dict().items():
+        torch.testing.assert_close(reference.unet.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_weights_of_another_network_are_refused_in_one_sentence():
+    ours = Denoiser(UNET, layout(), K)
+    with pytest.raises(UserError, match=r"no such network"):
+        ours.receive({"weight": torch.zeros(1)})
+    wide = PlainDenoiser(type(UNET)([16, 16], [False, True], 1, 2, 8, 2, 4), K)
+    with pytest.raises(UserError, match=r"fit another network"):
+        ours.receive(wide.state_dict())
+
+
+def test_a_joint_model_takes_both_networks_from_a_foundation_and_each_from_its_own():
+    model, foundation, first = joint(), PlainDenoiser(UNET, K), joint(1, masked=False)
+    model.receive("denoiser", foundation.state_dict())
+    torch.testing.assert_close(model.reference.unet.conv_in.weight, foundation.unet.conv_in.weight)
+    model.receive("denoiser", first.denoiser.state_dict())
+    torch.testing.assert_close(model.reference.unet.conv_in.weight, foundation.unet.conv_in.weight)
+    model.receive("reference", first.reference.state_dict())
+    torch.testing.assert_close(model.reference.unet.conv_in.weight, first.reference.unet.conv_in.weight)
+    model.receive("codec", first.codec.state_dict())
