@@ -82,8 +82,13 @@ class _EluBlock(nn.Module):
         self.conv = _ReflectConv(in_features, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        return relu(x) + x.clamp(max=0).exp() - 1  # ELU; torch's own, by expm1, takes four times as long on a CPU
+        return elu(self.conv(x))
+
+
+def elu(x: Tensor) -> Tensor:
+    """The exponential linear unit; torch's own, by expm1, takes two to four times as long on a CPU."""
+    above = relu(x)
+    return above + ((x - above).exp() - 1)  # so bracketed, numbers above 0 stay as they are to the last bit
 
 
 class DepthNetwork(nn.Module):

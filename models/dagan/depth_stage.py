@@ -82,7 +82,6 @@ class DepthStage(PortraitModule):
             change = ColorJitter(brightness, contrast, saturation, hue, p=jitter_probability)
             self.jitter = VideoSequential(change, data_format="BTCHW")
         self.pretrained = _starts_from_imagenet(pretrained)
-        self.to(memory_format=torch.channels_last)  # convolutions and norms take less time so
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The photometric and smoothness losses of a batch of triplets (eq. 5).
