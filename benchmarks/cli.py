@@ -95,11 +95,12 @@ class BenchmarkCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Keeps the arguments, which are the run's line, and parses them by their subcommand alone.
 
-        Lightning's parser of all subcommands looks at everything twice; it is left the call for help, and mistakes.
+        Lightning's parser of all subcommands looks at everything twice; it is left the call for help, mistakes, and
+        the printing of a configuration, which the parser of a subcommand leaves to it.
         """
         self.arguments = list(args) if isinstance(args, list) else sys.argv[1:]
         kind, *rest = self.arguments or [""]
-        if kind in self._subcommand_parsers:
+        if kind in self._subcommand_parsers and not any(each.startswith("--print_config") for each in rest):
             parsed = self._subcommand_parsers[kind].parse_args(rest)
             self.config = Namespace({"subcommand": kind, kind: parsed})
         else:
