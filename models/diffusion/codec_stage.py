@@ -60,13 +60,16 @@ class PatchPCAStage(PortraitModule):
         image_size: Side of the square images in pixels.
         channels: As of `PatchPCACodec`, and the next.
         factor: Side of a patch in pixels.
+        whitening: How far the components are brought to one variance.
         quantiles: Of the skin's depths, between which closeness is drawn (`closeness_image`).
     """
 
-    def __init__(self, image_size: int, channels: int, factor: int, quantiles: tuple[float, float]) -> None:
+    def __init__(
+        self, image_size: int, channels: int, factor: int, whitening: float, quantiles: tuple[float, float]
+    ) -> None:
         super().__init__(image_size)
         self.automatic_optimization = False
-        self.quantiles = quantiles
+        self.quantiles, self.whitening = quantiles, whitening
         self.codec = PatchPCACodec(channels, factor)
         self.moments = Moments(3 * factor**2)
 
@@ -79,7 +82,7 @@ class PatchPCAStage(PortraitModule):
 
     def on_train_epoch_end(self) -> None:
         """Fits to all patches so far: at each epoch, for a fit that is cut off after its last one goes on no more."""
-        variances = self.codec.fit_moments(self.moments.mean, self.moments.covariance)
+        variances = self.codec.fit_moments(self.moments.mean, self.moments.covariance, self.whitening)
         error = variances[self.codec.channels :].clamp(min=0).sum() / len(variances)
         self.log("train/psnr", -10 * error.log10())
 

@@ -117,7 +117,7 @@ class Codec(nn.Module, ABC):
 
 
 class PatchPCACodec(Codec):
-    """Principal components of patches, whitened: a convolution of stride f and its transpose, in closed form.
+    """Principal components of patches: a convolution of stride f and its transpose, in closed form.
 
     Args:
         channels: Components K that are kept, at most 3 f f; with all of them it is exact.
@@ -141,14 +141,20 @@ class PatchPCACodec(Codec):
         """The patches of pictures ``B 3 H W`` as rows ``N 3ff``."""
         return pixel_unshuffle(image, self.factor).movedim(1, -1).flatten(0, -2)
 
-    def fit(self, image: Tensor) -> Tensor:
-        """Fits to pictures ``B 3 H W``; returns the variances of all components, the largest first."""
+    def fit(self, image: Tensor, whitening: float) -> Tensor:
+        """Fits to pictures ``B 3 H W``; see `fit_moments`."""
         exact = self.patches(image).double()
         mean = exact.mean(0)
-        return self.fit_moments(mean, (exact - mean).T @ (exact - mean) / len(exact))
+        return self.fit_moments(mean, (exact - mean).T @ (exact - mean) / len(exact), whitening)
 
-    def fit_moments(self, mean: Tensor, covariance: Tensor) -> Tensor:
+    def fit_moments(self, mean: Tensor, covariance: Tensor, whitening: float) -> Tensor:
         """Fits to patches of which the mean ``3ff`` and covariance ``3ff 3ff`` are known, both float64.
+
+        Args:
+            mean: Of the patches.
+            covariance: Of the patches.
+            whitening: How far the components are brought to one variance, in [0, 1]: at 1 fine detail weighs as much
+                as coarse form in a loss on latents, at 0 each weighs as it varies. The mean variance is 1 always.
 
         Returns:
             The variances of all components, the largest first.
@@ -165,7 +171,8 @@ class PatchPCACodec(Codec):
             )
         largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
         kept = (directions * largest.sign())[:, : self.channels]  # a component and its negative are the same direction
-        spread = variances[: self.channels].sqrt()
+        spread = variances[: self.channels].sqrt() ** whitening
+        spread *= (variances[: self.channels] / spread**2).mean().sqrt()
         self.mean.copy_(mean)
         self.encoder.copy_((kept / spread).T)
         self.decoder.copy_(kept * spread)

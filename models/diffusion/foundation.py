@@ -11,7 +11,7 @@ from models.diffusion.codecs import Codec
 from models.diffusion.networks import PlainDenoiser, UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import NoiseSchedule, NoiseConfig, following
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule, following
 from models.tasks import Batch, Context
 
 

@@ -14,7 +14,7 @@ from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import NoiseSchedule, NoiseConfig
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
@@ -153,7 +153,7 @@ class Joint(PortraitModule):
         for part, own in zip(image.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
             known = {"image": self.codec.encode(part)}
             drawn = [self.complete(["depth"], known, part, own, sampler, i)["depth"] for i in range(sampler.ensemble)]
-            maps.append(average_aligned(torch.stack([as_map(picture) for picture in drawn])))
+            maps.append(average_aligned(torch.stack([as_map(self.codec.decode(latents)) for latents in drawn])))
         return DepthEstimate(torch.cat(maps), "closeness")
 
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
@@ -169,7 +169,7 @@ class Joint(PortraitModule):
             shown = reference.repeat_interleave(each, 0)[some] if len(reference) > 1 else reference
             known = {"depth": self.codec.encode(as_picture(closeness[some]))}
             painted = self.complete(["image"], known, shown, seeds[some], self.samplers["image"])
-            parts.append(painted["image"].clamp(0, 1))
+            parts.append(self.codec.decode(painted["image"]).clamp(0, 1))
         return torch.cat(parts)
 
     def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class Joint(PortraitModule):
         for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
             past = self.remember(before[None, -self.motion.history :])
             sampler = self.samplers["image"]
-            painted = self.complete_latents(["image"], {"depth": window}, reference, own, sampler, past=past)
+            painted = self.complete(["image"], {"depth": window}, reference, own, sampler, past=past)
             before = torch.cat([before, painted["image"]])
         return self.codec.decode(before[self.motion.history :]).clamp(0, 1)
 
@@ -207,7 +207,8 @@ class Joint(PortraitModule):
         seeds, drawn = _seeds(context, len(reference)), []
         for part, own in zip(reference.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
             drawn.append(self.complete(["image", "depth"], {}, part, own, self.samplers["joint"]))
-        return torch.cat([d["image"] for d in drawn]).clamp(0, 1), as_map(torch.cat([d["depth"] for d in drawn]))
+        pictures, maps = (self.codec.decode(torch.cat([d[name] for d in drawn])) for name in ("image", "depth"))
+        return pictures.clamp(0, 1), as_map(maps)
 
     def edit(self, image: Tensor, closeness: Tensor, region: Tensor, context: Context) -> Tensor:
         """Repaints a region of a picture over an edited depth (section 5.4); outside it stays as it was.
@@ -225,7 +226,7 @@ class Joint(PortraitModule):
         cells = {"image": on_latents(region[:, None].float(), self.codec.factor)[:, 0]}
         seeds = _seeds(context, len(image))
         painted = self.complete(["image"], known, image, seeds, self.samplers["image"], regions=cells)
-        return torch.where(region, painted["image"].clamp(0, 1), image)
+        return torch.where(region, self.codec.decode(painted["image"]).clamp(0, 1), image)
 
     @torch.no_grad()
     def complete(
@@ -237,8 +238,9 @@ class Joint(PortraitModule):
         sampler: SamplerConfig,
         stream: int = 0,
         regions: Mapping[str, Tensor] | None = None,
+        past: Past | None = None,
     ) -> dict[str, Tensor]:
-        """Generates modalities from those that are known.
+        """Generates modalities from those that are known, as latents ``N K h w`` by name.
 
         Args:
             wanted: The modalities.
@@ -248,29 +250,11 @@ class Joint(PortraitModule):
             sampler: Steps and guidance.
             stream: Tells several draws of one sample apart.
             regions: Masks ``N 1 h w`` of modalities that are known in part; 1 is to be generated.
-
-        Returns:
-            Decoded pictures ``N 3 H W`` of the wanted modalities, not clamped.
+            past: Of the frames before a window, of which the samples are the N frames in a row.
 
         Raises:
             UserError: If the network cannot generate them.
         """
-        latents = self.complete_latents(wanted, known, reference, seeds, sampler, stream, regions)
-        return {name: self.codec.decode(part) for name, part in latents.items()}
-
-    @torch.no_grad()
-    def complete_latents(
-        self,
-        wanted: list[str],
-        known: Mapping[str, Tensor],
-        reference: Tensor,
-        seeds: Tensor,
-        sampler: SamplerConfig,
-        stream: int = 0,
-        regions: Mapping[str, Tensor] | None = None,
-        past: Past | None = None,
-    ) -> dict[str, Tensor]:
-        """`complete`, not decoded: latents ``N K h w``; with the ``past`` of a clip, of N frames in a row."""
         seen, features = self.read(reference)
         seen = seen.repeat_interleave(len(seeds) // len(seen), 0)
         question = pose(self.layout, wanted, torch.zeros_like(seen), known, regions or {}, self.put_back)

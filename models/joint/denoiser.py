@@ -63,7 +63,9 @@ class Denoiser(nn.Module):
 
     context: Tensor
 
-    def __init__(self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionModulesConfig | None = None) -> None:
+    def __init__(
+        self, unet: UNetConfig, layout: LayoutConfig, latent: int, motion: MotionModulesConfig | None = None
+    ) -> None:
         super().__init__()
         self.config, self.layout, self.latent, self.motion = unet, layout, latent, motion
         self.unet = self._expanded(build_unet(unet, latent, latent, self._two_levels))

@@ -12,7 +12,7 @@ from models.depth_regression import standard_closeness
 from models.diffusion.codecs import Codec
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.diffusion.schedule import NoiseSchedule, NoiseConfig
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
 from models.tasks import Batch, Context

@@ -9,7 +9,7 @@ from models.errors import UserError
 from tests.benchmarks.report.made_up import CONTENT
 
 ROOT = Path(__file__).parents[3]
-SCALES = ("tiny", "paper")
+SCALES = ("tiny", "small", "paper")
 ORDERING = {key: value for key, value in CONTENT["claims"][0].items() if key != "metric"}
 
 

@@ -34,7 +34,7 @@ def train(model, batches, epochs=1, **options):
 
 
 def stage(channels=6):
-    return PatchPCAStage(16, channels, 4, QUANTILES)
+    return PatchPCAStage(16, channels, 4, 1.0, QUANTILES)
 
 
 def drawn(batches):
@@ -65,7 +65,7 @@ def test_a_fit_is_that_to_all_pictures_and_depth_maps_at_once():
     model = stage()
     train(model, batches)
     codec = PatchPCACodec(6, 4)
-    codec.fit(drawn(batches))
+    codec.fit(drawn(batches), 1.0)
     assert_near(model, codec)
     assert model.codec.ready
 

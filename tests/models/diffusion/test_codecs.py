@@ -34,7 +34,7 @@ def textures(count=24, size=16):
 
 def fitted(channels, factor=4, images=None):
     codec = PatchPCACodec(channels, factor)
-    codec.fit(textures() if images is None else images)
+    codec.fit(textures() if images is None else images, 1.0)
     return codec
 
 
@@ -62,10 +62,20 @@ def test_latents_of_the_fitted_patches_are_white():
     torch.testing.assert_close(torch.cov(latents.T, correction=0), torch.eye(10).double(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("whitening", [0.0, 0.25, 1.0])
+def test_whitening_moves_variances_from_their_own_to_one_and_restores_the_same_pictures(whitening):
+    codec, images = PatchPCACodec(10, 4), textures()
+    variances = codec.fit(images, whitening)[:10]
+    latents = codec.encode(images).double().movedim(1, -1).reshape(-1, 10).var(0, correction=0)
+    wanted = variances ** (1 - whitening)
+    torch.testing.assert_close(latents, wanted / wanted.mean(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(restored(codec, images), restored(fitted(10), images), rtol=0, atol=2e-5)
+
+
 def test_the_components_are_numpys():
     codec, images = PatchPCACodec(6, 4), textures()
     patches = images.view(24, 3, 4, 4, 4, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 48).double().numpy()
-    variances = codec.fit(images)
+    variances = codec.fit(images, 1.0)
     _, singular, directions = np.linalg.svd(patches - patches.mean(0), full_matrices=False)
     np.testing.assert_allclose(variances, singular**2 / len(patches), rtol=1e-8)
     kept = directions[:6]
@@ -92,7 +102,7 @@ def test_no_other_projection_restores_better():
 
 def test_the_error_is_what_the_left_components_vary():
     codec, images = PatchPCACodec(6, 4), textures()
-    left = codec.fit(images)[6:].sum() / 48
+    left = codec.fit(images, 1.0)[6:].sum() / 48
     error = (restored(codec, images) - images).double().square().mean()
     torch.testing.assert_close(error, left, rtol=1e-4, atol=0)
 
@@ -152,7 +162,7 @@ def test_patches_of_too_few_directions_are_refused():
     grey = noise(8, 1, 16, 16).expand(-1, 3, -1, -1)
     codec = PatchPCACodec(17, 4)
     with pytest.raises(UserError, match="have 16 components that vary, and 17 channels"):
-        codec.fit(grey)
+        codec.fit(grey, 1.0)
     assert not codec.ready
 
 

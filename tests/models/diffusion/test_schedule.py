@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.diffusion.schedule import NoiseSchedule, NoiseConfig, following
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule, following
 from models.errors import UserError
 
 STABLE = {"betas": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps": 1000, "spacing": "trailing"}

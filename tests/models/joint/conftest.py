@@ -23,7 +23,7 @@ def codec(channels: int = 4) -> PatchPCACodec:
     """A codec fitted on smooth pictures."""
     made = PatchPCACodec(channels, 4)
     torch.manual_seed(1)
-    made.fit(interpolate(torch.rand(64, 3, 4, 4), size=16, mode="bilinear"))
+    made.fit(interpolate(torch.rand(64, 3, 4, 4), size=16, mode="bilinear"), 1.0)
     return made
 
 
