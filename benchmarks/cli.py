@@ -74,6 +74,12 @@ class BenchmarkCLI(LightningCLI):
     arguments: list[str]
     run_: runs.Run
 
+    def setup_parser(self, *options: Any) -> None:  # noqa: ANN401 - Lightning's own
+        """Takes the parsers that this process has built, or the one that it was forked from."""
+        built = _parsers()
+        self.parser, self._subcommand_parsers = built.parser, built._subcommand_parsers
+        self._subcommand_method_arguments = built._subcommand_method_arguments
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the data -> model link, the needs of a run and its checkpoint callback."""
         parser.link_arguments("data.init_args.image_size", "model.init_args.image_size")
@@ -87,9 +93,18 @@ class BenchmarkCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Keeps the arguments, which are the run's line, and parses them."""
+        """Keeps the arguments, which are the run's line, and parses them by their subcommand alone.
+
+        Lightning's parser of all subcommands looks at everything twice; it is left the call for help, mistakes, and
+        the printing of a configuration, which the parser of a subcommand leaves to it.
+        """
         self.arguments = list(args) if isinstance(args, list) else sys.argv[1:]
-        self.config = parser.parse_args(self.arguments)
+        kind, *rest = self.arguments or [""]
+        if kind in self._subcommand_parsers and not any(each.startswith("--print_config") for each in rest):
+            parsed = self._subcommand_parsers[kind].parse_args(rest)
+            self.config = Namespace({"subcommand": kind, kind: parsed})
+        else:
+            self.config = parser.parse_args(self.arguments)
 
     def _parse_ckpt_path(self) -> None:
         """Leaves the configuration alone: Lightning would let a checkpoint's hyperparameters beat the command line."""
@@ -191,16 +206,19 @@ class BenchmarkCLI(LightningCLI):
         return ran | ({"started_from": f"{given}, sha256 {keys.file_digest(Path(given))}"} if given else {})
 
 
-class _ConfigOnly(BenchmarkCLI):
-    """Parses, and builds nothing."""
+class _Parsers(BenchmarkCLI):
+    """Builds the parsers, and nothing else."""
+
+    setup_parser = LightningCLI.setup_parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        self.config = Namespace(subcommand=None)
 
     def before_instantiate_classes(self) -> None: ...
 
     def instantiate_classes(self) -> None: ...
 
     def _set_seed(self) -> None: ...
-
-    def _run_subcommand(self, subcommand: str) -> None: ...
 
 
 def _part_of(need: runs.Run, name: str) -> dict[str, Tensor]:
@@ -210,13 +228,14 @@ def _part_of(need: runs.Run, name: str) -> dict[str, Tensor]:
     return {k.removeprefix(f"{name}."): v for k, v in found.items() if k.startswith(f"{name}.")}
 
 
-def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
+def _cli(cls: type[BenchmarkCLI], args: list[str] | None = None) -> BenchmarkCLI:
     return cls(
         PortraitModule,
         PortraitDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,  # a checkpoint holds weights; its configuration lies beside it
         seed_everything_default=0,
         save_config_callback=None,
         parser_class=OneSentenceParser,
@@ -226,12 +245,9 @@ def _cli(cls: type[BenchmarkCLI], args: list[str] | None) -> BenchmarkCLI:
 
 
 @cache
-def _parsers() -> dict[str, LightningArgumentParser]:
-    """A parser for each subcommand; Lightning's own of all of them looks at everything twice."""
-    example = ["--model=models.reference.CopySource", "--data=datamodules.video.frames.VideoFrames"]
-    return _cli(
-        _ConfigOnly, ["fit", *example, "--data.init_args.root=.", "--data.init_args.image_size=64"]
-    )._subcommand_parsers
+def _parsers() -> BenchmarkCLI:
+    """What holds the parser of each subcommand, built once a process."""
+    return _cli(_Parsers)
 
 
 def parse(args: list[str]) -> Namespace:
@@ -245,7 +261,7 @@ def parse(args: list[str]) -> Namespace:
 
 @cache
 def _parsed(args: tuple[str, ...]) -> Namespace:
-    return _parsers()[args[0]].parse_args(list(args[1:]))
+    return _parsers()._subcommand_parsers[args[0]].parse_args(list(args[1:]))
 
 
 def data_module(config: Namespace) -> PortraitDataModule:

@@ -17,6 +17,7 @@ from models.files import aside
 
 TRAINING, VALIDATION = range(2)
 HISTORY = "resumed_at_epochs"
+HOW = ("params", "foreach", "fused", "capturable", "differentiable")  # an optimiser computes, not what
 
 
 class StepSeeds(Callback):
@@ -93,7 +94,7 @@ class Resumptions(Callback):
 
 def settings(optimisers: Iterable[Optimizer]) -> list[dict[str, object]]:
     """What each group of parameters of each optimiser is set to; the rate is the one that a schedule starts from."""
-    groups = [{k: v for k, v in group.items() if k != "params"} for each in optimisers for group in each.param_groups]
+    groups = [{k: v for k, v in group.items() if k not in HOW} for each in optimisers for group in each.param_groups]
     return [group | {"lr": group.pop("initial_lr", group["lr"])} for group in groups]
 
 

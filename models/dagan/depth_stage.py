@@ -91,14 +91,11 @@ class DepthStage(PortraitModule):
         """
         frames = batch["frames"]
         seen = frames if self.jitter is None else self.jitter(frames)
-        motions = self.motions(seen)
-        target, still = frames[:, TARGET], self.still_errors(frames)
-        losses = [
-            self.photometric_loss(disparity, motions, frames, still)
-            + self.smoothness_weight / 2**level * smoothness(disparity, target)
-            for level, disparity in enumerate(self.depth_network.pyramid(seen[:, TARGET]))
-        ]
-        loss = torch.stack(losses).mean()
+        motions, still = self.motions(seen), self.still_errors(frames)
+        pyramid = self.depth_network.pyramid(seen[:, TARGET])
+        rough = [smoothness(disparity, frames[:, TARGET]) / 2**level for level, disparity in enumerate(pyramid)]
+        loss = self.photometric_loss(pyramid, motions, frames, still)
+        loss = loss + self.smoothness_weight * torch.stack(rough).mean()
         check_finite(loss)
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -121,18 +118,22 @@ class DepthStage(PortraitModule):
         return [error + 1e-5 * torch.randn_like(error) for error in errors]  # breaks ties in favour of neither
 
     def photometric_loss(
-        self, disparity: Tensor, motions: tuple[RigidMotion, RigidMotion], frames: Tensor, still: list[Tensor]
+        self, pyramid: list[Tensor], motions: tuple[RigidMotion, RigidMotion], frames: Tensor, still: list[Tensor]
     ) -> Tensor:
-        """The least of the errors of both reconstructions, and of both unmoved neighbours (monodepth2, eq. 4)."""
-        disparity = interpolate(disparity, size=frames.shape[-2:], mode="bilinear")
+        """The least of the errors of both reconstructions, and of both unmoved neighbours (monodepth2, eq. 4).
+
+        The mean over the levels of the disparity's pyramid, which are warped at once, each at the frames' size.
+        """
+        size, levels = frames.shape[-2:], len(pyramid)
+        disparity = torch.cat([interpolate(level, size=size, mode="bilinear") for level in pyramid])
         depth = disparity_to_depth(disparity, self.nearest, self.farthest)
-        errors = [*still]
+        errors = [error.expand(levels, *error.shape) for error in still]
         for motion, neighbour in zip(motions, (PREVIOUS, NEXT), strict=True):
-            rotation, translation = rigid_transform(motion, invert=neighbour == PREVIOUS)
-            pixels = reproject(depth, rotation, translation, motion.camera)
-            warped = sample_pixels(frames[:, neighbour], pixels, self.align_corners)
-            errors.append(self._error(warped, frames[:, TARGET]))
-        return torch.cat(errors, 1).amin(1).mean()
+            moved = (*rigid_transform(motion, invert=neighbour == PREVIOUS), motion.camera)
+            pixels = reproject(depth, *(_repeated(part, levels) for part in moved))
+            warped = sample_pixels(_repeated(frames[:, neighbour], levels), pixels, self.align_corners)
+            errors.append(self._error(warped.unflatten(0, (levels, -1)), frames[:, TARGET]))
+        return torch.stack(errors).amin(0).mean()
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its disparity ``B 1 H W``."""
@@ -164,6 +165,11 @@ class DepthStage(PortraitModule):
 
     def _error(self, image: Tensor, target: Tensor) -> Tensor:
         return photometric_error(image, target, self.alpha, self.halve_ssim)
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    """The whole batch, that many times."""
+    return x.repeat(times, *[1] * (x.ndim - 1))
 
 
 def _starts_from_imagenet(pretrained: str) -> bool:

@@ -15,6 +15,7 @@ from models.dagan.motion import DenseMotion, MotionConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
+ROWS_AT_ONCE = 512  # of the attention's map: they stay in a processor's cache
 
 
 @dataclass
@@ -87,11 +88,19 @@ class CrossModalAttention(nn.Module):
         layers = ((self.query_conv, query), (self.key_conv, pooled), (self.value_conv, pooled))
         with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
             q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
-            # 512 rows at once keep the map in cache and out of memory where no fused kernel does.
-            rows = 512 if warped.device.type == "cpu" else q.shape[1]
-            parts = [scaled_dot_product_attention(part, k, v, scale=self.scale) for part in q.split(rows, 1)]
-        attended = torch.cat(parts, 1).transpose(1, 2).reshape(warped.shape)
-        return self.gamma * attended + warped
+            attended = attend(q, k, v, self.scale)
+        return self.gamma * attended.transpose(1, 2).reshape(warped.shape) + warped
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attention of queries ``B N C`` to keys ``B M C`` and values ``B M D``: ``B N D`` (Vaswani et al., 2017, eq. 1).
+
+    On a CPU, which has no fused kernel for it, a few rows of the map at once: faster than torch's own, and less memory.
+    """
+    if query.device.type != "cpu":
+        return scaled_dot_product_attention(query, key, value, scale=scale)
+    parts = [(scale * rows @ key.mT).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
+    return torch.cat(parts, 1)
 
 
 class Generator(nn.Module):

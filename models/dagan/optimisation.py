@@ -28,7 +28,7 @@ class DaGANOptimiserConfig:
 
     def build(self, parameters: Iterable[nn.Parameter], epochs: int, steps: int) -> tuple[Adam, LambdaLR]:
         """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
-        optimiser = Adam(parameters, lr=self.lr, betas=self.betas)
+        optimiser = Adam(parameters, lr=self.lr, betas=self.betas, fused=True)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
 
     def factor(self, step: int, epochs: int, steps: int) -> float:

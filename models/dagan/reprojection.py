@@ -55,8 +55,13 @@ def sample_pixels(image: Tensor, pixels: Tensor, align_corners: bool) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of images ``B C H W`` in [0, 1] over 3 x 3 windows, at every pixel and channel."""
-    a, b = (pad(x, (1, 1, 1, 1), mode="reflect") for x in (a, b))
+    """Structural similarity over 3 x 3 windows, at every pixel and channel.
+
+    Args:
+        a: Images ``... C H W`` in [0, 1].
+        b: The same, or fewer axes: what all of ``a`` is compared with is looked at once.
+    """
+    a, b = _bordered(a), _bordered(b)
     mean_a, mean_b = _mean_3x3(a), _mean_3x3(b)
     var_a = _mean_3x3(a * a) - mean_a**2
     var_b = _mean_3x3(b * b) - mean_b**2
@@ -66,6 +71,11 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return structure / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
 
 
+def _bordered(x: Tensor) -> Tensor:
+    """One pixel more on each side, by reflection; torch takes no more than four axes."""
+    return pad(x.flatten(0, -4), (1, 1, 1, 1), mode="reflect").unflatten(0, x.shape[:-3])
+
+
 def _mean_3x3(x: Tensor) -> Tensor:
     """The mean over windows without padding; by sums, for avg_pool2d takes four times as long on a CPU."""
     rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
@@ -73,16 +83,16 @@ def _mean_3x3(x: Tensor) -> Tensor:
 
 
 def photometric_error(preds: Tensor, target: Tensor, alpha: float, halve_ssim: bool) -> Tensor:
-    """The error alpha (1 - SSIM) + (1 - alpha) |a - b| at every pixel, ``B 1 H W`` (DaGAN, eq. 5).
+    """The error alpha (1 - SSIM) + (1 - alpha) |a - b| at every pixel, ``... 1 H W`` (DaGAN, eq. 5).
 
     Args:
-        preds: The reconstructed image, ``B 3 H W`` in [0, 1].
-        target: The image.
+        preds: The reconstructed images, ``... 3 H W`` in [0, 1].
+        target: The images, ``B 3 H W``.
         alpha: Weight of the structural term.
         halve_ssim: Whether that term is (1 - SSIM)/2 (released code) or 1 - SSIM (eq. 5).
     """
     dissimilarity = ((1 - ssim(preds, target)) / 2).clamp(0, 1) * (1 if halve_ssim else 2)
-    return (alpha * dissimilarity + (1 - alpha) * (preds - target).abs()).mean(1, keepdim=True)
+    return (alpha * dissimilarity + (1 - alpha) * (preds - target).abs()).mean(-3, keepdim=True)
 
 
 def smoothness(disparity: Tensor, image: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ def inverse_2x2(matrix: Tensor, smallest: float = 1e-4) -> Tensor:
 def gaussian_heatmaps(points: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """Draws a Gaussian at each of the points ``B K 2``: ``B K H W``, 1 at the point itself."""
     grid = coordinate_grid(size[0], size[1], points)
-    along_x = torch.exp(-0.5 * (grid[0, :, 0] - points[..., :1]).square() / variance)
-    along_y = torch.exp(-0.5 * (grid[:, 0, 1] - points[..., 1:]).square() / variance)
-    return along_y[..., :, None] * along_x[..., None, :]
+    x, y = points.mT.unsqueeze(2).unbind(1)
+    along_x = torch.exp(-0.5 * (grid[0, :, :1] - x).square() / variance)
+    along_y = torch.exp(-0.5 * (grid[:, 0, 1:] - y).square() / variance)
+    return (along_y[:, :, None] * along_x[:, None]).permute(0, 3, 1, 2)  # channels last, as the networks have them

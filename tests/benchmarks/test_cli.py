@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from jsonargparse import ArgumentParser
 
 from benchmarks import cli
@@ -106,6 +107,14 @@ def test_lipflow_is_fitted_tested_and_predicted_through_the_real_command_line(ca
     assert record["fits"] == record["videos"] == 2
     assert "likelihood weight" in record["notes"]
     assert len(list((predict.folder / "predictions").glob("*/*/*.png"))) == record["n"] - record["fits"]
+
+
+def test_a_configuration_is_printed_and_nothing_is_run(micro, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.build(["fit", *micro, "--print_config"])
+    assert stopped.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"] == "models.reference.TrainMean"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):

@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,9 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from models.dagan.keypoints import AffineKeypoints
 from models.dagan.optimisation import DaGANOptimiserConfig
+from models.dagan.transform import RandomTransform
 from models.errors import UserError
 from models.tasks import Context, perform
 from models.tasks.reenactment import Reenactment
@@ -87,9 +90,49 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(smallest):
     image = torch.rand(2, 3, 64, 64)
     keypoints = model.find_keypoints(image, model.disparity(image))
     fake = image.clone().requires_grad_()
-    sum(model._adversarial_losses(image, fake, keypoints).values()).backward()
+    wanted, _ = model.discriminator(image, keypoints)
+    sum(model._adversarial_losses(wanted, fake, keypoints).values()).backward()
     assert all(p.grad is None and p.requires_grad for p in model.discriminator.parameters())
     assert fake.grad.any()
+
+
+def losses_one_by_one(model, source, driving, transform):
+    """Those of the generator and of the discriminator, nothing computed for both."""
+    images = torch.cat([source, driving, transform.image(driving, model.align_corners)])
+    disparity = model.disparity(images)
+    there, here, moved = model.find_keypoints(images, disparity).chunk(3)
+    of_source, of_driving = (None, None) if disparity is None else disparity.chunk(3)[:2]
+    fake = model.generator(model.generator.encode(source, of_source), there, here, of_driving)
+    found, score = model.discriminator(fake, here)
+    wanted = [features.detach() for features in model.discriminator(driving, here)[0]]
+    generator = model.perceptual_loss(fake, driving) + model.loss.adversarial * (1 - score).square().mean()
+    generator += model.loss.feature_matching * sum((a - b).abs().mean() for a, b in zip(wanted, found, strict=True))
+    generator += sum(model._keypoint_losses(there, here, moved, transform).values())
+    twice = AffineKeypoints(torch.cat([here.value] * 2), None)
+    real, made = model.discriminator(torch.cat([driving, fake.detach()]), twice)[1].chunk(2)
+    return generator, (1 - real).square().mean() + made.square().mean()
+
+
+@pytest.mark.parametrize("variant", [None, "fomm"])
+def test_a_step_has_the_gradients_of_its_losses_one_by_one(smallest, fit, variant, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # no sum is rounded to float32
+    overlay = [f"variants/dagan/{variant}.yaml"] if variant else []
+    model, batch = smallest(*overlay, perceptual={"kind": "pyramid"}).double(), pairs()
+    batch = {name: images.double() for name, images in batch.items()}
+    for parameter in model.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)  # the gate of the attention and the jacobians start at 0
+    transform = RandomTransform(2, model.transform, batch["driving"])
+    monkeypatch.setattr("models.dagan.RandomTransform", lambda *_: transform)
+    plain = deepcopy(model).to(memory_format=torch.contiguous_format)
+    plain.setup("fit")
+    fit(model, batch, 1)
+    for loss, whose in zip(losses_one_by_one(plain, **batch, transform=transform), ("gk", "d"), strict=True):
+        mine = {n: p for n, p in plain.named_parameters() if n[0] in whose and not n.startswith("depth_")}
+        expected = dict(zip(mine, torch.autograd.grad(loss, mine.values(), retain_graph=True), strict=True))
+        largest = max(gradient.abs().max() for gradient in expected.values())
+        for name, gradient in expected.items():
+            assert silent(name, model) or gradient.any(), name
+            assert (model.get_parameter(name).grad - gradient).abs().max() < 1e-9 * largest, name
 
 
 def test_the_depth_network_stays_in_eval_mode_and_unchanged(smallest, fit):

@@ -49,7 +49,7 @@ def test_the_true_motion_of_a_plane_explains_both_neighbours(smallest):
     model, frames = smallest(auto_mask=False), triplets()["frames"]
     plane = torch.full((2, 1, 32, 32), 0.5)
     # The window moves right, so the scene moves left by two pixels from each frame to the next.
-    right, wrong = (model.photometric_loss(plane, (plane_motion(model, s),) * 2, frames, []) for s in (-2.0, 2.0))
+    right, wrong = (model.photometric_loss([plane], (plane_motion(model, s),) * 2, frames, []) for s in (-2.0, 2.0))
     assert right < 0.02 * wrong
 
 
@@ -58,8 +58,8 @@ def test_a_still_scene_is_masked(smallest):
     frames = triplets()["frames"][:, [TARGET] * 3]
     moving = (plane_motion(model, 3.0), plane_motion(model, 3.0))
     plane = torch.full((2, 1, 64, 64), 0.5)
-    assert model.photometric_loss(plane, moving, frames, model.still_errors(frames)).abs() < 1e-4
-    assert model.photometric_loss(plane, moving, frames, []) > 0.01
+    assert model.photometric_loss([plane], moving, frames, model.still_errors(frames)).abs() < 1e-4
+    assert model.photometric_loss([plane], moving, frames, []) > 0.01
 
 
 def test_the_better_neighbour_counts(smallest):
@@ -67,7 +67,21 @@ def test_the_better_neighbour_counts(smallest):
     still = (plane_motion(model, 0.0), plane_motion(model, 0.0))
     frames[:, PREVIOUS] = frames[:, TARGET]
     frames[:, NEXT] = 1 - frames[:, TARGET]
-    assert model.photometric_loss(torch.full((2, 1, 64, 64), 0.5), still, frames, []).abs() < 1e-5
+    assert model.photometric_loss([torch.full((2, 1, 64, 64), 0.5)], still, frames, []).abs() < 1e-5
+
+
+def test_the_loss_of_all_levels_at_once_is_the_mean_of_theirs_and_so_are_its_gradients(smallest):
+    model, frames = smallest().double(), triplets()["frames"].double()
+    motions = [RigidMotion(*(x.double() for x in plane_motion(model, shift))) for shift in (-2.0, 1.0)]
+    still = model.still_errors(frames)
+    sizes = (64, 32, 16, 8)
+    pyramid = [torch.rand(2, 1, size, size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    together = model.photometric_loss(pyramid, motions, frames, still)
+    alone = sum(model.photometric_loss([level], motions, frames, still) for level in pyramid) / len(sizes)
+    torch.testing.assert_close(together, alone, atol=0, rtol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(loss, pyramid) for loss in (together, alone)), strict=True):
+        assert other.any()
+        torch.testing.assert_close(one, other, atol=1e-14, rtol=1e-10)
 
 
 def test_motions_are_those_of_the_pairs_in_time(smallest):

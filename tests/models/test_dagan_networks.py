@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from torch.nn.functional import elu, scaled_dot_product_attention
 from torchvision.models import resnet18, resnet50
 
+from models.dagan import depth
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
 from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
-from models.dagan.generator import AttentionConfig, CrossModalAttention
+from models.dagan.generator import ROWS_AT_ONCE, AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
 
@@ -164,6 +166,33 @@ def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
     shuffled = query.flatten(2)[..., order].view_as(query)
     attended, moved = (module(q, warped) - warped for q in (query, shuffled))
     torch.testing.assert_close(moved.flatten(2), attended.flatten(2)[..., order], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale):
+    torch.manual_seed(0)
+    shapes = ((2, ROWS_AT_ONCE + 88, 4), (2, 90, 4), (2, 90, 6))
+    q, k, v = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    same_value_and_gradients(
+        lambda: attend(q, k, v, scale), lambda: scaled_dot_product_attention(q, k, v, scale=scale), (q, k, v)
+    )
+
+
+def same_value_and_gradients(ours, theirs, inputs):
+    found, expected = ours(), theirs()
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    weights = torch.randn_like(expected)
+    pairs = zip(*(torch.autograd.grad(y, inputs, weights) for y in (found, expected)), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+def test_the_exponential_linear_unit_is_torchs_and_so_is_its_gradient():
+    values = [*np.linspace(-8, 8, 161), 0, 1e-9, -1e-9, -800, 800]
+    x = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    same_value_and_gradients(lambda: depth.elu(x), lambda: elu(x), (x,))
+    small = torch.tensor([1e-6, 3e-8, 1e-20])
+    assert torch.equal(depth.elu(small), small)
 
 
 def test_pooled_attention_sees_the_means_of_windows():
