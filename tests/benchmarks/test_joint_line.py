@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from benchmarks import cli
@@ -114,4 +115,5 @@ def test_later_stages_start_from_the_very_fit(line, joint, stage):
     assert run.needs["reference"].key == joint.key
     state, before = (read_checkpoint(each.checkpoint)["state_dict"] for each in (run, joint))
     frozen = [name for name in before if name.startswith("reference.unet.down_blocks")]
-    assert all(state[name].equal(before[name]) for name in frozen) == (stage == "motion_tiny")
+    stayed = all(torch.allclose(state[name], before[name], atol=1e-7) for name in frozen)  # averages round
+    assert stayed == (stage == "motion_tiny")
