@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from PIL import PngImagePlugin
 from torch import Tensor
 
 from benchmarks import runs
@@ -132,7 +131,7 @@ class PredictionWriter(Callback):
         """Writes one batch, and of each video's first a strip of inputs, result and truth beside it."""
         if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
             return  # a repetition (`datamodules.base.Share`)
-        task, mark = find(batch.task, "benchmarks"), _generated(pl_module)
+        task, mark = find(batch.task, "benchmarks"), figures.png_mark(figures.mark(type(pl_module).__name__))
         self.folder.mkdir(parents=True, exist_ok=True)
         task.save(outputs, batch, self.folder, _write)
         if batch.piece:  # the strip shows the first frames
@@ -148,11 +147,4 @@ class PredictionWriter(Callback):
 
 def _write(frame: Tensor, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures.to_image(frame).save(path, pnginfo=_generated(None))
-
-
-def _generated(model: LightningModule | None) -> PngImagePlugin.PngInfo:
-    mark = PngImagePlugin.PngInfo()
-    name = f" by {type(model).__name__}" if model else ""
-    mark.add_text("Comment", f"AI-generated{name} with Portrait Bench")
-    return mark
+    figures.to_image(frame).save(path, pnginfo=figures.png_mark(figures.mark()))

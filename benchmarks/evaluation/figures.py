@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from kornia.geometry.transform import resize
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from models.pixels import to_uint8
@@ -28,6 +28,22 @@ def stack(rows: list[Tensor]) -> Image.Image:
 def to_image(image: Tensor) -> Image.Image:
     """Rounds an image ``3 H W`` in [0, 1] to 8 bits."""
     return Image.fromarray(to_uint8(image.float()).permute(1, 2, 0).cpu().numpy())
+
+
+def mark(method: str = "") -> str:
+    """What the metadata of a generated picture or video says.
+
+    Args:
+        method: The class that made it; empty where it is not known.
+    """
+    return f"AI-generated{f' by {method}' if method else ''} with Portrait Bench"
+
+
+def png_mark(text: str) -> PngImagePlugin.PngInfo:
+    """A text as the comment in a PNG's metadata."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", text)
+    return info
 
 
 def evenly(length: int, columns: int) -> Tensor:

@@ -56,11 +56,12 @@ def feed(estimate: DepthEstimate, batch: DepthFrames) -> dict[str, Fed]:
 
 
 def lines(estimate: DepthEstimate, batch: DepthFrames, columns: int) -> list[Tensor]:
-    """Picture, estimate and truth; nearer is brighter."""
+    """Picture, estimate and truth, where it is known; nearer is brighter."""
     assert batch.image is not None
     nearness = estimate.map if estimate.kind != "depth" else -estimate.map
     chosen = evenly(len(batch.image), columns)
-    rows = batch.image, grey(nearness, batch.mask), grey(-batch.depth, batch.mask)
+    rows = [batch.image, grey(nearness, batch.mask)]
+    rows += [grey(-batch.depth, batch.mask)] if batch.depth.any() else []
     return [row[chosen] for row in rows]
 
 

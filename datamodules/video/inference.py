@@ -1,4 +1,4 @@
-"""One's own photograph and video, for ``lightning predict``."""
+"""One's own photographs and video, for ``lightning predict``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.base import DataError, PortraitDataModule, TestProtocol
-from datamodules.video.clips import Clip, Framing, read_frame
+from datamodules.video.clips import FRAME_SUFFIXES, Clip, Framing, read_frame
 from datamodules.video.protocols import chunks
 from datamodules.video.samples import to_float
+from models.tasks.depth import DepthFrames
 from models.tasks.reenactment import Reenactment
 
 TASK = "cross_reenactment"  # of which an animation is one without a known answer
@@ -133,3 +134,66 @@ class SourceAndDriving(PortraitDataModule):
         cut(self.driving.read([0])[0], self.driving_box, self.image_size, f"'{self.driving.path}'")
         name = f"{self.source.stem}__{self.driving.name}"
         self.test_set = Animation(source, self.driving, name, self.image_size, self.driving_box, self.test.motion)
+
+
+class Portraits(Dataset[DepthFrames]):
+    """Photographs of unknown depth, one a batch.
+
+    Args:
+        files: The photographs.
+        size: Side of the square pictures in pixels.
+        box: What is cut from each; None for its central square.
+    """
+
+    def __init__(self, files: list[Path], size: int, box: Box | None) -> None:
+        self.files, self.size, self.box = files, size, box
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> DepthFrames:
+        file = self.files[index]
+        image = cut(read_frame(file), self.box, self.size, f"'{file}'")
+        return DepthFrames(
+            task="depth",
+            image=image,
+            depth=torch.zeros_like(image[:, :1]),
+            mask=torch.ones_like(image[:, :1], dtype=torch.bool),
+            K=torch.eye(3)[None],
+            video_id=[file.stem],
+            sample_id=[f"{file.stem}/0000000"],
+            frame=[0],
+        )
+
+
+class Photographs(PortraitDataModule):
+    """Photographs of any size and colour mode, whose depth is asked for.
+
+    Args:
+        root: A photograph, or a folder of them; turned upright by their EXIF tag.
+        image_size: Side of the square pictures in pixels; the model takes it from here.
+        box: Left, top, right, bottom of the region that is cut from each; None for its central square.
+        num_workers: Loader processes; 0 loads in the main process.
+    """
+
+    def __init__(self, root: str, image_size: int, box: Box | None = None, num_workers: int = 0) -> None:
+        super().__init__(image_size, 1, num_workers, test=TestProtocol("depth"))
+        self.root, self.box = Path(root), box
+
+    def setup(self, stage: str) -> None:
+        """Lists the photographs.
+
+        Raises:
+            DataError: If there is none, two have one name, or the task of the run is not to predict.
+        """
+        if stage != "predict":
+            raise DataError("Photographs is for `lightning predict`: there is nothing in it to train on or to score.")
+        inside = sorted(self.root.iterdir()) if self.root.is_dir() else [self.root]
+        files = [path for path in inside if path.suffix.lower() in FRAME_SUFFIXES and path.is_file()]
+        if not files:
+            kinds = ", ".join(sorted(FRAME_SUFFIXES))
+            raise DataError(f"There is no photograph '{self.root}': name one, or a folder of them ({kinds}).")
+        names = [path.stem for path in files]
+        if doubled := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"Two photographs in '{self.root}' are called '{doubled[0]}': rename one.")
+        self.test_set = Portraits(files, self.image_size, self.box)

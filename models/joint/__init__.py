@@ -19,6 +19,7 @@ from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image, normals_image
+from models.joint.given import check_closeness, check_metres, check_no_words
 from models.joint.masks import MaskMixture, draw_masks, on_latents
 from models.joint.motion import MotionModulesConfig, Past, motion_modules
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
@@ -158,6 +159,7 @@ class Joint(PortraitModule):
 
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
         """Maps a picture ``B 3 H W`` and skin depth ``B 1 H W`` (metres, 0: none) to ``B 3 H W``: depth to image."""
+        check_metres(depth)
         closeness = closeness_image(depth, depth > 0, *self.quantiles)
         return self.paint(reference, closeness, _seeds(context, len(depth)))
 
@@ -176,7 +178,7 @@ class Joint(PortraitModule):
         """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4)."""
         assert self.motion is not None
         latents = self.codec.encode(as_picture(closeness))
-        before = torch.zeros_like(latents[: self.motion.history])  # blank, as first windows are in training
+        before = latents.new_zeros(self.motion.history, *latents.shape[1:])  # blank, as first windows are in training
         for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
             past = self.remember(before[None, -self.motion.history :])
             sampler = self.samplers["image"]
@@ -221,7 +223,11 @@ class Joint(PortraitModule):
 
         Returns:
             ``B 3 H W`` in [0, 1].
+
+        Raises:
+            UserError: If the map is no closeness.
         """
+        check_closeness(closeness)
         known = {"image": self.codec.encode(image), "depth": self.codec.encode(as_picture(closeness))}
         cells = {"image": on_latents(region[:, None].float(), self.codec.factor)[:, 0]}
         seeds = _seeds(context, len(image))
@@ -315,5 +321,6 @@ def _flat(targets: Tensor) -> Tensor:
 
 
 def _seeds(context: Context, count: int) -> Tensor:
-    """The samples' seeds; without any, the numbers from 0."""
+    """The samples' seeds; without any, the numbers from 0. Prompts are refused, for there are no words."""
+    check_no_words(context)
     return torch.arange(count) if context.seeds is None else context.seeds

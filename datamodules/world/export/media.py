@@ -36,8 +36,15 @@ def write_folder(path: Path, frames: Pixels, pattern: str) -> None:
             write_picture(partial / pattern.format(number), pixels)
 
 
-def write_video(path: Path, frames: Pixels, fps: float) -> None:
-    """Writes frames ``T H W 3`` as H.264 with a key frame every other frame, so that any can be sought.
+def write_video(path: Path, frames: Pixels, fps: float, comment: str = "", every: int = 2) -> None:
+    """Writes frames ``T H W 3`` as H.264, by default with a key frame every other frame, so that any can be sought.
+
+    Args:
+        path: The file.
+        frames: Of even sides.
+        fps: Frames a second.
+        comment: What its metadata say; empty for nothing.
+        every: Frames from one key frame to the next; more make a smaller file.
 
     Raises:
         UserError: If the side is odd, which the codec's colour format cannot hold.
@@ -45,9 +52,11 @@ def write_video(path: Path, frames: Pixels, fps: float) -> None:
     height, width = frames.shape[1:3]
     check_video(height, width)
     with aside(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        if comment:
+            container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=frame_rate(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": "18", "g": "2"}
+        stream.options = {"crf": "18", "g": str(every)}
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from datamodules.base import DataError
-from datamodules.video.inference import SourceAndDriving, cut
+from datamodules.video.inference import Photographs, SourceAndDriving, cut
 from models.tasks import perform
 
 
@@ -97,3 +97,39 @@ def test_what_is_missing_is_named(tmp_path, write_clip, predict):
 def test_it_is_only_for_predict(photograph):
     with pytest.raises(DataError, match="lightning predict"):
         SourceAndDriving(str(photograph), str(photograph), 8).setup("fit")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "RGB"])
+def test_photographs_of_any_mode_and_aspect_become_batches_of_depth(tmp_path, photograph, mode):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    Image.open(photograph).convert(mode).resize((61, 23)).save(folder / "wide.png")
+    Image.open(photograph).convert(mode).resize((9, 50)).save(folder / "tall.PNG")
+    (folder / "notes.txt").write_text("no picture")
+    data = Photographs(str(folder), 20)
+    data.setup("predict")
+    tall, wide = data.predict_dataloader()
+    assert (tall.sample_id, wide.sample_id) == (["tall/0000000"], ["wide/0000000"])
+    for batch in (tall, wide):
+        assert batch.image.shape == (1, 3, 20, 20)
+        assert 0 <= batch.image.min() < batch.image.max() <= 1
+
+
+def test_photographs_that_cannot_be_are_refused(tmp_path, photograph):
+    def listed(path, stage="predict", **options):
+        Photographs(str(path), 8, **options).setup(stage)
+
+    with pytest.raises(DataError, match=r"no photograph '.*gone\.png'"):
+        listed(tmp_path / "gone.png/")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no photograph '.*empty'"):
+        listed(tmp_path / "empty")
+    Image.open(photograph).save(tmp_path / "photo.jpg")
+    with pytest.raises(DataError, match=r"are called 'photo': rename one"):
+        listed(tmp_path)
+    with pytest.raises(DataError, match="lightning predict"):
+        listed(photograph, stage="test")
+    data = Photographs(str(photograph), 8, box=(0, 0, 61, 9))
+    data.setup("predict")
+    with pytest.raises(DataError, match=r"leaves '.*photo\.png' of 60 x 40"):
+        next(iter(data.predict_dataloader()))
