@@ -7,7 +7,7 @@ bytes on each card. Times, at the tiny scale and in CPU seconds, what is compare
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -139,7 +139,7 @@ def parameters(joint: Joint) -> tuple[int, int]:
     return learning, sum(p.numel() for p in joint.parameters()) - learning
 
 
-def in_turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def in_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median CPU seconds of each work, all of them done once a round, after one round that warms up."""
     spent: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
