@@ -46,6 +46,11 @@ class PortraitModule(LightningModule):
         return {}
 
     @classmethod
+    def immaterial(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The arguments that cannot change a result, or only by what `resolved` says of them."""
+        return ()
+
+    @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """What arguments such as ``auto`` stand for on this machine, for the key of a run."""
         return {}

@@ -69,10 +69,12 @@ def content(kind: str, config: Namespace) -> Tree:
         raise UserError("A run without a seed cannot be repeated: give --seed_everything=0, or any other number.")
     data, options = named_class(config.data.class_path), _plain(config.data.init_args)
     of_data = [f"data.init_args.{name}" for name in data.immaterial(options)]
-    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *of_data)
+    model, arguments = named_class(config.model.class_path), _plain(config.model.init_args)
+    of_model = [f"model.init_args.{name}" for name in model.immaterial(arguments)]
+    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *of_data, *of_model)
     found: Tree = {"kind": kind, "config": without(_plain(config), skipped), "device": device(config.trainer)}
     found["files"] = digest(data.reads(options, kind))
-    found["resolved"] = named_class(config.model.class_path).resolved(_plain(config.model.init_args))
+    found["resolved"] = model.resolved(arguments)
     found |= data.made_by(options)
     if config.get("ckpt_path"):
         found["checkpoint"] = file_digest(Path(config.ckpt_path))

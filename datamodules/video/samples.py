@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +99,13 @@ class FrameReader:
                 self._kept[clip.path, index] = self.framing.image(frame)
         return torch.stack([self._kept[clip.path, index] for index in indices])
 
+    def frame_name(self, clip: Clip, index: int, mirrored: bool) -> str:
+        """What names the pixels of a frame and its truth, for who keeps something of them on disk.
+
+        A hash of where the clip lies and of its framing tells sets and sizes apart, then follow clip and frame.
+        """
+        return f"{_place(clip.path.parent, self.framing)}/{clip.name}/{index:07d}{'-mirrored' * mirrored}"
+
     def truth(self, root: Path, clip: Clip, indices: list[int]) -> dict[str, Tensor]:
         """`truth.clip_depth` of frames of a clip."""
         if self._kept is None:
@@ -104,6 +113,12 @@ class FrameReader:
         if clip.path not in self._truth:
             self._truth[clip.path] = clip_depth(root, clip, list(range(len(clip))), self.framing)
         return {name: value[indices] for name, value in self._truth[clip.path].items()}
+
+
+@lru_cache
+def _place(folder: Path, framing: Framing) -> str:
+    framed = f"{folder.resolve()} {framing.size} {framing.crop}"
+    return sha256(framed.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def to_float(frames: Tensor) -> Tensor:
@@ -122,7 +137,8 @@ class ClipSamples(Dataset[dict[str, Any]]):
         kind: ``pairs``: source and driving frame, drawn with replacement, the earlier one first; ``triplets``:
             previous, target and next frame at equal distances; ``stills``: a frame with its depth, mask and camera;
             ``portraits``: random frames with depth and mask, and a reference frame of the same clip; ``clips``: the
-            same of consecutive frames. Of the last two a draw that shows no skin in one of its targets is replaced.
+            same of consecutive frames. Of the last two a draw that shows no skin in one of its targets is replaced, and
+            every picture has a name, as `FrameReader.frame_name` gives it.
         size: Samples an epoch.
         seed: Fixes what is drawn.
         max_gap: Largest distance of two neighbouring frames; None for any.
@@ -174,13 +190,15 @@ class ClipSamples(Dataset[dict[str, Any]]):
         return clip, draw_frames(rng, self.kind, len(clip), self.max_gap, self.targets)
 
     def _portraits(self, rng: np.random.Generator) -> dict[str, Any]:
-        """``image``, ``depth``, ``mask`` of the targets, each ``T ...``, and the ``reference``."""
+        """``image``, ``depth``, ``mask`` of the targets, each ``T ...``, the ``reference``, and the names of both."""
         clip, indices, truth = self._draw_skin(rng)
         frames = to_float(self.store.read(clip, indices))
         sample = {"image": frames[:-1], "depth": truth["depth"], "mask": truth["mask"], "reference": frames[-1]}
-        if self.augment is not None and rng.random() < self.augment.flip:
+        mirrored = self.augment is not None and rng.random() < self.augment.flip
+        if mirrored:
             sample = {name: value.flip(-1) for name, value in sample.items()}
-        return {**sample, "video_id": clip.name}
+        *names, reference = (self.store.frame_name(clip, index, mirrored) for index in indices)
+        return {**sample, "video_id": clip.name, "frame_name": names, "reference_name": reference}
 
     def _draw_skin(self, rng: np.random.Generator) -> tuple[Clip, list[int], dict[str, Tensor]]:
         """A clip, its frames, the reference last, and the truth of the targets, each of which shows skin."""

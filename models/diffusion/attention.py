@@ -1,12 +1,18 @@
 """Reference features: spatial attention that writes its tokens down, or reads another network's beside its own."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from models.diffusion.surgery import UNet
 
 Features = dict[str, Tensor]  # tokens ``B L C`` that enter the spatial attention of a name
+_Both = tuple[Any, Features]  # named here, for the compiler cannot make a type
 
 
 class ReferenceAttention(AttnProcessor2_0):
@@ -49,11 +55,22 @@ class ReferenceAttention(AttnProcessor2_0):
             written[self.name] = hidden_states
         if reference is None:
             return super().__call__(attn, hidden_states, None, attention_mask, temb)
-        tokens = reference[self.name]
-        tokens = tokens.repeat_interleave(len(hidden_states) // len(tokens), 0)
-        if dropped is not None:
-            tokens = torch.where(dropped[:, None, None], hidden_states, tokens)
-        return super().__call__(attn, hidden_states, torch.cat([hidden_states, tokens], 1), attention_mask, temb)
+        keys = _both(attn.to_k, hidden_states, reference[self.name], dropped)
+        values = _both(attn.to_v, hidden_states, reference[self.name], dropped)
+        queries, keys, values = (
+            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (attn.to_q(hidden_states), keys, values)
+        )
+        attended = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+        return attn.to_out[1](attn.to_out[0](attended))
+
+
+def _both(project: Callable[[Tensor], Tensor], own: Tensor, tokens: Tensor, dropped: Tensor | None) -> Tensor:
+    """Keys or values ``B 2L C`` of own tokens and of a reference's, which are projected once for all it serves."""
+    ours, theirs = project(own), project(tokens)
+    theirs = theirs.repeat_interleave(len(ours) // len(theirs), 0)
+    if dropped is not None:
+        theirs = torch.where(dropped[:, None, None], ours, theirs)
+    return torch.cat([ours, theirs], 1)
 
 
 class ContextAttention(AttnProcessor2_0):
@@ -82,6 +99,24 @@ def install(unet: UNet) -> None:
             layer = name.removesuffix(".processor")
             processors[name] = ReferenceAttention(layer) if layer.endswith("attn1") else ContextAttention()
     unet.set_attn_processor(processors)
+
+
+def checkpointed(module: nn.Module, *inputs: Any) -> Any:  # noqa: ANN401 - whatever a block of diffusers takes and gives
+    """Calls a block whose activations are computed twice; what it writes is an output of it, not a side effect.
+
+    So the compiler takes the whole network as one graph; diffusers takes this for its own way of doing so.
+    """
+    words = [part for part in inputs if isinstance(part, dict) and "written" in part]
+
+    def run(*inputs: Any) -> _Both:  # noqa: ANN401 - see above
+        fresh: Features = {}
+        own = ({"written": fresh} if isinstance(part, dict) and "written" in part else part for part in inputs)
+        return module(*own), fresh
+
+    output, fresh = checkpoint(run, *inputs, use_reentrant=False)
+    for part in words:
+        part["written"].update(fresh)
+    return output
 
 
 def unread(unet: UNet) -> list[str]:

@@ -1,7 +1,9 @@
 """Latents on disk: a picture is encoded once, however often it is trained on."""
 
+import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -81,7 +83,18 @@ class LatentCache:
 def _read(path: Path, size: tuple[int, ...]) -> Tensor:
     """A latent of a known size."""
     with reading(path, "latent of this picture", "delete it, and it is encoded anew."):
-        latent = np.load(path, allow_pickle=False)
+        held, header = path.read_bytes(), _header(size)
+        if held.startswith(header) and len(held) == len(header) + 2 * math.prod(size):  # in a third of np.load's time
+            return torch.frombuffer(bytearray(held[len(header) :]), dtype=torch.float16).view(size)
+        latent = np.load(BytesIO(held), allow_pickle=False)
         if latent.dtype != np.float16 or latent.shape != size:
             raise ValueError(f"it holds {latent.dtype} of shape {latent.shape}, not float16 of {size}")
         return torch.from_numpy(latent)
+
+
+@cache
+def _header(size: tuple[int, ...]) -> bytes:
+    """How a file of a latent of that size begins."""
+    file = BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": size})
+    return file.getvalue()

@@ -1,15 +1,17 @@
 """Joint learning of depth and appearance: one diffusion model of a portrait and its depth (Ji et al., 2025)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from models.base import PortraitModule, check_finite
-from models.diffusion.attention import Features
+from models.diffusion.attention import Features, checkpointed
 from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
+from models.diffusion.latents import LatentCache
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
@@ -18,11 +20,12 @@ from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
-from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image, normals_image
+from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image
 from models.joint.given import check_closeness, check_metres, check_no_words
 from models.joint.masks import MaskMixture, draw_masks, on_latents
 from models.joint.motion import MotionModulesConfig, Past, motion_modules
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
+from models.joint.pictures import reference_names, target_names, target_pictures
 from models.joint.sampling import SamplerConfig, average_aligned, sample
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -50,6 +53,7 @@ class Joint(PortraitModule):
         samplers: Of the tasks ``joint``, ``depth`` and ``image``.
         motion: Motion modules, which alone learn then, from clips (section 4); None for pictures.
         checkpointing: Whether activations are computed twice, to save memory.
+        latents: The folder where training keeps the latents of all that it encodes; None to encode at every step.
         optimiser: AdamW.
     """
 
@@ -70,6 +74,7 @@ class Joint(PortraitModule):
         samplers: dict[str, SamplerConfig],
         motion: MotionModulesConfig | None,
         checkpointing: bool,
+        latents: str | None,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
         super().__init__(image_size)
@@ -80,6 +85,7 @@ class Joint(PortraitModule):
         self.motion, self.frames = motion, 1 if motion is None else motion.frames
         self.denoiser = Denoiser(unet, layout, codec.channels, motion)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
+        self.latents = None if latents is None else LatentCache(latents, self.codec)
         self._choose_what_learns(checkpointing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -89,7 +95,7 @@ class Joint(PortraitModule):
             UserError: If the loss is not finite.
         """
         past, clean, skin = self.window(*self.encode(batch))
-        seen, features = self.read(batch["reference"])
+        seen, features = self.read(batch["reference"], None if self.latents is None else reference_names(batch))
         seen = seen.repeat_interleave(len(clean) // len(seen), 0)
         shared, generated, each = self.layout.levels == "shared", self.layout.generated, self.frames
         masks = on_latents(draw_masks(self.mixture, generated, skin[::each]), self.codec.factor)
@@ -110,14 +116,13 @@ class Joint(PortraitModule):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Clean latents ``N M K h w`` of all modalities of a batch, and its skin ``N 1 H W``; N counts all targets."""
-        image, depth, mask = (_flat(batch[name]) for name in ("image", "depth", "mask"))
-        pictures = {"image": image}
-        if "depth" in self.layout.modalities:
-            pictures["depth"] = as_picture(closeness_image(depth, mask, *self.quantiles))
-        if "normals" in self.layout.modalities:
-            pictures["normals"] = normals_image(depth, mask, batch["K"].flatten(0, -3))
-        latents = self.codec.encode(torch.cat([pictures[name] for name in self.layout.modalities]))
-        return latents.unflatten(0, (-1, len(image))).transpose(0, 1), mask
+        modalities = self.layout.modalities
+        pictures, skin = target_pictures(batch, modalities, self.quantiles)
+        if self.latents is None:
+            latents = self.codec.encode(pictures)
+        else:
+            latents = self.latents.encode(pictures, target_names(batch, modalities, self.quantiles))
+        return latents.unflatten(0, (-1, len(skin))).transpose(0, 1), skin
 
     def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
         """Splits clips into what is remembered of the frames before a window, and the window's latents and skin.
@@ -142,9 +147,12 @@ class Joint(PortraitModule):
         assert self.reference is not None
         return self.reference.record(before, [module.site for module in motion_modules(self.denoiser)])
 
-    def read(self, reference: Tensor) -> tuple[Tensor, Features | None]:
-        """The latents of reference pictures ``B 3 H W``, and their features where a network reads them."""
-        seen = self.codec.encode(reference)
+    def read(self, reference: Tensor, names: Sequence[str] | None = None) -> tuple[Tensor, Features | None]:
+        """The latents of reference pictures ``B 3 H W``, those in the cache by name, and the features of a network."""
+        if self.latents is None or names is None:
+            seen = self.codec.encode(reference)
+        else:
+            seen = self.latents.encode(reference, names)
         return seen, None if self.reference is None else self.reference(seen)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
@@ -282,6 +290,15 @@ class Joint(PortraitModule):
         optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips by the norm of all gradients, also where FSDP shares them out, which Lightning leaves to us."""
+        if gradient_clip_val and (over_devices := getattr(self.trainer.model, "clip_grad_norm_", None)):
+            over_devices(gradient_clip_val)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def receive(self, name: str, weights: Mapping[str, Tensor]) -> None:
         """Starts from an earlier fit; the reference network starts as the foundation's denoiser (section 3.2)."""
         if name == "codec":
@@ -293,6 +310,16 @@ class Joint(PortraitModule):
             self.denoiser.receive(weights)
             if self.reference is not None and len(weights["unet.conv_out.weight"]) == self.codec.channels:
                 self.reference.receive(weights)
+
+    @classmethod
+    def immaterial(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Where latents are kept; that they are, and so are rounded, `resolved` says."""
+        return ("latents",)
+
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """In what latents that are kept are rounded."""
+        return {} if options.get("latents") is None else {"latents": "float16"}
 
     def contract(self) -> dict[str, Any]:
         """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
@@ -310,14 +337,9 @@ class Joint(PortraitModule):
                 self.reference.requires_grad_(False)
         for network in (self.denoiser, self.reference):
             if checkpointing and network is not None:
-                network.unet.enable_gradient_checkpointing()
+                network.unet.enable_gradient_checkpointing(checkpointed)
         if self.motion is not None:  # its middle would be computed again after `continuing`, without its past
             self.denoiser.unet.mid_block.gradient_checkpointing = False
-
-
-def _flat(targets: Tensor) -> Tensor:
-    """Targets ``B T ...`` or ``B ...`` of pictures or maps, in one row."""
-    return targets.flatten(0, 1) if targets.ndim == 5 else targets
 
 
 def _seeds(context: Context, count: int) -> Tensor:

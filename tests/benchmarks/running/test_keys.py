@@ -73,7 +73,8 @@ def change(config, leaf):
 
 
 def is_on_the_list(name):
-    names = (*keys.IMMATERIAL, *keys.OF_TESTS, "data.init_args.root", "data.init_args.num_workers")
+    of_classes = ("data.init_args.root", "data.init_args.num_workers", "model.init_args.latents")
+    names = (*keys.IMMATERIAL, *keys.OF_TESTS, *of_classes)
     return any(name == listed or name.startswith(f"{listed}.") for listed in names)
 
 
@@ -118,6 +119,14 @@ def test_the_key_does_not_know_where_the_suite_lies(tmp_path):
     elsewhere["__default_config__"] = str(tmp_path)
     assert keys.content("fit", config) == keys.content("fit", elsewhere)
     assert str(ROOT) not in json.dumps(keys.content("fit", config), default=str)
+
+
+def test_that_latents_are_kept_is_in_the_key_and_where_they_are_is_not():
+    call = ["-c", "benchmarks/joint.yaml", "-c", "benchmarks/tiny/joint.yaml"]
+    places = ("null", "one", "other")
+    kept = [keys.content("fit", cli.parse(["fit", *call, f"--model.init_args.latents={place}"])) for place in places]
+    assert kept[0]["resolved"] == {}
+    assert kept[1] == kept[2] != kept[0]
 
 
 def test_a_callback_makes_another_run():

@@ -115,6 +115,31 @@ def test_a_mirror_turns_all_that_a_sample_holds(faces_with_depth):
     assert 15 < turned < 45
 
 
+def test_names_tell_pixels_apart_in_every_batch(faces_with_depth):
+    """The same name has the same pixels and depth, another name other ones; a frame and its mirror have two."""
+    data, seen, depths = module(faces_with_depth, samples_per_epoch=60), {}, {}
+    data.setup("fit")
+    for batch in data.train_dataloader():
+        assert all(len(names) == len(batch["image"]) for names in batch["frame_name"])
+        for place, names in enumerate(batch["frame_name"]):
+            for name, image, depth in zip(names, batch["image"][:, place], batch["depth"][:, place], strict=True):
+                assert torch.equal(seen.setdefault(name, image), image)
+                assert torch.equal(depths.setdefault(name, depth), depth)
+        for name, image in zip(batch["reference_name"], batch["reference"], strict=True):
+            assert torch.equal(seen.setdefault(name, image), image)
+    assert len({image.numpy().tobytes() for image in seen.values()}) == len(seen)
+    assert any(f"{name}-mirrored" in seen for name in seen)
+
+
+def test_names_tell_sets_and_sizes_apart(faces_with_depth):
+    clip = find_clips(faces_with_depth / "train")[0]
+    other = Clip(clip.path.parents[1] / "elsewhere" / clip.path.name)
+    stores = [FrameReader(Framing(*framing)) for framing in ((16,), (8,), (16, "square"))]
+    names = {store.frame_name(clip, 3, False) for store in stores} | {stores[0].frame_name(other, 3, False)}
+    assert len(names) == 4
+    assert all(name.endswith(f"/{clip.name}/0000003") for name in names)
+
+
 def test_a_draw_without_skin_is_replaced_or_said(faces_with_depth):
     clip = find_clips(faces_with_depth / "train")[0]
     path = faces_with_depth / "truth" / "train" / f"{clip.name}.npz"

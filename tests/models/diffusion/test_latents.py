@@ -27,7 +27,7 @@ class Counting(PatchPCACodec):
 def codec(seed=9, channels=5):
     made = Counting(channels, 4)
     made.calls = []
-    made.fit(pictures(16, seed))
+    made.fit(pictures(16, seed), 1.0)
     return made
 
 

@@ -54,6 +54,7 @@ def joint(seed: int = 0, **changes) -> Joint:
         },
         "motion": None,
         "checkpointing": False,
+        "latents": None,
         "optimiser": DiffusionOptimiserConfig(1e-3, (0.9, 0.999), 0.01, 0.05, True),
     }
     model = Joint(16, **(options | changes))

@@ -1,5 +1,7 @@
 """The joint model: its step, its gradients, its tasks (j10: 2, 3, 8, 10)."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from models.joint.denoiser import ReferenceNetwork
 from models.joint.masks import draw_masks
 from models.joint.sampling import SamplerConfig
 from models.tasks import Context
-from tests.models.joint.conftest import MIXTURE, joint
+from tests.models.joint.conftest import MIXTURE, codec, joint
 
 VARIANTS = {
     "masked": {},
@@ -233,3 +235,57 @@ def test_thirty_steps_lower_the_loss(batch):
         optimiser.step()
         seen.append(float(loss.detach()))
     assert seen[-1] < 0.8 * seen[0]
+
+
+NAMES = {
+    "frame_name": [("a/0", "b/0"), ("a/1", "b/1"), ("a/2", "b/2")],
+    "reference_name": ["a/0", "b/7"],
+}  # as collated
+
+
+class Counting(torch.nn.Module):
+    """A codec that counts the pictures it encodes."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made, self.channels, self.factor, self.fingerprint = made, made.channels, made.factor, made.fingerprint
+        self.encoded = 0
+
+    def encode(self, pictures):
+        self.encoded += len(pictures)
+        return self.made.encode(pictures)
+
+
+def test_with_kept_latents_the_loss_is_the_same_to_half_precision_and_nothing_is_encoded_twice(batch, tmp_path):
+    plain = step(joint(), batch)
+    model = joint(codec=Counting(codec()), latents=str(tmp_path))
+    for _ in range(2):
+        torch.testing.assert_close(step(model, batch | NAMES), plain, rtol=2e-3, atol=0)
+    assert model.codec.encoded == 13  # 6 targets and their depth, and the reference that is no target
+    other = joint(codec=Counting(codec()), latents=str(tmp_path), quantiles=(0.02, 0.98))
+    step(other, batch | NAMES)
+    assert other.codec.encoded == 6  # depth, which is drawn in another way
+
+
+def test_kept_latents_are_those_of_their_own_frames(batch, tmp_path):
+    """Whatever the order in which collation leaves the names."""
+    exact, _ = joint().encode(batch)
+    model = joint(latents=str(tmp_path))
+    model.encode(batch | NAMES)
+    turned = {name: value.flip(0) for name, value in batch.items() if torch.is_tensor(value)}
+    turned["frame_name"] = [names[::-1] for names in NAMES["frame_name"]]
+    kept, _ = model.encode(turned)
+    torch.testing.assert_close(kept, exact.unflatten(0, (2, 3)).flip(0).flatten(0, 1), rtol=1e-3, atol=1e-3)
+
+
+def test_data_that_name_no_frames_cannot_be_kept(batch, tmp_path):
+    with pytest.raises(UserError, match=r"do not name their frames: set model.init_args.latents to null"):
+        step(joint(latents=str(tmp_path)), batch)
+
+
+def test_gradients_are_clipped_by_whoever_shares_them_out(monkeypatch):
+    model, asked = joint(), []
+    over_devices = SimpleNamespace(clip_grad_norm_=asked.append)
+    model._trainer = SimpleNamespace(model=over_devices)
+    model.configure_gradient_clipping(None, 0.7, "norm")
+    assert asked == [0.7]
