@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from models.base import PortraitModule, check_finite
-from models.diffusion.attention import Features, checkpointed
+from models.diffusion.attention import Features
 from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
 from models.diffusion.latents import LatentCache
@@ -17,13 +17,12 @@ from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule
-from models.errors import UserError
 from models.joint.completion import Answerer, pose
-from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
+from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork, choose_what_learns
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image
 from models.joint.given import check_closeness, check_metres, check_no_words
 from models.joint.masks import MaskMixture, draw_masks, on_latents
-from models.joint.motion import MotionModulesConfig, Past, motion_modules
+from models.joint.motion import MotionModulesConfig, Past, motion_modules, split_clips
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
 from models.joint.pictures import reference_names, target_names, target_pictures
 from models.joint.sampling import SamplerConfig, average_aligned, sample
@@ -86,7 +85,7 @@ class Joint(PortraitModule):
         self.denoiser = Denoiser(unet, layout, codec.channels, motion)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
         self.latents = None if latents is None else LatentCache(latents, self.codec)
-        self._choose_what_learns(checkpointing)
+        choose_what_learns(self.denoiser, self.reference, checkpointing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean squared error of what the denoiser says of noisy latents (eq. 5).
@@ -132,13 +131,7 @@ class Joint(PortraitModule):
         """
         if self.motion is None:
             return None, clean, skin
-        length = self.motion.history + self.motion.frames
-        if len(clean) % length:
-            raise UserError(f"The motion modules learn from clips of {length} frames: set data.init_args.targets so.")
-        clips, count = clean.unflatten(0, (-1, length)), self.motion.history
-        blank = torch.rand(len(clips), device=clean.device) < self.motion.no_history
-        before = clips[:, :count, 0] * ~blank[:, None, None, None, None]
-        later = (x.unflatten(0, (-1, length))[:, count:].flatten(0, 1) for x in (clean, skin))
+        before, *later = split_clips(self.motion, clean, skin)
         return self.remember(before), *later
 
     @torch.no_grad()
@@ -325,21 +318,6 @@ class Joint(PortraitModule):
         """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
         held = {"depth": SIGN, "quantiles": list(self.quantiles), "latent_channels": self.codec.channels}
         return held | vars(self.layout) | vars(self.schedule.config)
-
-    def _choose_what_learns(self, checkpointing: bool) -> None:
-        """Freezes all but the motion modules, where there are any (section 5.1)."""
-        if self.motion is not None:
-            self.denoiser.requires_grad_(False)
-            for module in motion_modules(self.denoiser):
-                module.requires_grad_(True)
-                module.checkpointing = checkpointing
-            if self.reference is not None:
-                self.reference.requires_grad_(False)
-        for network in (self.denoiser, self.reference):
-            if checkpointing and network is not None:
-                network.unet.enable_gradient_checkpointing(checkpointed)
-        if self.motion is not None:  # its middle would be computed again after `continuing`, without its past
-            self.denoiser.unet.mid_block.gradient_checkpointing = False
 
 
 def _seeds(context: Context, count: int) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from models.diffusion.attention import Features, install, unread
+from models.diffusion.attention import Features, checkpointed, install, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
 from models.diffusion.surgery import expand_conv_in, expand_conv_out
 from models.errors import UserError
 from models.joint.masks import kept
-from models.joint.motion import MotionModulesConfig, Past, continuing, recording, with_motion
+from models.joint.motion import MotionModulesConfig, Past, continuing, motion_modules, recording, with_motion
 
 Weights = Mapping[str, Tensor]
 
@@ -193,6 +193,27 @@ class ReferenceNetwork(nn.Module):
         """Starts as a network of the same channels: the denoiser of a foundation, or a reference network."""
         load(self.unet, of_unet(weights, "needs.reference"), "needs.reference")
         self.context.copy_(weights["context"])
+
+
+def choose_what_learns(denoiser: Denoiser, reference: ReferenceNetwork | None, checkpointing: bool) -> None:
+    """Freezes all but the motion modules, where there are any (section 5.1).
+
+    Args:
+        denoiser: With or without motion modules.
+        reference: The reference network, if there is one.
+        checkpointing: Whether activations are computed twice, to save memory.
+    """
+    networks = [denoiser] if reference is None else [denoiser, reference]
+    for network in networks:
+        if denoiser.motion is not None:
+            network.requires_grad_(False)
+        if checkpointing:
+            network.unet.enable_gradient_checkpointing(checkpointed)
+    for module in motion_modules(denoiser):
+        module.requires_grad_(True)
+        module.checkpointing = checkpointing
+    if denoiser.motion is not None:  # its middle would be computed again after `continuing`, without its past
+        denoiser.unet.mid_block.gradient_checkpointing = False
 
 
 def of_unet(weights: Weights, name: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models.diffusion.networks import UNetConfig
 from models.diffusion.pretrained import load_motion
+from models.errors import UserError
 
 Past = dict[str, Tensor]  # by site, of the frames before a window: ``V n C h w``
 
@@ -155,6 +156,29 @@ def recording(unet: nn.Module, sites: list[str]) -> Iterator[Past]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def split_clips(config: MotionModulesConfig, clean: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Splits clips into the frames before a window, blank as often as a clip has none, and the window's.
+
+    Args:
+        config: Of the modules.
+        clean: Latents ``N M K h w``, clip after clip, the picture's first.
+        skin: ``N 1 H W``.
+
+    Returns:
+        The pictures' latents ``V n K h w`` of the frames before, and the others' latents and skin.
+
+    Raises:
+        UserError: If the clips are not as long as both together.
+    """
+    length = config.history + config.frames
+    if len(clean) % length:
+        raise UserError(f"The motion modules learn from clips of {length} frames: set data.init_args.targets so.")
+    clips, skins = clean.unflatten(0, (-1, length)), skin.unflatten(0, (-1, length))
+    blank = torch.rand(len(clips), device=clean.device) < config.no_history
+    before = clips[:, : config.history, 0] * ~blank[:, None, None, None, None]
+    return before, clips[:, config.history :].flatten(0, 1), skins[:, config.history :].flatten(0, 1)
 
 
 def _silent(module: MotionModule) -> MotionModule:
