@@ -131,8 +131,8 @@ class Joint(PortraitModule):
         """
         if self.motion is None:
             return None, clean, skin
-        before, *later = split_clips(self.motion, clean, skin)
-        return self.remember(before), *later
+        before, clean, skin = split_clips(self.motion, clean, skin)
+        return self.remember(before), clean, skin
 
     @torch.no_grad()
     def remember(self, before: Tensor) -> Past:

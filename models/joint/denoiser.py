@@ -203,7 +203,7 @@ def choose_what_learns(denoiser: Denoiser, reference: ReferenceNetwork | None, c
         reference: The reference network, if there is one.
         checkpointing: Whether activations are computed twice, to save memory.
     """
-    networks = [denoiser] if reference is None else [denoiser, reference]
+    networks: list[Denoiser | ReferenceNetwork] = [denoiser] if reference is None else [denoiser, reference]
     for network in networks:
         if denoiser.motion is not None:
             network.requires_grad_(False)
