@@ -190,15 +190,16 @@ class ClipSamples(Dataset[dict[str, Any]]):
         return clip, draw_frames(rng, self.kind, len(clip), self.max_gap, self.targets)
 
     def _portraits(self, rng: np.random.Generator) -> dict[str, Any]:
-        """``image``, ``depth``, ``mask`` of the targets, each ``T ...``, the ``reference``, and the names of both."""
+        """``image``, ``depth``, ``mask``, ``K`` of the targets, ``T ...``, the ``reference``, and the names of both."""
         clip, indices, truth = self._draw_skin(rng)
         frames = to_float(self.store.read(clip, indices))
         sample = {"image": frames[:-1], "depth": truth["depth"], "mask": truth["mask"], "reference": frames[-1]}
-        mirrored = self.augment is not None and rng.random() < self.augment.flip
+        mirrored, camera = self.augment is not None and rng.random() < self.augment.flip, truth["K"].clone()
         if mirrored:
             sample = {name: value.flip(-1) for name, value in sample.items()}
+            camera[:, 0, 2] = frames.shape[-1] - 1 - camera[:, 0, 2]
         *names, reference = (self.store.frame_name(clip, index, mirrored) for index in indices)
-        return {**sample, "video_id": clip.name, "frame_name": names, "reference_name": reference}
+        return {**sample, "K": camera, "video_id": clip.name, "frame_name": names, "reference_name": reference}
 
     def _draw_skin(self, rng: np.random.Generator) -> tuple[Clip, list[int], dict[str, Tensor]]:
         """A clip, its frames, the reference last, and the truth of the targets, each of which shows skin."""

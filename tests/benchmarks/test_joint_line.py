@@ -79,6 +79,12 @@ def test_the_fit_starts_from_its_foundation_and_keeps_its_contract(joint):
     assert {name: need.is_done for name, need in joint.needs.items()} == {"codec": True, "denoiser": True}
 
 
+def test_normals_are_a_switch(line, joint):
+    args = [*line[0], "--model.init_args.layout.generated=[image,depth,normals]", "--trainer.max_epochs=1"]
+    state = read_checkpoint(cli.build(["fit", *args]).run_.checkpoint)["state_dict"]
+    assert state["denoiser.unet.conv_in.weight"].shape[1] == 3 * (2 * 4 + 1)
+
+
 def test_depth_and_pictures_over_a_depth_are_scored(line, joint):
     depth = scores_of(line, "--data.init_args.test.task=depth")
     assert depth["n"] == 6

@@ -60,6 +60,7 @@ def test_batches_have_the_shapes_of_the_contract(faces_with_depth):
     batch = next(iter(data.train_dataloader()))
     assert {name: tuple(value.shape) for name, value in batch.items() if torch.is_tensor(value)} == {
         "image": (3, 2, 3, 16, 16), "depth": (3, 2, 1, 16, 16), "mask": (3, 2, 1, 16, 16), "reference": (3, 3, 16, 16),
+        "K": (3, 2, 3, 3),
     }  # fmt: skip
     assert (batch["mask"].dtype, batch["depth"].dtype) == (torch.bool, torch.float32)
     assert isinstance(batch["video_id"], list)
@@ -103,12 +104,20 @@ def test_without_another_frame_the_reference_is_a_target(kind):
     assert reference in targets
 
 
+def _turned(cameras):
+    """Where the mirror image of a point (-x, y, z) falls: at 15 less where the point itself does."""
+    turn = torch.tensor([[-1.0, 0, 15], [0, 1, 0], [0, 0, 1]])
+    return turn @ cameras
+
+
 def test_a_mirror_turns_all_that_a_sample_holds(faces_with_depth):
     always, never = (Augmentation(time_flip=0, flip=flip, jitter=0) for flip in (1, 0))
     for number in range(4):
         mirrored, plain = (samples(faces_with_depth, "clips", augment=augment)[number] for augment in (always, never))
         for name in ("image", "depth", "mask", "reference"):
             assert torch.equal(mirrored[name], plain[name].flip(-1))
+        left, right = mirrored["K"], plain["K"]  # a point at x in the one lies at 15 - x in the other
+        torch.testing.assert_close(left @ torch.diag(torch.tensor([-1.0, 1, 1])) + 0, _turned(right))
     half = samples(faces_with_depth, "clips", augment=FLIP)
     plain = samples(faces_with_depth, "clips")
     turned = sum(not torch.equal(half[n]["reference"], plain[n]["reference"]) for n in range(60))
