@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from models.base import PortraitModule, check_finite, summed
-from models.diffusion.codecs import KLCodec, KLConfig, PatchPCACodec
+from models.diffusion.autoencoders import KLCodec, KLConfig
+from models.diffusion.codecs import PatchPCACodec
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.joint.depth_image import as_picture, closeness_image
 from models.tasks import Batch

@@ -20,7 +20,7 @@ from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork, choose_what_learns
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image
-from models.joint.given import check_closeness, check_metres, check_no_words
+from models.joint.given import check_closeness, check_metres, seeds_of
 from models.joint.masks import MaskMixture, draw_masks, on_latents
 from models.joint.motion import MotionModulesConfig, Past, motion_modules, split_clips
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
@@ -117,10 +117,8 @@ class Joint(PortraitModule):
         """Clean latents ``N M K h w`` of all modalities of a batch, and its skin ``N 1 H W``; N counts all targets."""
         modalities = self.layout.modalities
         pictures, skin = target_pictures(batch, modalities, self.quantiles)
-        if self.latents is None:
-            latents = self.codec.encode(pictures)
-        else:
-            latents = self.latents.encode(pictures, target_names(batch, modalities, self.quantiles))
+        names = None if self.latents is None else target_names(batch, modalities, self.quantiles)
+        latents = self._encoded(pictures, names)
         return latents.unflatten(0, (-1, len(skin))).transpose(0, 1), skin
 
     def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
@@ -142,15 +140,17 @@ class Joint(PortraitModule):
 
     def read(self, reference: Tensor, names: Sequence[str] | None = None) -> tuple[Tensor, Features | None]:
         """The latents of reference pictures ``B 3 H W``, those in the cache by name, and the features of a network."""
-        if self.latents is None or names is None:
-            seen = self.codec.encode(reference)
-        else:
-            seen = self.latents.encode(reference, names)
+        seen = self._encoded(reference, names)
         return seen, None if self.reference is None else self.reference(seen)
+
+    def _encoded(self, pictures: Tensor, names: Sequence[str] | None) -> Tensor:
+        if self.latents is None or names is None:
+            return self.codec.encode(pictures)
+        return self.latents.encode(pictures, names)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its closeness ``B 1 H W`` in [0, 1]: image to depth (section 4)."""
-        seeds, sampler = _seeds(context, len(image)), self.samplers["depth"]
+        seeds, sampler = seeds_of(context, len(image)), self.samplers["depth"]
         maps = []
         for part, own in zip(image.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
             known = {"image": self.codec.encode(part)}
@@ -162,7 +162,7 @@ class Joint(PortraitModule):
         """Maps a picture ``B 3 H W`` and skin depth ``B 1 H W`` (metres, 0: none) to ``B 3 H W``: depth to image."""
         check_metres(depth)
         closeness = closeness_image(depth, depth > 0, *self.quantiles)
-        return self.paint(reference, closeness, _seeds(context, len(depth)))
+        return self.paint(reference, closeness, seeds_of(context, len(depth)))
 
     def paint(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
         """Pictures ``N 3 H W`` of closeness ``N 1 H W``; each reference of ``B 3 H W`` serves N / B of them in turn."""
@@ -199,7 +199,7 @@ class Joint(PortraitModule):
             closeness = closeness_image(depth, depth > 0, *self.quantiles)
         else:
             closeness = self.estimate_depth(frames, context).map
-        seeds = _seeds(context, len(frames))
+        seeds = seeds_of(context, len(frames))
         if self.motion is None:
             return self.paint(source, closeness, seeds).unflatten(0, (-1, times))
         clips = zip(source.split(1), closeness.split(times), seeds.split(times), strict=True)
@@ -207,7 +207,7 @@ class Joint(PortraitModule):
 
     def draw(self, reference: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Joint samples of the persons of ``B 3 H W``: pictures ``B 3 H W`` and their closeness ``B 1 H W``."""
-        seeds, drawn = _seeds(context, len(reference)), []
+        seeds, drawn = seeds_of(context, len(reference)), []
         for part, own in zip(reference.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
             drawn.append(self.complete(["image", "depth"], {}, part, own, self.samplers["joint"]))
         pictures, maps = (self.codec.decode(torch.cat([d[name] for d in drawn])) for name in ("image", "depth"))
@@ -231,7 +231,7 @@ class Joint(PortraitModule):
         check_closeness(closeness)
         known = {"image": self.codec.encode(image), "depth": self.codec.encode(as_picture(closeness))}
         cells = {"image": on_latents(region[:, None].float(), self.codec.factor)[:, 0]}
-        seeds = _seeds(context, len(image))
+        seeds = seeds_of(context, len(image))
         painted = self.complete(["image"], known, image, seeds, self.samplers["image"], regions=cells)
         return torch.where(region, self.codec.decode(painted["image"]).clamp(0, 1), image)
 
@@ -265,7 +265,7 @@ class Joint(PortraitModule):
         seen, features = self.read(reference)
         seen = seen.repeat_interleave(len(seeds) // len(seen), 0)
         question = pose(self.layout, wanted, torch.zeros_like(seen), known, regions or {}, self.put_back)
-        noise = noise_of(seeds, question.clean[:, : len(self.layout.generated)].shape[1:], stream)
+        noise = noise_of(seeds, question.clean[:, : len(self.layout.generated)].shape[1:], stream).to(seen)
         frames = 1 if past is None else len(seeds)
         ask = Answerer(self.denoiser, question, seen, features, sampler.guidance, frames, past)
         back = (question.clean[:, : noise.shape[1]], question.masks) if self.put_back else None
@@ -318,9 +318,3 @@ class Joint(PortraitModule):
         """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
         held = {"depth": SIGN, "quantiles": list(self.quantiles), "latent_channels": self.codec.channels}
         return held | vars(self.layout) | vars(self.schedule.config)
-
-
-def _seeds(context: Context, count: int) -> Tensor:
-    """The samples' seeds; without any, the numbers from 0. Prompts are refused, for there are no words."""
-    check_no_words(context)
-    return torch.arange(count) if context.seeds is None else context.seeds

@@ -9,14 +9,15 @@ from models.tasks import Context
 _NEAREST = 0.9  # closeness that no border of a portrait has, unless near and far are swapped
 
 
-def check_no_words(context: Context) -> None:
-    """Refuses prompts.
+def seeds_of(context: Context, count: int) -> Tensor:
+    """The seeds ``count`` of the samples; without any, the numbers from 0.
 
     Raises:
-        UserError: If there are any.
+        UserError: If there are prompts.
     """
     if any(word for words in context.prompts for word in words):
         raise UserError("The joint system has no words: leave the prompts out, or choose a system that has them.")
+    return torch.arange(count) if context.seeds is None else context.seeds
 
 
 def check_metres(depth: Tensor) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.evaluation.scorer import Scorer
 from metrics.image import L1, PSNR
-from tests.benchmarks.evaluation.test_scorer import Clipwise, video
+from tests.benchmarks.evaluation.scoring import Clipwise, video
 from tests.gloo import in_gloo_processes
 from tests.toys import ToySetMetric
 

@@ -5,8 +5,9 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from models.diffusion.autoencoders import KLCodec, KLConfig
 from models.diffusion.codec_stage import KLStage, Moments, PatchPCAStage
-from models.diffusion.codecs import KLCodec, KLConfig, PatchPCACodec
+from models.diffusion.codecs import PatchPCACodec
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.errors import UserError
 from models.joint.depth_image import closeness_image
