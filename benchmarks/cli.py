@@ -4,7 +4,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from jsonargparse import Namespace
@@ -25,6 +25,7 @@ from models.base import PortraitModule, read_checkpoint
 from models.errors import UserError
 from models.reading import reading
 
+Part = TypeVar("Part", PortraitModule, PortraitDataModule)
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
 
 
@@ -266,10 +267,19 @@ def _parsed(args: tuple[str, ...]) -> Namespace:
 
 def data_module(config: Namespace) -> PortraitDataModule:
     """Builds the data module of a parsed configuration alone: its part ``data``."""
+    return _made(PortraitDataModule, config)
+
+
+def model_of(config: Namespace) -> PortraitModule:
+    """Builds the model of a parsed configuration alone, with random weights: its part ``model``."""
+    return _made(PortraitModule, config)
+
+
+def _made(base: type[Part], config: Namespace) -> Part:
     parser = LightningArgumentParser()
-    parser.add_subclass_arguments(PortraitDataModule, "data", required=True)
-    made = parser.instantiate(parser.parse_object({"data": config.as_dict()})).data
-    assert isinstance(made, PortraitDataModule)
+    parser.add_subclass_arguments(base, "part", required=True)
+    made = parser.instantiate(parser.parse_object({"part": config.as_dict()})).part
+    assert isinstance(made, base)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 import torch.distributed as dist
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.errors import UserError
 from models.reading import reading
@@ -65,13 +65,7 @@ class PortraitModule(LightningModule):
         Raises:
             UserError: If they are those of another network.
         """
-        try:
-            getattr(self, name).load_state_dict(dict(weights))
-        except RuntimeError as error:
-            detail = str(error).splitlines()[-1].strip()
-            raise UserError(
-                f"The weights of needs.{name} fit another network ({detail}); name a fit of this scale."
-            ) from error
+        load_needed(getattr(self, name), weights, name)
 
     def contract(self) -> dict[str, Any]:
         """What a checkpoint of this model has to agree in, beside the shapes of its tensors; plain values by name."""
@@ -140,6 +134,20 @@ def read_checkpoint(
         if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
             raise ValueError("its state_dict holds something else than tensors")
     return held
+
+
+def load_needed(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Loads the part of an earlier fit that the configuration `needs` under a name.
+
+    Raises:
+        UserError: If a tensor is missing, or has another shape.
+    """
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        sentence = f"The weights of needs.{name} fit another network ({detail}); name a fit of this scale."
+        raise UserError(sentence) from error
 
 
 def class_path(cls: type) -> str:

@@ -7,15 +7,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser, Namespace
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from benchmarks.cli import parse
+from benchmarks.cli import data_module, model_of, parse
 from benchmarks.runs import Run, checkpoint_for
 from datamodules.capture.avatars import AvatarData
 from datamodules.world.export.media import to_pixels, write_video
@@ -42,19 +40,15 @@ def opened(arguments: list[str]) -> tuple[LiPFlow, AvatarFrames]:
     checkpoint = checkpoint_for(Run.of("test", config, parse, tuple(arguments)))
     if checkpoint is None or config.model.class_path != "models.lipflow.LiPFlow":
         raise UserError("These figures are of models.lipflow.LiPFlow; name the files of one of its fits.")
-    model, data = _built(LiPFlow, config.model.init_args), _built(AvatarData, config.data.init_args)
+    model, data = model_of(config.model), data_module(config.data)
+    assert isinstance(model, LiPFlow)
+    assert isinstance(data, AvatarData)
     saved = read_checkpoint(Path(checkpoint))
     model.on_load_checkpoint(saved)
     model.load_state_dict(saved["state_dict"])
     data.prepare_data()
     data.setup("test")
     return model.eval(), data.test_set[0]
-
-
-def _built(kind: type[Any], init_args: Namespace) -> Any:  # noqa: ANN401 - an instance of that class
-    parser = ArgumentParser()
-    parser.add_class_arguments(kind, "it")
-    return parser.instantiate(parser.parse_object({"it": init_args.as_dict()})).it
 
 
 @torch.no_grad()

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.cli import data_module, parse
+from benchmarks.cli import data_module, model_of, parse
 from benchmarks.evaluation.figures import mark
 from benchmarks.report import joint_panels as panels
 from benchmarks.report.panels import save
@@ -63,7 +61,7 @@ class Fits:
     def model(self, table: str, row: str, test: str) -> PortraitModule:
         """The fitted model of a row."""
         run = self.run(table, row, test)
-        model = built(parse(["test", *run.args]).model)
+        model = model_of(parse(["test", *run.args]).model)
         saved = read_checkpoint(run.needs["checkpoint"].checkpoint)
         model.on_load_checkpoint(saved)
         model.load_state_dict(saved["state_dict"])
@@ -91,15 +89,6 @@ class Fits:
         data.prepare_data()
         data.setup("test")
         return data
-
-
-def built(config: Namespace) -> PortraitModule:
-    """The model of a parsed configuration, with random weights."""
-    parser = LightningArgumentParser()
-    parser.add_subclass_arguments(PortraitModule, "model", required=True)
-    model = parser.instantiate(parser.parse_object({"model": config.as_dict()})).model
-    assert isinstance(model, PortraitModule)
-    return model
 
 
 def faces_of(data: PortraitDataModule, people: int) -> DepthFrames:

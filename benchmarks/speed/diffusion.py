@@ -21,12 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cli import parse
 from models.base import PortraitModule
-from models.diffusion.sampling import noise_of
+from models.diffusion.sampling import noise_of, sample
 from models.joint import Joint
 from models.joint.completion import Answerer, pose
 from models.joint.depth_image import as_picture, closeness_image
 from models.joint.pictures import target_pictures
-from models.joint.sampling import sample
 from models.tasks import Batch, Context
 
 PAPER = ("joint.yaml",)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from models.base import PortraitModule
 from models.errors import UserError
+from models.hub import local
 from models.reading import reading
 
 WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
@@ -76,7 +77,7 @@ class PublishedDepth(PortraitModule):
 
 def folder_of(checkpoint: str, index: str) -> Path | None:
     """The folder of a checkpoint: the local one, else the newest in the hub's cache; None without its index file."""
-    folder = Path(checkpoint) if Path(checkpoint).is_dir() else _cached(checkpoint)
+    folder = local(checkpoint)
     return folder if folder is not None and (folder / index).is_file() else None
 
 
@@ -91,13 +92,3 @@ def edition(folder: Path) -> str:
 
 def _missing(packages: Sequence[str]) -> list[str]:
     return [name for name in packages if not find_spec(name)]
-
-
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import snapshot_download  # it takes a second, and only planned or tested adapters look
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError  # as above
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None

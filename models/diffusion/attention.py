@@ -18,6 +18,8 @@ _Both = tuple[Any, Features]  # named here, for the compiler cannot make a type
 class ReferenceAttention(AttnProcessor2_0):
     """Spatial self-attention whose keys and values are its own tokens and those of a reference of the same layer.
 
+    Cross-attention is as ever: it takes the words that diffusers hands to every layer, and leaves them.
+
     Args:
         name: Of the layer, the same in both networks.
 
@@ -44,13 +46,15 @@ class ReferenceAttention(AttnProcessor2_0):
         Args:
             attn: The layer.
             hidden_states: ``B L C``.
-            encoder_hidden_states: None: the layer attends to itself.
+            encoder_hidden_states: None where the layer attends to itself.
             attention_mask: None.
             temb: None.
             written: Where the layer leaves its tokens.
             reference: What it reads, of as many samples, or of fewer that each serve several in turn.
             dropped: ``B``, bool: samples that read their own tokens twice, which is plain self-attention.
         """
+        if encoder_hidden_states is not None:
+            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if written is not None:
             written[self.name] = hidden_states
         if reference is None:
@@ -73,31 +77,12 @@ def _both(project: Callable[[Tensor], Tensor], own: Tensor, tokens: Tensor, drop
     return torch.cat([ours, theirs], 1)
 
 
-class ContextAttention(AttnProcessor2_0):
-    """Cross-attention as ever; it takes the words that diffusers hands to every layer, and leaves them."""
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        written: Features | None = None,
-        reference: Features | None = None,
-        dropped: Tensor | None = None,
-    ) -> Tensor:
-        """Attends to ``encoder_hidden_states``."""
-        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-
-
 def install(unet: UNet) -> None:
     """Lets every spatial attention of a network write and read; temporal attention stays as it is."""
     processors = dict(unet.attn_processors)
     for name in processors:
         if "motion_modules" not in name:
-            layer = name.removesuffix(".processor")
-            processors[name] = ReferenceAttention(layer) if layer.endswith("attn1") else ContextAttention()
+            processors[name] = ReferenceAttention(name.removesuffix(".processor"))
     unet.set_attn_processor(processors)
 
 

@@ -9,8 +9,10 @@ from models.base import PortraitModule, check_finite, summed
 from models.diffusion.autoencoders import KLCodec, KLConfig
 from models.diffusion.codecs import PatchPCACodec
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.joint.depth_image import as_picture, closeness_image
+from models.joint.pictures import target_pictures
 from models.tasks import Batch
+
+SEEN = ("image", "depth")  # what a codec is to restore
 
 
 class Moments(torch.nn.Module):
@@ -79,7 +81,7 @@ class PatchPCAStage(PortraitModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds up the patches of a batch."""
-        self.moments.add(self.codec.patches(pictures_of(batch, self.quantiles)))
+        self.moments.add(self.codec.patches(target_pictures(batch, SEEN, self.quantiles)[0]))
 
     def on_train_epoch_end(self) -> None:
         """Fits to all patches so far: at each epoch, for a fit that is cut off after its last one goes on no more."""
@@ -123,7 +125,7 @@ class KLStage(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        pictures = pictures_of(batch, self.quantiles)
+        pictures = target_pictures(batch, SEEN, self.quantiles)[0]
         posterior = self.codec.vae.encode(2 * pictures - 1).latent_dist
         restored = self.codec.vae.decode(posterior.sample()).sample
         error = (restored - (2 * pictures - 1)).abs().mean()
@@ -142,12 +144,5 @@ class KLStage(PortraitModule):
         self.moments.clear()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
-        """AdamW, its schedule stepped with every batch."""
-        optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
-
-
-def pictures_of(batch: Batch, quantiles: tuple[float, float]) -> Tensor:
-    """All pictures of a batch, ``image`` ``B 3 H W`` or ``B T 3 H W``, and as many of their depth: ``2N 3 H W``."""
-    image, depth, mask = (batch[name].flatten(0, -4) for name in ("image", "depth", "mask"))
-    return torch.cat([image, as_picture(closeness_image(depth, mask, *quantiles))])
+        """AdamW."""
+        return self.optimiser.configured(self)

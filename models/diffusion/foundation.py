@@ -10,8 +10,8 @@ from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
 from models.diffusion.networks import PlainDenoiser, UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.diffusion.sampling import noise_of
-from models.diffusion.schedule import NoiseConfig, NoiseSchedule, following
+from models.diffusion.sampling import noise_of, sample
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.tasks import Batch, Context
 
 
@@ -76,12 +76,12 @@ class Foundation(PortraitModule):
         if context.seeds is None:
             raise ValueError("Nothing says how many pictures to draw: give the context seeds.")
         side = self.image_size // self.codec.factor
-        latents = noise_of(context.seeds, (self.codec.channels, side, side)).to(self.device)
-        for level, after in following(self.schedule.levels(self.steps)):
-            levels = torch.full((len(latents),), level, device=latents.device)
-            clean = self.schedule.denoised(self.denoiser(latents, levels), latents, level)
-            latents = self.schedule.step(clean, latents, level, after)
+        noise = noise_of(context.seeds, (self.codec.channels, side, side)).to(self.device)
+        latents = sample(self._at, self.schedule, noise, self.steps)
         return self.codec.decode(latents).clamp(0, 1)
+
+    def _at(self, noisy: Tensor, level: int) -> Tensor:
+        return self.denoiser(noisy, torch.full((len(noisy),), level, device=noisy.device))
 
     def setup(self, stage: str) -> None:
         """Reads the codec's published weights for a fit; a checkpoint is read after this."""
@@ -89,9 +89,8 @@ class Foundation(PortraitModule):
             self.codec.load_pretrained()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
-        """AdamW, its schedule stepped with every batch."""
-        optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+        """AdamW."""
+        return self.optimiser.configured(self)
 
     def contract(self) -> dict[str, Any]:
         """Channels and schedule."""

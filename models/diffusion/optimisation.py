@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from lightning import LightningModule
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -33,6 +35,11 @@ class DiffusionOptimiserConfig:
         learning = [parameter for parameter in parameters if parameter.requires_grad]
         optimiser = AdamW(learning, self.lr, self.betas, weight_decay=self.weight_decay)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, steps))
+
+    def configured(self, module: LightningModule) -> Any:  # noqa: ANN401 - Lightning's own union
+        """What ``configure_optimizers`` of a module returns: its schedule is stepped with every batch."""
+        optimiser, schedule = self.build(module.parameters(), int(module.trainer.estimated_stepping_batches))
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate over ``lr`` at a step."""

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, MotionAdapter, UNet2DConditionModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
 from models.errors import UserError
+from models.hub import local
 from models.reading import read_json, reading
 
 _AGAIN = "name another folder, or put the whole of it there anew."
@@ -90,14 +89,12 @@ def find(folder: str) -> Path:
     Raises:
         UserError: If it is neither; the message says how to get it.
     """
-    if folder and (path := Path(folder).expanduser()).is_dir():
-        return path
-    try:
-        return Path(snapshot_download(folder, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+    path = local(folder)
+    if path is None:
         is_name = folder.count("/") == 1 and folder[0] not in "./~"
         fetched = f", or fetch it first: hf download {folder}" if is_name else ""
-        raise UserError(f"'{folder}' is not on this machine: give a folder that holds it{fetched}") from None
+        raise UserError(f"'{folder}' is not on this machine: give a folder that holds it{fetched}")
+    return path
 
 
 def _load(kind: Any, folder: str, part: str) -> Any:  # noqa: ANN401 - for a type checker diffusers' classes have nothing

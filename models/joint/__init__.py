@@ -1,4 +1,7 @@
-"""Joint learning of depth and appearance: one diffusion model of a portrait and its depth (Ji et al., 2025)."""
+"""Joint learning of depth and appearance: one diffusion model of a portrait and its depth (Ji et al., 2025).
+
+A file of more than 320 lines, because one network has all of the paper's tasks, and each is a method of a few lines.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +18,7 @@ from models.diffusion.latents import LatentCache
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
-from models.diffusion.sampling import noise_of
+from models.diffusion.sampling import noise_of, sample
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork, choose_what_learns
@@ -25,10 +28,11 @@ from models.joint.masks import MaskMixture, draw_masks, on_latents
 from models.joint.motion import MotionModulesConfig, Past, motion_modules, split_clips
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
 from models.joint.pictures import reference_names, target_names, target_pictures
-from models.joint.sampling import SamplerConfig, average_aligned, sample
+from models.joint.sampling import SamplerConfig, average_aligned
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
+Reading = tuple[Tensor, Features | None]  # latents ``B K h w`` of references, and their features
 AT_ONCE = 16  # a bound on memory in sampling; results do not depend on it
 
 
@@ -77,6 +81,7 @@ class Joint(PortraitModule):
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
         super().__init__(image_size)
+        masks.check(layout.generated)
         self.layout, self.mixture, self.quantiles, self.loss_region = layout, masks, quantiles, loss_region
         self.min_snr, self.reference_drop, self.put_back = min_snr, reference_drop, put_back
         self.samplers, self.optimiser = samplers, optimiser
@@ -138,10 +143,15 @@ class Joint(PortraitModule):
         assert self.reference is not None
         return self.reference.record(before, [module.site for module in motion_modules(self.denoiser)])
 
-    def read(self, reference: Tensor, names: Sequence[str] | None = None) -> tuple[Tensor, Features | None]:
+    def read(self, reference: Tensor, names: Sequence[str] | None = None) -> Reading:
         """The latents of reference pictures ``B 3 H W``, those in the cache by name, and the features of a network."""
         seen = self._encoded(reference, names)
         return seen, None if self.reference is None else self.reference(seen)
+
+    @torch.no_grad()
+    def look(self, reference: Tensor) -> Reading:
+        """`read`, to sample from and not to learn."""
+        return self.read(reference)
 
     def _encoded(self, pictures: Tensor, names: Sequence[str] | None) -> Tensor:
         if self.latents is None or names is None:
@@ -153,9 +163,10 @@ class Joint(PortraitModule):
         seeds, sampler = seeds_of(context, len(image)), self.samplers["depth"]
         maps = []
         for part, own in zip(image.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
-            known = {"image": self.codec.encode(part)}
-            drawn = [self.complete(["depth"], known, part, own, sampler, i)["depth"] for i in range(sampler.ensemble)]
-            maps.append(average_aligned(torch.stack([as_map(self.codec.decode(latents)) for latents in drawn])))
+            reading = self.look(part)  # the picture is its own reference
+            known = {"image": reading[0]}
+            drawn = (self.complete(["depth"], known, reading, own, sampler, i) for i in range(sampler.ensemble))
+            maps.append(average_aligned(torch.stack([as_map(self.codec.decode(each["depth"])) for each in drawn])))
         return DepthEstimate(torch.cat(maps), "closeness")
 
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
@@ -167,23 +178,23 @@ class Joint(PortraitModule):
     def paint(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
         """Pictures ``N 3 H W`` of closeness ``N 1 H W``; each reference of ``B 3 H W`` serves N / B of them in turn."""
         each, parts = len(closeness) // len(reference), []
+        once = self.look(reference) if len(reference) == 1 else None
         for start in range(0, len(closeness), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            shown = reference.repeat_interleave(each, 0)[some] if len(reference) > 1 else reference
+            reading = once or self.look(reference.repeat_interleave(each, 0)[some])
             known = {"depth": self.codec.encode(as_picture(closeness[some]))}
-            painted = self.complete(["image"], known, shown, seeds[some], self.samplers["image"])
+            painted = self.complete(["image"], known, reading, seeds[some], self.samplers["image"])
             parts.append(self.codec.decode(painted["image"]).clamp(0, 1))
         return torch.cat(parts)
 
     def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
         """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4)."""
         assert self.motion is not None
-        latents = self.codec.encode(as_picture(closeness))
+        reading, latents = self.look(reference), self.codec.encode(as_picture(closeness))
         before = latents.new_zeros(self.motion.history, *latents.shape[1:])  # blank, as first windows are in training
         for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
             past = self.remember(before[None, -self.motion.history :])
-            sampler = self.samplers["image"]
-            painted = self.complete(["image"], {"depth": window}, reference, own, sampler, past=past)
+            painted = self.complete(["image"], {"depth": window}, reading, own, self.samplers["image"], past=past)
             before = torch.cat([before, painted["image"]])
         return self.codec.decode(before[self.motion.history :]).clamp(0, 1)
 
@@ -209,7 +220,7 @@ class Joint(PortraitModule):
         """Joint samples of the persons of ``B 3 H W``: pictures ``B 3 H W`` and their closeness ``B 1 H W``."""
         seeds, drawn = seeds_of(context, len(reference)), []
         for part, own in zip(reference.split(AT_ONCE), seeds.split(AT_ONCE), strict=True):
-            drawn.append(self.complete(["image", "depth"], {}, part, own, self.samplers["joint"]))
+            drawn.append(self.complete(["image", "depth"], {}, self.look(part), own, self.samplers["joint"]))
         pictures, maps = (self.codec.decode(torch.cat([d[name] for d in drawn])) for name in ("image", "depth"))
         return pictures.clamp(0, 1), as_map(maps)
 
@@ -229,10 +240,11 @@ class Joint(PortraitModule):
             UserError: If the map is no closeness.
         """
         check_closeness(closeness)
-        known = {"image": self.codec.encode(image), "depth": self.codec.encode(as_picture(closeness))}
+        reading = self.look(image)
+        known = {"image": reading[0], "depth": self.codec.encode(as_picture(closeness))}
         cells = {"image": on_latents(region[:, None].float(), self.codec.factor)[:, 0]}
         seeds = seeds_of(context, len(image))
-        painted = self.complete(["image"], known, image, seeds, self.samplers["image"], regions=cells)
+        painted = self.complete(["image"], known, reading, seeds, self.samplers["image"], regions=cells)
         return torch.where(region, self.codec.decode(painted["image"]).clamp(0, 1), image)
 
     @torch.no_grad()
@@ -240,7 +252,7 @@ class Joint(PortraitModule):
         self,
         wanted: list[str],
         known: Mapping[str, Tensor],
-        reference: Tensor,
+        reading: Reading,
         seeds: Tensor,
         sampler: SamplerConfig,
         stream: int = 0,
@@ -252,7 +264,7 @@ class Joint(PortraitModule):
         Args:
             wanted: The modalities.
             known: Latents ``N K h w`` by modality.
-            reference: ``B 3 H W`` in [0, 1]; each serves N / B samples in turn.
+            reading: Of B references (`look`); each serves N / B samples in turn.
             seeds: ``N``, of the samples.
             sampler: Steps and guidance.
             stream: Tells several draws of one sample apart.
@@ -262,8 +274,7 @@ class Joint(PortraitModule):
         Raises:
             UserError: If the network cannot generate them.
         """
-        seen, features = self.read(reference)
-        seen = seen.repeat_interleave(len(seeds) // len(seen), 0)
+        seen, features = reading[0].repeat_interleave(len(seeds) // len(reading[0]), 0), reading[1]
         question = pose(self.layout, wanted, torch.zeros_like(seen), known, regions or {}, self.put_back)
         noise = noise_of(seeds, question.clean[:, : len(self.layout.generated)].shape[1:], stream).to(seen)
         frames = 1 if past is None else len(seeds)
@@ -279,9 +290,8 @@ class Joint(PortraitModule):
             self.receive("denoiser", base_weights(self.base))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
-        """AdamW over both networks, its schedule stepped with every batch."""
-        optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+        """AdamW over both networks."""
+        return self.optimiser.configured(self)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -8,6 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
+from models.base import load_needed
 from models.diffusion.attention import Features, checkpointed, install, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
 from models.diffusion.surgery import expand_conv_in, expand_conv_out
@@ -16,6 +17,7 @@ from models.joint.masks import kept
 from models.joint.motion import MotionModulesConfig, Past, continuing, motion_modules, recording, with_motion
 
 Weights = Mapping[str, Tensor]
+MODALITIES = ("image", "depth", "normals")
 
 
 @dataclass
@@ -31,6 +33,9 @@ class LayoutConfig:
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
+
+    Raises:
+        UserError: If a modality is unknown, or more than two are to have levels of their own.
     """
 
     generated: list[str]
@@ -39,6 +44,12 @@ class LayoutConfig:
     reference: Literal["network", "concatenated", "none"]
     levels: Literal["shared", "per_modality"]
     start: Literal["zero", "tile_half"]
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.modalities if name not in MODALITIES]:
+            raise UserError(f"'{unknown[0]}' is no modality of layout: choose of {', '.join(MODALITIES)}.")
+        if self.levels == "per_modality" and len(self.generated) != 2:
+            raise UserError("Levels per modality are told of two: let layout.generated name two, or share the level.")
 
     @property
     def modalities(self) -> list[str]:
@@ -128,11 +139,11 @@ class Denoiser(nn.Module):
         Raises:
             UserError: If it is another network.
         """
-        taken = of_unet(weights, "needs.denoiser")
+        taken = of_unet(weights, "denoiser")
         outs, ins = taken["conv_out.weight"].shape[0], taken["conv_in.weight"].shape[1]
         two_levels = any(name.startswith("class_embedding") for name in taken)
         base = build_unet(self.config, ins, outs, two_levels)
-        load(base, taken, "needs.denoiser")
+        load_needed(base, taken, "denoiser")
         expanded = self._expanded(base).state_dict()
         self.unet.load_state_dict({**self.unet.state_dict(), **expanded})
         self.context.copy_(weights["context"])
@@ -191,7 +202,7 @@ class ReferenceNetwork(nn.Module):
 
     def receive(self, weights: Weights) -> None:
         """Starts as a network of the same channels: the denoiser of a foundation, or a reference network."""
-        load(self.unet, of_unet(weights, "needs.reference"), "needs.reference")
+        load_needed(self.unet, of_unet(weights, "reference"), "reference")
         self.context.copy_(weights["context"])
 
 
@@ -225,18 +236,5 @@ def of_unet(weights: Weights, name: str) -> dict[str, Tensor]:
     prefix = "unet."
     taken = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     if not taken:
-        raise UserError(f"The fit of {name} has no such network; name a foundation, or a stage that has one.")
+        raise UserError(f"The fit of needs.{name} has no such network; name a foundation, or a stage that has one.")
     return taken
-
-
-def load(network: nn.Module, weights: Weights, name: str) -> None:
-    """Loads the weights of a network of the same size.
-
-    Raises:
-        UserError: If a tensor is missing, or has another shape.
-    """
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise UserError(f"The weights of {name} fit another network ({detail}); name a fit of this scale.") from error

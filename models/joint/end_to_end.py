@@ -86,7 +86,10 @@ class EndToEnd(PortraitModule):
         part = getattr(self, name)
         part.load_state_dict(dict(weights)) if name == "codec" else part.receive(weights)
 
+    def contract(self) -> dict[str, Any]:
+        """What a checkpoint of this model must agree in, beside the shapes of its tensors."""
+        return {"latent_channels": self.codec.channels} | vars(self.layout) | vars(self.schedule.config)
+
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
-        """AdamW over both networks, its schedule stepped with every batch."""
-        optimiser, schedule = self.optimiser.build(self.parameters(), int(self.trainer.estimated_stepping_batches))
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+        """AdamW over both networks."""
+        return self.optimiser.configured(self)

@@ -34,6 +34,15 @@ class MaskMixture:
         if abs(total - 1) > 1e-6 or min(self.shares) < 0:
             raise UserError(f"The shares of model.init_args.masks sum to {total:g}; make them positive, and sum to 1.")
 
+    def check(self, modalities: Sequence[str]) -> None:
+        """Refuses masks of what is not generated.
+
+        Raises:
+            UserError: In one sentence.
+        """
+        if unknown := [name for name in (*self.given, *self.region) if name not in modalities]:
+            raise UserError(f"The masks name '{unknown[0]}', which this network does not generate: take it out.")
+
     @property
     def shares(self) -> list[float]:
         """The shares in one list: joint, given, region, regions."""

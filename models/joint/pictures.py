@@ -20,7 +20,7 @@ def target_pictures(batch: Batch, modalities: Sequence[str], quantiles: Quantile
         modalities: The M of them.
         quantiles: Of the skin's depths, as `closeness_image` has them.
     """
-    image, depth, mask = (_flat(batch[name]) for name in ("image", "depth", "mask"))
+    image, depth, mask = (batch[name].flatten(0, -4) for name in ("image", "depth", "mask"))
     pictures = {"image": image}
     if "depth" in modalities:
         pictures["depth"] = as_picture(closeness_image(depth, mask, *quantiles))
@@ -45,8 +45,3 @@ def target_names(batch: Batch, modalities: Sequence[str], quantiles: Quantiles) 
 def reference_names(batch: Batch) -> list[str]:
     """The names of a batch's reference pictures, which may be targets at another time."""
     return [f"image/{name}" for name in batch["reference_name"]]
-
-
-def _flat(targets: Tensor) -> Tensor:
-    """Targets ``B T ...`` or ``B ...`` of pictures or maps, in one row."""
-    return targets.flatten(0, 1) if targets.ndim == 5 else targets

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from benchmarks.cli import data_module, parse
+from benchmarks.cli import data_module, model_of, parse
 from benchmarks.report import joint_figures, joint_panels
 from benchmarks.report.panels import GAP, enlarged, sheet
 from benchmarks.report.spec import load
@@ -59,7 +59,7 @@ def _leave_weights(runs, table, row, test):
     planned = joint_figures.plan([joint_figures.load(joint_figures.FOLDER / f"{table}.yaml")], choice)
     run = next(each.run for each in planned if each.test == test)
     torch.manual_seed(0)
-    model = joint_figures.built(parse(["test", *run.args]).model)
+    model = model_of(parse(["test", *run.args]).model)
     model.codec.fit(torch.nn.functional.interpolate(torch.rand(64, 3, 4, 4), size=16, mode="bilinear"), 1.0)
     held = {"state_dict": model.state_dict()}
     model.on_save_checkpoint(held)

@@ -145,9 +145,13 @@ def test_the_reference_is_read_once_a_clip(monkeypatch):
     model, calls = joint().eval(), []
     forward = ReferenceNetwork.forward
     monkeypatch.setattr(ReferenceNetwork, "forward", lambda self, z: calls.append(len(z)) or forward(self, z))
-    depth = torch.rand(1, 12, 1, 16, 16) + 0.5
+    depth = torch.rand(1, 40, 1, 16, 16) + 0.5  # more than are painted at once
     model.reenact(torch.rand(1, 3, 16, 16), depth.expand(-1, -1, 3, -1, -1), Context(conditions={"depth": depth}))
     assert calls == [1]
+    calls.clear()
+    model.samplers["depth"] = SamplerConfig(2, 1.0, 3)
+    model.estimate_depth(torch.rand(2, 3, 16, 16), Context())
+    assert calls == [2]  # once for all draws of an ensemble
 
 
 def test_an_edit_leaves_what_lies_outside_its_region():
@@ -166,7 +170,7 @@ def test_what_is_put_back_comes_out_as_it_went_in(changes):
     model = joint(**changes).eval()
     image, grey = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16).expand(-1, 3, -1, -1)
     known = {"image": model.codec.encode(image), "depth": model.codec.encode(grey)}
-    out = model.complete(["image", "depth"], known, image, torch.arange(2), SamplerConfig(3, 1.0, 1))
+    out = model.complete(["image", "depth"], known, model.read(image), torch.arange(2), SamplerConfig(3, 1.0, 1))
     for name, picture in (("image", image), ("depth", grey)):
         torch.testing.assert_close(out[name], model.codec.encode(picture), rtol=1e-4, atol=1e-4)
 
@@ -188,7 +192,20 @@ def test_a_network_that_cannot_answer_says_so():
     with pytest.raises(UserError, match=r"generates depth, not image"):
         separate.paint_depth(image, depth, Context())
     with pytest.raises(UserError, match=r"needs image, which is not given"):
-        separate.complete(["depth"], {}, image, torch.arange(1), SamplerConfig(1, 1.0, 1))
+        separate.complete(["depth"], {}, separate.read(image), torch.arange(1), SamplerConfig(1, 1.0, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generated": ["image", "depht"]}, r"'depht' is no modality"),
+        ({"generated": ["image", "depth", "normals"], "masked": False, "levels": "per_modality"}, r"told of two"),
+        ({"generated": ["depth"], "given": ["image"], "masks": MIXTURE}, r"name 'image', which this network does not"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused_before_a_fit(change, message):
+    with pytest.raises(UserError, match=message):
+        joint(**change)
 
 
 @pytest.mark.parametrize(

@@ -9,24 +9,12 @@ from datamodules.world.scene.view import render
 from datamodules.world.sets.portrait_frames import moment_of, person_of, setting_of
 from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from models.joint.relighting import FRONTAL, RelightConfig, relight, shading, surface_normals
+from tests.models.joint.shapes import everywhere, grid, tensor
 
 SIZE = 80
 PLAIN = RelightConfig(smooth=0.0, ambient=0.3, feather=0.0)
 CONFIG = RelightConfig(smooth=0.5, ambient=0.3, feather=1.0)
 SIDE, LEFT = (1.0, -0.5, -1.0), (-1.0, -0.2, -0.6)
-
-
-def tensor(*values):
-    return torch.tensor(values)
-
-
-def grid(size=33):
-    y, x = torch.meshgrid(torch.arange(size) - size // 2, torch.arange(size) - size // 2, indexing="ij")
-    return x[None, None].float(), y[None, None].float()
-
-
-def everywhere(x):
-    return torch.ones_like(x, dtype=torch.bool)
 
 
 def face(person):

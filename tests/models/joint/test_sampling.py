@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from models.diffusion.sampling import sample
 from models.diffusion.schedule import NoiseSchedule
-from models.joint.sampling import average_aligned, sample
+from models.joint.sampling import average_aligned
 from tests.models.joint.conftest import SCHEDULE
 
 

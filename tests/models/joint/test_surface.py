@@ -4,19 +4,7 @@ import pytest
 import torch
 
 from models.joint.surface import quads, view
-
-
-def tensor(*values):
-    return torch.tensor(values)
-
-
-def grid(size=33):
-    y, x = torch.meshgrid(torch.arange(size) - size // 2, torch.arange(size) - size // 2, indexing="ij")
-    return x[None, None].float(), y[None, None].float()
-
-
-def everywhere(x):
-    return torch.ones_like(x, dtype=torch.bool)
+from tests.models.joint.shapes import everywhere, grid, tensor
 
 
 def covered(picture):
