@@ -45,7 +45,7 @@ class PairFolder:
     def __init__(self, path: Path, framing: Framing) -> None:
         self.path, self.framing = path, framing
         self.pairs = _listed(path / LIST)
-        self.files = {part: _files(path / part) for part in (SOURCE, TARGET, MASK, TRAINING_TARGET, CANVAS)}
+        self.files = {part: pictures_in(path / part) for part in (SOURCE, TARGET, MASK, TRAINING_TARGET, CANVAS)}
         for part in (SOURCE, TARGET):
             self._check_complete(part)
 
@@ -132,7 +132,7 @@ def read_mask(path: Path) -> Tensor:
     return to_float(F.rgb_to_grayscale(read_frame(path)))
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def pictures_in(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by name without suffix."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return {path.stem: path for path in found if path.suffix.lower() in FRAME_SUFFIXES and path.name[0] != "."}
