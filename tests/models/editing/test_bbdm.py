@@ -74,7 +74,9 @@ def test_a_step_keeps_the_marginals_of_the_bridge_whatever_eta_is(bridge, eta):
     clean, source = torch.full((200_000,), 0.7).double(), torch.full((200_000,), -0.4).double()
     here, there = 800, 300
     noise = torch.randn(2, 200_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    latents = (1 - bridge.shares[here]) * clean + bridge.shares[here] * source + bridge.variances[here].sqrt() * noise[0]
+    latents = (
+        (1 - bridge.shares[here]) * clean + bridge.shares[here] * source + bridge.variances[here].sqrt() * noise[0]
+    )
     after = bridge.step(clean, source, (latents, here), there, eta, noise[1])
     mean = (1 - bridge.shares[there]) * 0.7 - bridge.shares[there] * 0.4
     assert float(after.mean()) == pytest.approx(float(mean), abs=0.01)
