@@ -68,7 +68,7 @@ def save_instruct_pix2pix(folder):
 
 
 def save_ledits(folder):
-    """Its cross-attention is read at a quarter of the latents' side, so the UNet has the four levels of the real one."""
+    """Its cross-attention is read at a quarter of the latents' side, so the UNet has four levels as the real one."""
     from diffusers import LEditsPPPipelineStableDiffusion as Pipeline
 
     Pipeline(**stable_diffusion(folder, 4, 4), requires_safety_checker=False).save_pretrained(folder / "saved")
@@ -101,9 +101,9 @@ def qwen_words(folder):
 def save_flux_klein(folder):
     from diffusers import (
         AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
         Flux2KleinPipeline,
         Flux2Transformer2DModel,
-        FlowMatchEulerDiscreteScheduler,
     )
 
     torch.manual_seed(0)
