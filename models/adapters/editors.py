@@ -18,7 +18,7 @@ class PublishedEditor(PublishedModel):
     """A pipeline of diffusers that edits a picture by words.
 
     Attributes:
-        modules: The names of its parts that are networks.
+        parts: The names of its parts that are networks.
 
     Args:
         image_size: Side of the square images in pixels.
@@ -29,7 +29,7 @@ class PublishedEditor(PublishedModel):
 
     packages: ClassVar[tuple[str, ...]] = ("diffusers", "transformers")
     index: ClassVar[str] = "model_index.json"
-    modules: ClassVar[tuple[str, ...]] = ("unet", "vae", "text_encoder")
+    parts: ClassVar[tuple[str, ...]] = ("unet", "vae", "text_encoder")
 
     def __init__(self, image_size: int, checkpoint: str, resolution: int, precision: Precision) -> None:
         super().__init__(image_size, checkpoint)
@@ -41,7 +41,7 @@ class PublishedEditor(PublishedModel):
         self.pipeline = self.read(local_files_only=True, low_cpu_mem_usage=False)
         self.pipeline.set_progress_bar_config(disable=True)
         # Modules move with the model to its device; the pipeline itself is none.
-        self.networks = nn.ModuleList(getattr(self.pipeline, name) for name in self.modules)
+        self.networks = nn.ModuleList(getattr(self.pipeline, name) for name in self.parts)
         self.networks.requires_grad_(False).to(getattr(torch, self.precision)).eval()
 
     def read(self, **options: Any) -> Any:  # noqa: ANN401 - diffusers has no types
@@ -77,4 +77,4 @@ class PublishedEditor(PublishedModel):
         raise NotImplementedError
 
     def _as_given(self, made: Tensor, image: Tensor) -> Tensor:
-        return resize(made.to(image), tuple(image.shape[-2:]), antialias=True).clamp(0, 1)
+        return resize(made.to(image), (image.shape[-2], image.shape[-1]), antialias=True).clamp(0, 1)

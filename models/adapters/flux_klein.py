@@ -26,7 +26,7 @@ class FluxKlein(PublishedEditor):
         words_most: Tokens of the instruction, at most.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("transformer", "vae", "text_encoder")
+    parts: ClassVar[tuple[str, ...]] = ("transformer", "vae", "text_encoder")
 
     def __init__(
         self,

@@ -189,4 +189,4 @@ class BBDM(PortraitModule):
 
     def contract(self) -> dict[str, Any]:
         """Channels, edits and bridge."""
-        return {"latent_channels": self.codec.channels, "prompts": self.words.prompts} | vars(self.bridge.config)
+        return {"latent_channels": self.codec.channels, "prompts": list(self.words.rows)} | vars(self.bridge.config)

@@ -171,7 +171,7 @@ class SPADE(PortraitModule):
 
     def contract(self) -> dict[str, Any]:
         """The edits."""
-        return {"prompts": self.words["generator"].prompts}
+        return {"prompts": list(self.words["generator"].rows)}
 
     def _learning(self, side: str) -> list[nn.Parameter]:
         return [*getattr(self, side).parameters(), *self.words[side].parameters()]
