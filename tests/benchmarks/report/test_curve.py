@@ -11,7 +11,7 @@ POINTS = {
     "middle": (0.2, 28.0),
     "strong": (0.5, 30.0),
     "beaten": (0.3, 25.0),
-    "as weak": (0.1, 19.0),
+    "weaker": (0.1, 19.0),
 }
 
 
@@ -42,14 +42,10 @@ def test_the_suggested_point_is_nearest_to_the_best_of_both_ranges(trade):
 
 
 def centre(pixels, colour):
-    """The middle of the largest disc of a colour: the densest row and column."""
+    """The middle of the largest disc of a colour: the place with most of it around."""
     where = (pixels == np.array(colour)).all(-1)
-    rows, columns = np.nonzero(where)
-    near = [
-        (where[max(r - 5, 0) : r + 6, max(c - 5, 0) : c + 6].sum(), r, c) for r, c in zip(rows, columns, strict=True)
-    ]
-    _, row, column = max(near)
-    return row, column
+    around = {(r, c): where[max(r - 5, 0) : r + 6, max(c - 5, 0) : c + 6].sum() for r, c in np.argwhere(where)}
+    return max(around, key=around.get)
 
 
 def test_points_stand_at_their_values(trade):
