@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.report.spec import card
 
-SIZE, MARGIN = (760, 560), (90, 60)  # pixels: of the picture, and of the room for ticks and labels at left and below
+SIZE = 760, 560  # pixels
+LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
 FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
 GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
 Colour = tuple[int, int, int]
@@ -82,8 +83,8 @@ class _Frame:
     def at(self, place: Values) -> tuple[float, float]:
         """The pixel of a point."""
         x, y = (np.array(place) - self.low) / (self.high - self.low)
-        wide, tall = SIZE[0] - MARGIN[0] - FONT, SIZE[1] - MARGIN[1] - FONT
-        return MARGIN[0] + float(x) * wide, FONT + (1 - float(y)) * tall
+        wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW
+        return LEFT + float(x) * wide, ABOVE + (1 - float(y)) * tall
 
 
 def _draw_axes(pen: ImageDraw.ImageDraw, font: Font, frame: _Frame, metrics: tuple[str, str]) -> None:
@@ -94,7 +95,7 @@ def _draw_axes(pen: ImageDraw.ImageDraw, font: Font, frame: _Frame, metrics: tup
         pen.text((column, below + 4), f"{x:.3g}", BLACK, font, anchor="mt")
         pen.text((left - 4, line), f"{y:.3g}", BLACK, font, anchor="rm")
     pen.text(((left + right) / 2, SIZE[1] - 6), _titled(metrics[0]), BLACK, font, anchor="mb")
-    pen.text((left + 6, above), _titled(metrics[1]), BLACK, font, anchor="lt")
+    pen.text((6, 6), _titled(metrics[1]), BLACK, font, anchor="lt")
 
 
 def _titled(metric: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.report.curve import BLUE, RED, SIZE, Trade, draw_trade
+from benchmarks.report.curve import ABOVE, BELOW, BLUE, LEFT, RED, RIGHT, SIZE, Trade, draw_trade
 
 # L1 is better lower, PSNR higher.
 POINTS = {
@@ -56,7 +56,7 @@ def test_points_stand_at_their_values(trade):
     assert blue_column < red_column  # a lower L1
     assert blue_row > red_row  # a lower PSNR
     # Of the whole range 0.45 and 15 with a twentieth free on both sides.
-    wide, tall = 760 - 90 - 15, 560 - 60 - 15
+    wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW
     assert red_column - blue_column == pytest.approx(wide * 0.15 / 0.45 / 1.1, abs=4)
     assert blue_row - red_row == pytest.approx(tall * 13 / 15 / 1.1, abs=4)
 
