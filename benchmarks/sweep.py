@@ -22,11 +22,9 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks import run_all
 from benchmarks.cli import parse
 from benchmarks.evaluation.figures import mark
-from benchmarks.report.collect import collect
-from benchmarks.report.curve import Trade, Values, draw_trade
+from benchmarks.report.curve import Trade, draw_trade, values_of
 from benchmarks.report.panels import save
 from benchmarks.report.spec import Row, Table, load
-from benchmarks.report.verdicts import summarise
 from benchmarks.running import keys, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
 from benchmarks.running.queue import execute
@@ -150,8 +148,8 @@ class Sweep:
 
     def trade(self, metrics: tuple[str, str]) -> Trade:
         """The points that were run in two metrics, beside the other rows of the table that were."""
-        others = [row for row in self.base.rows if self.test in self.base.tests_of(row) and not row.outside]
-        return Trade(metrics, self._values(self.table, metrics), self._values(replace(self.base, rows=others), metrics))
+        swept, others = (values_of(table, self.test, metrics, self.choice) for table in (self.table, self.base))
+        return Trade(metrics, swept, others)
 
     def sheet(self) -> Image.Image:
         """The pictures that the runs left, small, under their settings."""
@@ -168,15 +166,6 @@ class Sweep:
         write_text(file, yaml.safe_dump(part))
         configs = [*self.row.configs, *(os.path.relpath(each, HERE) for each in (*extra, str(file)))]
         return replace(self.row, name=name, configs=configs, kind="method", tests=None, headline=False)
-
-    def _values(self, table: Table, metrics: tuple[str, str]) -> dict[str, Values]:
-        """The two values of each row that was run and has both."""
-        if not (done := places(self._planned(table))):
-            return {}
-        scores, _ = collect(done)
-        rows = dict.fromkeys(place.row for place in done)
-        cells = {row: [summarise(scores, row, self.test, metric) for metric in metrics] for row in rows}
-        return {row: (x.value, y.value) for row, (x, y) in cells.items() if x and y}
 
 
 def contact_sheet(pictures: Mapping[str, Image.Image]) -> Image.Image:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.report.spec import card
+from benchmarks.report.collect import collect
+from benchmarks.report.spec import Table, card
+from benchmarks.report.verdicts import summarise
+from benchmarks.running.plan import Choice, places, plan
 
 SIZE = 760, 560  # pixels
 LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
@@ -51,6 +54,17 @@ class Trade:
 
 def _beats(other: np.ndarray, own: np.ndarray) -> bool:
     return bool((other <= own).all() and (other < own).any())
+
+
+def values_of(table: Table, test: str, metrics: tuple[str, str], choice: Choice) -> dict[str, Values]:
+    """The values in two metrics of each row of a table that was run on a test, and has both."""
+    done = places(run for run in plan([table], choice) if run.test == test)
+    if not done:
+        return {}
+    scores, _ = collect(done)
+    rows = dict.fromkeys(place.row for place in done)
+    cells = {row: [summarise(scores, row, test, metric) for metric in metrics] for row in rows}
+    return {row: (x.value, y.value) for row, (x, y) in cells.items() if x and y}
 
 
 def draw_trade(trade: Trade) -> Image.Image:

@@ -99,6 +99,7 @@ class SPADE(PortraitModule):
         if image_size % (step := 2 ** (len(generator.widths) - 1)):
             raise UserError(f"image_size {image_size} is not a multiple of {step}; choose one that is, such as 256.")
         self.automatic_optimization = False
+        self.prompts = prompts
         self.perceptual, self.loss, self.optimiser = perceptual, loss, optimiser
         self.perceptual_name = perceptual.name
         self.words = nn.ModuleDict(
@@ -171,7 +172,7 @@ class SPADE(PortraitModule):
 
     def contract(self) -> dict[str, Any]:
         """The edits."""
-        return {"prompts": list(self.words["generator"].rows)}
+        return {"prompts": self.prompts}
 
     def _learning(self, side: str) -> list[nn.Parameter]:
         return [*getattr(self, side).parameters(), *self.words[side].parameters()]
