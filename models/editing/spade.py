@@ -75,8 +75,8 @@ class SPADE(PortraitModule):
         generator: The generator.
         discriminator: The discriminator.
         perceptual: The perceptual loss.
-        loss: Weights of the other losses.
-        optimiser: Adam, for each of the two steps.
+        loss_weights: Of the other losses.
+        rates: Adam, for each of the two steps.
 
     Raises:
         UserError: If the picture cannot be halved as often as the generator doubles.
@@ -92,15 +92,15 @@ class SPADE(PortraitModule):
         generator: SPADEGeneratorConfig,
         discriminator: PatchPyramidConfig,
         perceptual: PerceptualConfig,
-        loss: SPADELossConfig,
-        optimiser: TwoRateConfig,
+        loss_weights: SPADELossConfig,
+        rates: TwoRateConfig,
     ) -> None:
         super().__init__(image_size)
         if image_size % (step := 2 ** (len(generator.widths) - 1)):
             raise UserError(f"image_size {image_size} is not a multiple of {step}; choose one that is, such as 256.")
         self.automatic_optimization = False
         self.prompts = prompts
-        self.perceptual, self.loss, self.optimiser = perceptual, loss, optimiser
+        self.perceptual, self.loss_weights, self.rates = perceptual, loss_weights, rates
         self.perceptual_name = perceptual.name
         self.words = nn.ModuleDict(
             {side: Vocabulary(prompts, 1, edit_width) for side in ("generator", "discriminator")}
@@ -156,9 +156,9 @@ class SPADE(PortraitModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers, generator and discriminator, each with the embedding that it reads, and their schedules."""
-        steps, config = int(self.trainer.estimated_stepping_batches), self.optimiser
-        rates = {"generator": config.lr_generator, "discriminator": config.lr_discriminator}
-        pairs = [config.build(self._learning(side), rate, steps) for side, rate in rates.items()]
+        steps, config = int(self.trainer.estimated_stepping_batches), self.rates
+        firsts = {"generator": config.lr_generator, "discriminator": config.lr_discriminator}
+        pairs = [config.build(self._learning(side), lr, steps) for side, lr in firsts.items()]
         return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
 
     @classmethod
@@ -182,8 +182,8 @@ class SPADE(PortraitModule):
             wanted = self.discriminator(torch.cat([shown, 2 * target - 1], 1))
         judged = self.discriminator(torch.cat([shown, fake], 1))
         return {
-            "adversarial": self.loss.adversarial * generator_hinge(judged),
-            "feature_matching": self.loss.feature_matching * matching(wanted, judged),
+            "adversarial": self.loss_weights.adversarial * generator_hinge(judged),
+            "feature_matching": self.loss_weights.feature_matching * matching(wanted, judged),
             "perceptual": self.perceptual_loss((fake + 1) / 2, target),
         }
 

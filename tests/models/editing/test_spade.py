@@ -151,7 +151,7 @@ def test_every_parameter_gets_a_gradient_in_its_own_step(spade, monkeypatch):
 def test_it_learns_an_edit_that_its_prompt_tells(spade, fit):
     seed_everything(0, verbose=False)
     rates = {"lr_generator": 0.005, "lr_discriminator": 0.005}
-    model, given = spade(optimiser=rates, image_size=32), batch()
+    model, given = spade(rates=rates, image_size=32), batch()
     fit(model, given, 60)
     with torch.no_grad():
         edited = model.eval().edit(given["source"], given["target_prompt"], Context())
