@@ -111,7 +111,7 @@ def edit(model: Joint, faces: DepthFrames) -> Image.Image:
     context, region = Context(seeds=seeds(faces.sample_id)), mouth(faces.depth, faces.mask)
     closeness = model.estimate_depth(faces.image, context).map
     raised = (closeness + RAISED * bump(faces.depth, faces.mask)).clamp(0, 1)
-    same, higher = (model.edit(faces.image, depth, region, context) for depth in (closeness, raised))
+    same, higher = (model.repaint(faces.image, depth, region, context) for depth in (closeness, raised))
     marked = torch.where(region, faces.image, 0.35 * faces.image + 0.65)
     columns = [faces.image, as_picture(closeness), as_picture(raised), marked, same, higher]
     heads = ["picture", "its estimated depth", f"mouth {RAISED:g} nearer", "region", "repainted, depth as it is"]

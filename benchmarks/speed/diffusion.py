@@ -1,7 +1,8 @@
 """What the joint diffusion system costs: ``python -m benchmarks.speed.diffusion``.
 
 Counts, at the paper's scale and without memory (the meta device): FLOPs of a training step, graphs of the compiler,
-bytes on each card. Times, at the tiny scale and in CPU seconds, what is compared in turns (A B A B).
+bytes on each card. Times, at the tiny scale and in CPU seconds, what is compared in turns (A B A B). Where there is a
+GPU, the training step of the small scale: its time, memory, and share of the card's peak.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from models.joint.pictures import target_pictures
 from models.tasks import Batch, Context
 
 PAPER = ("joint.yaml",)
+SMALL = ("joint.yaml", "small/joint.yaml")
 TINY = ("joint.yaml", "tiny/joint.yaml")
 CARDS = 4  # P 5.1
 SHARED = 4  # targets of a reference
@@ -198,6 +200,41 @@ def step_seconds(rounds: int) -> dict[str, float]:
         return in_turns(works, rounds)
 
 
+def step_on(device: str, files: tuple[str, ...], references: int, rounds: int) -> tuple[float, int, float]:
+    """A training step of so many references in bfloat16: median seconds, bytes at most, and FLOPs.
+
+    Args:
+        device: ``cuda``, or another that the compute runs on; only CUDA tells its memory.
+        files: Under ``benchmarks/``.
+        references: Of a batch, each with one target.
+        rounds: Steps that are timed, after three that are not.
+    """
+    torch.manual_seed(0)
+    joint = model(files, "cpu").to(device)
+    joint.codec.ready.fill_(True)  # random weights cost what others do
+    shown = {
+        name: part.to(device) if isinstance(part, Tensor) else part
+        for name, part in batch_of(joint, references, 1).items()
+    }
+    step, seconds = trains(joint, shown), []
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with FlopCounterMode(display=False) as counter:
+            step()
+        for _ in range(rounds + 2):
+            _wait(device)
+            before = time.perf_counter()
+            step()
+            _wait(device)
+            seconds.append(time.perf_counter() - before)
+    most = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    return median(seconds[2:]), most, float(counter.get_total_flops())
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def depth_seconds(joint: Joint, rounds: int) -> dict[str, float]:
     """Image to depth in 2 steps and in 50."""
     shown = batch_of(joint, PORTRAITS, 1)["image"][:, 0]
@@ -270,17 +307,36 @@ def print_times(rounds: int) -> None:
     say(f"Clip of {FRAMES} frames, the reference read", clip_seconds(joint, rounds), CLIP_TIME)
 
 
+def print_gpu(peak: float, rounds: int) -> None:
+    """What a GPU does with a step of the small scale.
+
+    Args:
+        peak: Of the card in bfloat16, TFLOP/s.
+        rounds: Steps that are timed.
+    """
+    for count in (32, 128):
+        seconds, most, flops = step_on("cuda", SMALL, count, rounds)
+        used = flops / seconds / (peak * 1e12)
+        print(
+            f"Training step of {count} samples, small, {torch.cuda.get_device_name()}, bfloat16: {1000 * seconds:.1f} ms, "
+            f"{most / 1e9:.2f} GB, {flops / 1e12:.2f} TFLOP, {100 * used:.1f} % of {peak:g} TFLOP/s"
+        )
+
+
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.diffusion", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each time")
-    parser.add_argument("--only", choices=("counts", "times"), help="one half of the figures")
+    parser.add_argument("--only", choices=("counts", "times", "gpu"), help="some of the figures")
+    parser.add_argument("--peak", type=float, default=989, help="TFLOP/s of the GPU in bfloat16; by default an H100's")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.only != "times":
+    if options.only in (None, "counts"):
         print_counts()
-    if options.only != "counts":
+    if options.only in (None, "times"):
         print_times(options.rounds)
+    if options.only == "gpu" or torch.cuda.is_available():
+        print_gpu(options.peak, options.rounds)
 
 
 if __name__ == "__main__":

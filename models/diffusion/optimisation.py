@@ -33,7 +33,7 @@ class DiffusionOptimiserConfig:
     def build(self, parameters: Iterable[nn.Parameter], steps: int) -> tuple[AdamW, LambdaLR]:
         """Builds the optimiser of what learns, and a schedule that is stepped after each of the ``steps``."""
         learning = [parameter for parameter in parameters if parameter.requires_grad]
-        optimiser = AdamW(learning, self.lr, self.betas, weight_decay=self.weight_decay)
+        optimiser = AdamW(learning, self.lr, self.betas, weight_decay=self.weight_decay, fused=True)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, steps))
 
     def configured(self, module: LightningModule) -> Any:  # noqa: ANN401 - Lightning's own union

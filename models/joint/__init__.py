@@ -51,6 +51,7 @@ class Joint(PortraitModule):
         quantiles: Shares of the skin's pixels that are nearer than closeness 1, and than closeness 0.
         loss_region: Where the loss of depth and normals counts: ``all``, or ``skin``.
         min_snr: Gamma of min-SNR weights; None for equal ones.
+        last_level: Share of the training samples at the last noise level.
         reference_drop: How often a sample is not shown its reference.
         put_back: Whether sampling puts what is given back at every step, as noisy as the rest.
         samplers: Of the tasks ``joint``, ``depth`` and ``image``.
@@ -72,6 +73,7 @@ class Joint(PortraitModule):
         quantiles: tuple[float, float],
         loss_region: LossRegion,
         min_snr: float | None,
+        last_level: float,
         reference_drop: float,
         put_back: bool,
         samplers: dict[str, SamplerConfig],
@@ -83,12 +85,17 @@ class Joint(PortraitModule):
         super().__init__(image_size)
         masks.check(layout.generated)
         self.layout, self.mixture, self.quantiles, self.loss_region = layout, masks, quantiles, loss_region
-        self.min_snr, self.reference_drop, self.put_back = min_snr, reference_drop, put_back
+        self.min_snr, self.last_level, self.reference_drop, self.put_back = (
+            min_snr,
+            last_level,
+            reference_drop,
+            put_back,
+        )
         self.samplers, self.optimiser = samplers, optimiser
         self.base, self.schedule, self.codec = base, NoiseSchedule(schedule), codec
         self.motion, self.frames = motion, 1 if motion is None else motion.frames
         self.denoiser = Denoiser(unet, layout, codec.channels, motion)
-        self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
+        self.reference = ReferenceNetwork(unet, codec.channels) if layout.has_network else None
         self.latents = None if latents is None else LatentCache(latents, self.codec)
         choose_what_learns(self.denoiser, self.reference, checkpointing)
 
@@ -103,7 +110,7 @@ class Joint(PortraitModule):
         seen = seen.repeat_interleave(len(clean) // len(seen), 0)
         shared, generated, each = self.layout.levels == "shared", self.layout.generated, self.frames
         masks = on_latents(draw_masks(self.mixture, generated, skin[::each]), self.codec.factor)
-        levels = draw_levels(masks, self.schedule.config.steps, shared).repeat_interleave(each, 0)
+        levels = draw_levels(masks, self.schedule.config.steps, shared, self.last_level).repeat_interleave(each, 0)
         masks = masks.repeat_interleave(each, 0)
         noisy = make_noisy(clean[:, : len(generated)], levels, self.schedule)
         dropped = torch.rand(len(clean) // each, device=clean.device) < self.reference_drop
@@ -224,7 +231,7 @@ class Joint(PortraitModule):
         pictures, maps = (self.codec.decode(torch.cat([d[name] for d in drawn])) for name in ("image", "depth"))
         return pictures.clamp(0, 1), as_map(maps)
 
-    def edit(self, image: Tensor, closeness: Tensor, region: Tensor, context: Context) -> Tensor:
+    def repaint(self, image: Tensor, closeness: Tensor, region: Tensor, context: Context) -> Tensor:
         """Repaints a region of a picture over an edited depth (section 5.4); outside it stays as it was.
 
         Args:

@@ -29,7 +29,7 @@ class LayoutConfig:
         given: Modalities that are a condition, clean (the separate networks of section 5.2); empty of a joint network.
         masked: Whether every modality comes with a mask and its masked latents (section 4): M (2K + 1) channels to M K.
         reference: How the reference picture is read: by a ``network`` of its own, ``concatenated`` as latents
-            (the supplement's ablation), or ``none``.
+            (the supplement's ablation), ``both``, or ``none``.
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
@@ -41,7 +41,7 @@ class LayoutConfig:
     generated: list[str]
     given: list[str]
     masked: bool
-    reference: Literal["network", "concatenated", "none"]
+    reference: Literal["network", "concatenated", "both", "none"]
     levels: Literal["shared", "per_modality"]
     start: Literal["zero", "tile_half"]
 
@@ -56,10 +56,20 @@ class LayoutConfig:
         """All of them, the generated ones first."""
         return [*self.generated, *self.given]
 
+    @property
+    def has_network(self) -> bool:
+        """Whether there is a reference network."""
+        return self.reference in ("network", "both")
+
+    @property
+    def concatenates(self) -> bool:
+        """Whether the reference's latents are among the input channels."""
+        return self.reference in ("concatenated", "both")
+
     def channels(self, latent: int) -> tuple[int, int]:
         """Input and output channels for a codec of so many channels."""
         count = latent * len(self.modalities) + (1 + latent) * len(self.generated) * self.masked
-        return count + latent * (self.reference == "concatenated"), latent * len(self.generated)
+        return count + latent * self.concatenates, latent * len(self.generated)
 
 
 class Denoiser(nn.Module):
@@ -118,10 +128,10 @@ class Denoiser(nn.Module):
             inputs += [masks.flatten(1, 2), kept(clean[:, : noisy.shape[1]], masks).flatten(1, 2)]
         if self.layout.given:
             inputs.append(clean[:, noisy.shape[1] :].flatten(1, 2))
-        if self.layout.reference == "concatenated":
+        if self.layout.concatenates:
             assert reference is not None
             inputs.append(reference if dropped is None else reference * ~dropped[:, None, None, None])
-        words = {"reference": features, "dropped": dropped} if self.layout.reference == "network" else {}
+        words = {"reference": features, "dropped": dropped} if self.layout.has_network else {}
         second = {"class_labels": levels[:, 1]} if self._two_levels else {}
         context, every = self.context.expand(len(noisy), -1, -1), torch.cat(inputs, 1)
         if self.motion is None:

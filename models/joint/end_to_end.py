@@ -50,7 +50,7 @@ class EndToEnd(PortraitModule):
         self.layout, self.loss, self.field, self.optimiser = layout, loss, field, optimiser
         self.codec, self.schedule = codec, NoiseSchedule(schedule)
         self.denoiser = Denoiser(unet, layout, codec.channels)
-        self.reference = ReferenceNetwork(unet, codec.channels) if layout.reference == "network" else None
+        self.reference = ReferenceNetwork(unet, codec.channels) if layout.has_network else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The affine-invariant losses of one step's map.

@@ -27,22 +27,29 @@ def make_noisy(clean: Tensor, levels: Tensor, schedule: NoiseSchedule) -> Noisy:
     return Noisy(latents.view_as(clean), levels, target.view_as(clean))
 
 
-def draw_levels(masks: Tensor, steps: int, shared: bool) -> Tensor:
-    """Noise levels ``B G``, uniform.
+def draw_levels(masks: Tensor, steps: int, shared: bool, last: float) -> Tensor:
+    """Noise levels ``B G``: uniform, or the last.
 
     Args:
         masks: ``B G 1 H W``; 0 is given.
         steps: Of training.
         shared: Whether all modalities of a sample have one level. If not, those of a sample that is generated whole
             do, what is given whole has level 0, and the levels of others are drawn apart.
+        last: Share of the draws that are the last level, noise alone; 0 for uniform ones.
     """
-    one = torch.randint(steps, (len(masks), 1), device=masks.device).expand(masks.shape[:2])
+    one = _drawn(masks[:, :1, 0, 0, 0], steps, last).expand(masks.shape[:2])
     if shared:
         return one
-    apart = torch.randint(steps, masks.shape[:2], device=masks.device)
+    apart = _drawn(masks[:, :, 0, 0, 0], steps, last)
     generated = masks.flatten(2)
     levels = torch.where(generated.amin((1, 2))[:, None] > 0, one, apart)
     return torch.where(generated.amax(2) > 0, levels, 0)
+
+
+def _drawn(like: Tensor, steps: int, last: float) -> Tensor:
+    """Levels of that shape."""
+    levels = torch.randint(steps, like.shape, device=like.device)
+    return torch.where(torch.rand_like(like) < last, steps - 1, levels) if last else levels
 
 
 def losses(output: Tensor, noisy: Noisy, schedule: NoiseSchedule, min_snr: float | None, counts: Tensor) -> Tensor:

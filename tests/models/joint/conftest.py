@@ -45,6 +45,7 @@ def joint(seed: int = 0, **changes) -> Joint:
         "quantiles": (0.005, 0.995),
         "loss_region": "all",
         "min_snr": None,
+        "last_level": 0,
         "reference_drop": 0.1,
         "put_back": False,
         "samplers": {

@@ -25,6 +25,7 @@ def inputs(count: int = 2, modalities: int = 2):
         ({"masked": False}, (8, 8)),
         ({"generated": ["depth"], "given": ["image"], "masked": False}, (8, 4)),
         ({"masked": False, "reference": "concatenated"}, (12, 8)),
+        ({"masked": False, "reference": "both"}, (12, 8)),
         ({"generated": ["image", "depth", "normals"]}, (27, 12)),
         ({"generated": ["image", "depth", "normals"], "masked": False}, (12, 12)),
     ],
@@ -41,6 +42,7 @@ def test_channels_are_those_of_the_paper_and_of_the_general_formula(changes, cha
         {"generated": ["image", "depth", "normals"]},
         {"levels": "per_modality"},
         {"reference": "concatenated"},
+        {"reference": "both"},
     ],
 )
 def test_at_the_start_every_modality_is_denoised_as_the_foundation_denoises_pictures(changes):

@@ -35,11 +35,11 @@ def asked(model, task, depth, context):
         "paint": lambda: model.paint_depth(IMAGE, depth, context),
         "reenact": lambda: model.reenact(IMAGE, IMAGE[:, None], context),
         "draw": lambda: model.draw(IMAGE, context),
-        "edit": lambda: model.edit(IMAGE, closeness, depth > 0, context),
+        "repaint": lambda: model.repaint(IMAGE, closeness, depth > 0, context),
     }[task]()
 
 
-@pytest.mark.parametrize("task", ["estimate", "paint", "reenact", "draw", "edit"])
+@pytest.mark.parametrize("task", ["estimate", "paint", "reenact", "draw", "repaint"])
 def test_a_prompt_is_refused_and_an_empty_one_is_none(model, face, task):
     with pytest.raises(UserError, match=r"has no words: leave the prompts out"):
         asked(model, task, face, WORDS)
@@ -68,7 +68,7 @@ def test_a_map_of_another_sign_or_range_is_refused_and_ours_is_not(model, face, 
     check_closeness(closeness)
     check_closeness((1 - face).clamp(0, 1).where(face > 0, 0.8))  # a close background is none
     with pytest.raises(UserError, match=sentence):
-        model.edit(IMAGE, change(closeness), face > 0, Context())
+        model.repaint(IMAGE, change(closeness), face > 0, Context())
 
 
 def test_one_inverted_map_of_a_batch_is_seen(face):

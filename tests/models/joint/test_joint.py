@@ -18,6 +18,7 @@ VARIANTS = {
     "separate depth": {"generated": ["depth"], "given": ["image"], "masked": False},
     "separate image": {"generated": ["image"], "given": ["depth"], "masked": False},
     "no reference network": {"reference": "concatenated"},
+    "both": {"reference": "both"},
     "a level each": {"masked": False, "levels": "per_modality"},
     "normals": {"generated": ["image", "depth", "normals"]},
 }
@@ -159,7 +160,7 @@ def test_an_edit_leaves_what_lies_outside_its_region():
     image, closeness = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16)
     region = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
     region[:, :, 4:8, 4:12] = True
-    edited = model.edit(image, closeness, region, Context())
+    edited = model.repaint(image, closeness, region, Context())
     assert edited[~region.expand_as(edited)].equal(image[~region.expand_as(image)])
     assert (edited - image)[region.expand_as(image)].abs().max() > 1e-3
 

@@ -9,7 +9,7 @@ from tests.models.joint.conftest import SCHEDULE
 
 def test_modalities_share_a_level_and_levels_are_uniform():
     torch.manual_seed(0)
-    levels = draw_levels(torch.ones(20000, 2, 1, 4, 4), 1000, shared=True)
+    levels = draw_levels(torch.ones(20000, 2, 1, 4, 4), 1000, shared=True, last=0)
     assert levels[:, 0].equal(levels[:, 1])
     counts = torch.bincount(levels[:, 0] // 100, minlength=10) / len(levels)
     assert (counts - 0.1).abs().max() < 0.01
@@ -22,11 +22,24 @@ def test_with_levels_of_their_own_the_given_have_none_and_regions_differ():
     masks = torch.ones(600, 2, 1, 4, 4)
     masks[200:400, 0] = 0
     masks[400:, :, :, 0] = 0
-    levels = draw_levels(masks, 1000, shared=False)
+    levels = draw_levels(masks, 1000, shared=False, last=0)
     assert levels[:200, 0].equal(levels[:200, 1])
     assert levels[200:400, 0].eq(0).all()
     assert levels[200:400, 1].float().mean() > 400
     assert (levels[400:, 0] != levels[400:, 1]).float().mean() > 0.9
+
+
+def test_a_share_of_the_levels_is_the_last():
+    torch.manual_seed(0)
+    masks = torch.ones(20000, 2, 1, 4, 4)
+    shared = draw_levels(masks, 1000, shared=True, last=0.25)
+    assert shared[:, 0].equal(shared[:, 1])
+    assert abs((shared == 999).float().mean() - (0.25 + 0.75 / 1000)) < 0.01
+    assert abs(shared[shared < 999].float().mean() - 499) < 10, "the others stay uniform"
+    masks[:, 0] = 0
+    apart = draw_levels(masks, 1000, shared=False, last=0.25)
+    assert apart[:, 0].eq(0).all()
+    assert abs((apart[:, 1] == 999).float().mean() - (0.25 + 0.75 / 1000)) < 0.01
 
 
 def test_noise_is_drawn_apart_for_each_modality_at_its_level():
