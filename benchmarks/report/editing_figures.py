@@ -17,21 +17,17 @@ from benchmarks.report.panels import enlarged, save, sheet
 from benchmarks.report.spec import FOLDER, load
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, read_checkpoint
-from models.diffusion.foundation import Foundation
-from models.diffusion.sampling import noise_of
 from models.errors import UserError
-from models.mcdm.pairs import CanvasWords, Composition, PairGenerator, halves
+from models.mcdm.pair_stage import PairStage
 from models.tasks import Context, perform, seeds
 from models.tasks.editing import Edited, Editing
 
 FIGURES = ("edits", "curve", "pairs", "astronaut")
-TABLE, OURS, TEST = "mcdm_edit", "ours", "val"
+TABLE, OURS, TEST, GENERATED = "mcdm_edit", "ours", "val", "generated pairs"
 RIVALS = ("w/o mask", "SDEdit 0.5", "DiffEdit", "SPADE", "BBDM")
 CURVE = "preserve-L1", "fidelity-L1"  # what the two ends of the trade are
 PEOPLE = 8  # rows of the sheet: each edit once
 TILE = 128  # pixels; pictures are enlarged to the largest multiple of their side within it
-COMPOSITION = Composition(shared=0.2, left=0.8, right=0.8, end_step=None)  # of models/mcdm/README.md
-SHARED = "the same person on the left and on the right"
 
 
 def samples_of(data: PortraitDataModule, count: int) -> Editing:
@@ -77,50 +73,23 @@ def portrait(model: Any, picture: Tensor, prompts: list[tuple[str, str]]) -> Ima
     return sheet(lines, [_short(target) for _, target in prompts], sides, size)
 
 
-def pairs(foundation: Foundation, prompts: list[tuple[str, str]]) -> Image.Image:
-    """Pairs that the generator draws on canvases of two halves, by their prompts."""
-    left, right = halves(drawn_canvases(foundation, prompts))
-    size = enlarged(foundation.image_size, TILE)
-    return sheet([list(left), list(right)], [_short(target) for _, target in prompts], ["x_A", "x_B"], size)
+def pairs(stage: PairStage, prompts: list[tuple[str, str]]) -> Image.Image:
+    """Pairs that the generator draws, by their prompts."""
+    drawn = stage.draw(prompts, seeds([target for _, target in prompts]))
+    size = enlarged(stage.image_size, TILE)
+    return sheet([list(side) for side in drawn], [_short(target) for _, target in prompts], ["x_A", "x_B"], size)
 
 
-def drawn_canvases(foundation: Foundation, prompts: list[tuple[str, str]]) -> Tensor:
-    """Canvases ``B 3 H 2W`` in [0, 1] under the prompts of their halves.
-
-    Raises:
-        UserError: If the foundation has no words.
-    """
-    if foundation.words is None:
-        raise UserError("Pairs are drawn by a foundation that has words; this one has none.")
-    say, scheduler = foundation.words, foundation.schedule.scheduler
-    generator = PairGenerator(
-        foundation.denoiser.unet, scheduler, COMPOSITION, foundation.guidance, foundation.steps, None, 0.0
-    )
-    words = CanvasWords(
-        null=say([""]),
-        shared=say([SHARED] * len(prompts)),
-        left=say([source for source, _ in prompts]),
-        right=say([target for _, target in prompts]),
-        identity=None,
-    )
-    side, codec = foundation.image_size // foundation.codec.factor, foundation.codec
-    noise = noise_of(seeds([target for _, target in prompts]), (codec.channels, side, 2 * side))
-    return codec.decode(generator.draw(noise, words)).clamp(0, 1)
-
-
-def foundation_of(fits: Fits) -> Foundation:
-    """The prompted foundation that ours started from.
+def stage_of(fits: Fits) -> PairStage:
+    """The fit that drew the pairs of the table's row.
 
     Raises:
-        UserError: If it is not fitted, or ours has none.
+        UserError: If it is not done.
     """
-    needs = fits.run(TABLE, OURS, TEST).needs["checkpoint"].needs
-    if "denoiser" not in needs:
-        raise UserError(f"'{OURS}' at this scale starts from no foundation of the suite, which the pairs are drawn by.")
-    need = needs["denoiser"]
+    need = fits.run("mcdm_noise", GENERATED, TEST).needs["checkpoint"].needs["pairs"]
     model = model_of(parse(["fit", *need.args]).model)
     model.load_state_dict(read_checkpoint(need.checkpoint)["state_dict"])
-    assert isinstance(model, Foundation)
+    assert isinstance(model, PairStage)
     return model.eval()
 
 
@@ -142,7 +111,7 @@ def picture_of(fits: Fits, name: str) -> Image.Image:
     shown = samples_of(fits.data(TABLE, OURS, TEST), PEOPLE)
     prompts = list(shown.prompts)
     if name == "pairs":
-        return pairs(foundation_of(fits), prompts)
+        return pairs(stage_of(fits), prompts)
     ours = fits.model(TABLE, OURS, TEST)
     if name == "astronaut":
         return portrait(ours, astronaut(ours.image_size), prompts)
