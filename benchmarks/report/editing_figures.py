@@ -43,9 +43,11 @@ def first_samples(batches: list[Editing], count: int) -> Editing:
 
 
 def _first(values: list[Any], count: int) -> Any:  # noqa: ANN401 - of any field
-    """The first of some tensors, lists or tuples as one; anything else is the same in all batches."""
+    """The first of some tensors, lists or tuples, or dictionaries of them, as one; all else is the same in all."""
     if isinstance(values[0], Tensor):
         return torch.cat(values)[:count]
+    if isinstance(values[0], dict):
+        return {name: _first([value[name] for value in values], count) for name in values[0]}
     if isinstance(values[0], list | tuple):
         return type(values[0])(each for value in values for each in value)[:count]
     return values[0]

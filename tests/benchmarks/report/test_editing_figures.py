@@ -28,6 +28,7 @@ def batch(count, value):
         mask=torch.full((count, 1, SIZE, SIZE), 0.25),
         training_target=None,
         prompts=tuple(PROMPTS[i % 2] for i in range(count)),
+        conditions={"mask": torch.full((count, 1, SIZE, SIZE), value)},
     )
 
 
@@ -59,6 +60,7 @@ def test_the_first_samples_of_several_batches_are_one_batch():
     assert shown.source[:, 0, 0, 0].tolist() == [0.25, 0.25, 0.5, 0.5]
     assert shown.prompts == (PROMPTS[0], PROMPTS[1], PROMPTS[0], PROMPTS[1])
     assert shown.training_target is None
+    assert shown.conditions["mask"][:, 0, 0, 0].tolist() == [0.25, 0.25, 0.5, 0.5]
 
 
 def test_the_sheet_has_input_masks_ours_truth_and_rivals_in_that_order():
