@@ -64,10 +64,16 @@ class Editor(Protocol):
 
 
 def ask(method: Editor, batch: Editing) -> Edited:
-    """The edits; an oracle also knows the perfect ones."""
+    """The edits; an oracle also knows the perfect ones, the exact mask and the training target."""
     assert batch.source is not None
     truth = batch.target if getattr(method, "is_oracle", False) else None
     instruction = batch.asked or tuple(target for _, target in batch.prompts)
     prompts = tuple((source, words) for (source, _), words in zip(batch.prompts, instruction, strict=True))
-    context = Context(truth=truth, seeds=seeds(batch.sample_id), prompts=prompts, conditions=batch.conditions)
+    known = batch.conditions | (_answers(batch) if truth is not None else {})
+    context = Context(truth=truth, seeds=seeds(batch.sample_id), prompts=prompts, conditions=known)
     return method.edit(batch.source, instruction, context)
+
+
+def _answers(batch: Editing) -> dict[str, Tensor]:
+    known = {"exact_mask": batch.mask, "training_target": batch.training_target}
+    return {name: value for name, value in known.items() if value is not None}
