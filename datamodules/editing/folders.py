@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import torchvision.transforms.v2.functional as F
 from torch import Tensor
 
 from datamodules.base import DataError
@@ -124,12 +123,12 @@ class PairFolder:
 
 
 def read_mask(path: Path) -> Tensor:
-    """A mask ``1 H W`` in [0, 1] of a picture of any colour mode: its brightness.
+    """A mask ``1 H W`` in [0, 1] of a picture of any colour mode: its brightest channel; what is transparent is white.
 
     Raises:
         DataError: If it cannot be read.
     """
-    return to_float(F.rgb_to_grayscale(read_frame(path)))
+    return to_float(read_frame(path).amax(0, keepdim=True))
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:
