@@ -106,7 +106,7 @@ class PairFolder:
         self._check_alike(source, mask, MASK, name)
         if not mask.any():
             raise DataError(f"'{self.files[MASK][name]}' is all black, so nothing is edited: mark the edit in white.")
-        return self.framing.image(mask.expand(3, -1, -1))[:1]
+        return self.framing.image(mask.expand(3, -1, -1))[:1].clamp(0, 1)
 
     def _check_complete(self, part: str) -> None:
         missing = [pair.name for pair in self.pairs if pair.name not in self.files[part]]

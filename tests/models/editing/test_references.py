@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 from kornia.morphology import dilation
+from torch.nn.functional import interpolate
 
 from models.diffusion.codecs import PatchPCACodec
 from models.editing.references import CodecCeiling, GridMask, TrainingTarget, WholeMask, grid_mask, pair_difference
@@ -19,7 +20,7 @@ SIDE = 16
 @pytest.fixture
 def batch():
     draw = torch.Generator().manual_seed(0)
-    source, other = torch.rand(2, 2, 3, SIDE, SIDE, generator=draw)
+    source, other = interpolate(torch.rand(4, 3, 4, 4, generator=draw), size=SIDE, mode="bicubic").clamp(0, 1).chunk(2)
     mask = torch.zeros(2, 1, SIDE, SIDE)
     mask[:, :, 2:9, 3:11] = 1
     target = torch.where(mask > 0, other, source)
