@@ -101,7 +101,7 @@ def test_a_mask_of_whole_cells_is_its_own_ceiling_and_pastes_the_perfect_edit(ba
 
 
 def test_a_codecs_ceiling_is_its_round_trip_of_the_perfect_edit(batch):
-    codec = PatchPCACodec(6, 4)
+    codec = PatchPCACodec(24, 4)
     codec.fit(batch.target, 1.0)
     edited = perform(CodecCeiling(SIDE, codec), batch)
     assert torch.equal(edited.image, codec.decode(codec.encode(batch.target)).clamp(0, 1))
