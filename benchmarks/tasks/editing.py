@@ -14,9 +14,12 @@ from benchmarks.tasks import FLAGGED, Fed, as_bytes
 from benchmarks.tasks import plain_samples as samples
 from datamodules.editing.protocols import EditBatches, EditProtocol
 from datamodules.outputs.edits import EDITS, MASKS, edit_files, read_edits, truth_of
+from metrics.edit_masks import AreaError, BestIoU, MaskAP
+from metrics.editing import EditScore, InsideL1, InsideSSIM, OutsideL1, OutsidePSNR, OutsideSSIM, PairRatio
 from metrics.face import CSIM
 from metrics.fid import FID
 from metrics.image import L1, LPIPS, PSNR, SSIM
+from metrics.mask import MaskIoU
 from metrics.proxy import ProxyFD
 from models.tasks.editing import Edited, Editing
 
@@ -25,6 +28,9 @@ HEADING = "Portrait editing"
 METRICS = (
     *(metric.scored() for metric in (L1, PSNR, SSIM)),
     LPIPS.by("alex"),
+    *(metric.scored() for metric in (OutsideL1, OutsidePSNR, OutsideSSIM, InsideL1, InsideSSIM, PairRatio, EditScore)),
+    MaskIoU.scored(group="edit_mask"),
+    *(metric.scored() for metric in (BestIoU, MaskAP, AreaError)),
     face(CSIM, "procface", group="identity"),  # of the source, whose person is to be kept
     ProxyFD.scored(least_size=LEAST_PROXY),
     face(CSIM, "yunet-sface", group="identity"),
