@@ -1,6 +1,7 @@
 """Reference rows: methods that a working system must beat, and the ceilings that none can pass (design, section 6)."""
 
 import io
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.errors import UserError
 from models.pixels import to_uint8
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
+from models.tasks.editing import Edited
 
 
 class CopySource(PortraitModule):
@@ -29,6 +31,10 @@ class CopySource(PortraitModule):
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
         """The reference: another true picture of the person."""
         return reference
+
+    def edit(self, image: Tensor, instruction: Sequence[str], context: Context) -> Edited:
+        """The input, nowhere edited; whoever loves likeness alone scores it best."""
+        return Edited(image, None)
 
 
 class BlurredCopy(PortraitModule):
@@ -170,6 +176,12 @@ class Oracle(PortraitModule):
         """The true pictures, encoded and decoded."""
         assert context.truth is not None
         return torch.stack([self._through_jpeg(picture) for picture in context.truth]).to(reference)
+
+    def edit(self, image: Tensor, instruction: Sequence[str], context: Context) -> Edited:
+        """The perfect edits, encoded and decoded, and the exact masks."""
+        assert context.truth is not None
+        pictures = torch.stack([self._through_jpeg(picture) for picture in context.truth])
+        return Edited(pictures.to(image), context.conditions["exact_mask"])
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """The true depth, rounded to a millimetre as depth maps are stored."""

@@ -86,6 +86,28 @@ def text_tower(folder: str) -> tuple[Any, Any]:
     return words, encoder.eval()
 
 
+def vision_tower(folder: str) -> Any:  # noqa: ANN401 - for a type checker transformers' classes have nothing
+    """The vision tower of CLIP, from a folder of it alone or of the whole, in evaluation mode.
+
+    Args:
+        folder: As of `load_unet`.
+
+    Raises:
+        UserError: If it is absent or damaged.
+    """
+    try:
+        from transformers import CLIPVisionModel
+    except ImportError:
+        raise UserError("CLIP's vision tower needs transformers: pip install 'portrait-bench[adapters]'") from None
+    place = find(folder)
+    with reading(_part(place, "", "config.json"), "vision tower", _AGAIN):
+        tower, told = CLIPVisionModel.from_pretrained(
+            place, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+        _refuse_gaps(told)
+    return tower.eval()
+
+
 def base_weights(folder: str) -> dict[str, Tensor]:
     """The denoiser of a pipeline and its constant context, as `networks.PlainDenoiser` names them.
 

@@ -17,7 +17,7 @@ from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.diffusion.words import NULL, TextEncoder
 from models.errors import UserError
 from models.tasks import Batch, Context
-from models.tasks.editing import Edited
+from models.tasks.editing import Edited, own_mask
 
 AT_ONCE = 16  # a bound on memory; results do not depend on it
 
@@ -155,24 +155,3 @@ class TrainingFree(PortraitModule):
     def contract(self) -> dict[str, Any]:
         """Channels and schedule."""
         return {"latent_channels": self.codec.channels} | vars(self.schedule.config)
-
-
-def own_mask(image: Tensor, context: Context) -> Tensor | None:
-    """The user's own mask ``B 1 H W`` of pictures ``B 3 H W``; None if there is none.
-
-    Raises:
-        UserError: If it has another size, leaves [0, 1], or lets nothing of a picture change.
-    """
-    mask = context.conditions.get("mask")
-    if mask is None:
-        return None
-    size = (len(image), 1, *image.shape[-2:])
-    if tuple(mask.shape) != size:
-        raise UserError(
-            f"The mask is of size {tuple(mask.shape)}, and the pictures need {size}; give one of their size."
-        )
-    if not ((mask >= 0) & (mask <= 1)).all():
-        raise UserError("The mask leaves [0, 1]; give 1 where the picture may change, and 0 elsewhere.")
-    if (mask.amax((1, 2, 3)) == 0).any():
-        raise UserError("A mask is empty, so nothing of its picture may change; mark a part of it, or give no mask.")
-    return mask.to(image)

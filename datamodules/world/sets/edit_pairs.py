@@ -1,17 +1,21 @@
 """Sets of edit pairs: who is edited, and how, in every pair of every split."""
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 from datamodules.world.body.identity import draw_code
 from datamodules.world.seeds import generators, stream
-from datamodules.world.sets.edits import EDITS, EXPRESSIONS, ArtStyle, EditPair, edit_pair
+from datamodules.world.sets.edit_words import EDITS, EXPRESSIONS, ArtStyle, words_of
+from datamodules.world.sets.edits import EditPair, edit_pair, training_pair
 from datamodules.world.sets.portraits import content_hash
 
 EDIT_VERSION = 3  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
 # Beside the train (0) and test (1) people of the portrait sets and the subjects of the avatar rig (2).
 _FAMILIES = {"train": 3, "val": 4, "ood": 5}
+_CANVASES = 4  # pairs of train for each that has a canvas
 _CANDIDATES = 8  # seeds of which a person out of distribution is the one farthest from the mean face
 
 
@@ -65,6 +69,25 @@ def draw_pair(spec: EditSpec, split: str, index: int) -> EditPair:
     """Renders one pair of a split."""
     edit, style = edit_of(index)
     return edit_pair(person_seed(spec.seed, split, index), edit, style, spec.severity, spec.image_size)
+
+
+def draw_training_pair(spec: EditSpec, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Renders source, training target and canvas of a pair of train (`edits.training_pair`)."""
+    edit, style = edit_of(index)
+    return training_pair(
+        person_seed(spec.seed, "train", index), edit, style, spec.severity, spec.image_size, canvas_of(index)
+    )
+
+
+def canvas_of(index: int) -> Literal["source", "target"] | None:
+    """Which picture of a pair of train is also drawn as a canvas: of every fourth eight edits, in turn."""
+    lap, of_four = divmod(index // len(EDITS), _CANVASES)
+    return None if of_four else ("source", "target")[lap % 2]
+
+
+def pair_words(index: int) -> tuple[str, str]:
+    """What source and target of a pair show."""
+    return words_of(*edit_of(index))
 
 
 def person_seed(seed: int, split: str, index: int) -> np.random.SeedSequence:

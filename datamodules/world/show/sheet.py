@@ -20,7 +20,7 @@ from datamodules.world.seeds import stream
 from datamodules.world.sets import avatar
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
-from datamodules.world.sets.edits import EDITS
+from datamodules.world.sets.edit_words import EDITS
 from datamodules.world.sets.portrait_frames import render_frames
 from datamodules.world.sets.portraits import PortraitClip, PortraitSpec
 from datamodules.world.sets.presets import check_size

@@ -12,7 +12,8 @@ from datamodules.world.paint.looks import COSTUMES
 from datamodules.world.scene.cartoon import enlarge_eyes, outlines
 from datamodules.world.scene.labels import CLASSES
 from datamodules.world.sets import edit_pairs, edits
-from datamodules.world.sets.edits import EDITS, EXPRESSIONS, ArtStyle, EditPair, edit_pair, expression_code
+from datamodules.world.sets.edit_words import EDITS, EXPRESSIONS, ArtStyle, expression_code
+from datamodules.world.sets.edits import EditPair, edit_pair, training_pair
 from datamodules.world.sets.portraits import PortraitSpec
 
 SIZE = 32
@@ -221,3 +222,21 @@ def test_edits_have_a_version_of_their_own(monkeypatch: pytest.MonkeyPatch):
     after = edit_pairs.EditSpec(64, 1, 1, 1).hash, PortraitSpec(64, 1, 0, 1, 1).hash
     assert after[0] != before[0]
     assert after[1] == before[1]
+
+
+@pytest.mark.parametrize(("edit", "style"), [("royal", "realistic"), ("crying", "cartoon")])
+@pytest.mark.parametrize("severity", [0.0, 1.0])
+def test_what_is_learnt_from_of_a_pair_is_the_pairs_own(edit: str, style: ArtStyle, severity: float):
+    whole = edit_pair(seed(3), edit, style, severity, SIZE)
+    made = [training_pair(seed(3), edit, style, severity, SIZE, shown) for shown in ("source", "target", None)]
+    for source, target, _ in made:
+        assert torch.equal(source, whole.source)
+        assert torch.equal(target, whole.training_target)
+    plain, worn, none = (canvas for *_, canvas in made)
+    assert none is None
+    assert torch.equal(plain[..., :SIZE], whole.source)
+    assert torch.equal(torch.where(whole.mask > 0, worn[..., :SIZE], whole.target), whole.target)
+    for canvas in (plain, worn):
+        assert 0.01 < float((canvas[..., :SIZE] - canvas[..., SIZE:]).abs().mean()) < 0.2
+    if severity:  # a canvas drifts as the ordinary noise of pairs, whatever theirs
+        assert torch.equal(worn[..., SIZE:], whole.training_target)

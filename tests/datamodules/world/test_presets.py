@@ -12,7 +12,7 @@ from datamodules.world.export.clips import in_parallel
 from datamodules.world.seeds import generators, stream
 from datamodules.world.sets import portrait_frames
 from datamodules.world.sets.edit_pairs import EditSpec, draw_pair, edit_of, person_seed, shape_code
-from datamodules.world.sets.edits import EDITS
+from datamodules.world.sets.edit_words import EDITS
 from datamodules.world.sets.frame_pairs import cross_frame_pairs, self_frame_pairs
 from datamodules.world.sets.portrait_frames import person_of
 from datamodules.world.sets.portraits import PERSON, SPLITS, PortraitSpec, clip_name, clips, frame_count
