@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import DDIMScheduler, UniPCMultistepScheduler
@@ -61,13 +61,19 @@ class EditSampler:
             noise: ``B K h w``, standard normal.
             change: What is made of the latents after each step; None for nothing.
         """
-        solver = SOLVERS[self.solver].from_config(schedule.scheduler.config)
-        solver.set_timesteps(self.steps)
+        solver = self._solver(schedule, change is not None)
         latents = noise
         for level, after in following(list(map(int, solver.timesteps))):
             latents = solver.step(denoise(latents, level), level, latents).prev_sample
             latents = latents if change is None else change(latents, after)
         return latents
+
+    def _solver(self, schedule: NoiseSchedule, changed: bool) -> Any:  # noqa: ANN401 - diffusers' solvers share no type
+        """The solver; UniPC's corrector begins anew at the last latents, and would undo what is made of them."""
+        options = {"disable_corrector": list(range(self.steps))} if changed and self.solver == "unipc" else {}
+        solver = SOLVERS[self.solver].from_config(schedule.scheduler.config, **options)
+        solver.set_timesteps(self.steps)
+        return solver
 
 
 def recorded(
