@@ -1,7 +1,8 @@
-"""The portrait editor MCDM: a diffusion model under three conditions, learnt from imperfect pairs (Chen et al., 2024)."""
+"""The portrait editor MCDM: diffusion under three conditions, learnt from imperfect pairs (Chen et al., 2024)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from models.base import PortraitModule, check_finite
 from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
-from models.diffusion.difference_map import MapConfig, difference_map, mask_of
+from models.diffusion.difference_map import difference_map, mask_of
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
@@ -21,6 +22,7 @@ from models.errors import UserError
 from models.mcdm.blending import EditSampler, enlarged, outside, outside_input, pasted, recorded
 from models.mcdm.conditions import CONDITIONS, Conditions, DropoutConfig, chain, shares
 from models.mcdm.denoiser import EditDenoiser
+from models.mcdm.edit_masks import EditMaskConfig
 from models.mcdm.guidance import GuidanceConfig, GuidedEdit
 from models.mcdm.image_tokens import ImageAdapter, ImageEncoder
 from models.mcdm.pair_bank import PairBank
@@ -71,7 +73,7 @@ class MCDM(PortraitModule):
         min_snr: Gamma of min-SNR weights; None for equal ones.
         guidance: Order and weights of the conditions in sampling.
         sampler: Solver, and what is kept outside the mask.
-        mask: How the mask is made; None for none.
+        mask: How the mask is made; None where a user gives one, or none is used.
         checkpointing: Whether activations are computed twice, to save memory.
         pairs: Pairs that an earlier fit has drawn, in place of the data's; None for these.
         optimiser: AdamW.
@@ -98,7 +100,7 @@ class MCDM(PortraitModule):
         min_snr: float | None,
         guidance: GuidanceConfig,
         sampler: EditSampler,
-        mask: MapConfig | None,
+        mask: EditMaskConfig | None,
         checkpointing: bool,
         pairs: PairBank | None,
         optimiser: DiffusionOptimiserConfig,
@@ -204,7 +206,8 @@ class MCDM(PortraitModule):
         """How much each cell is to change, ``B 1 h w`` in [0, 1]: two evaluations for each noise (section 3.3)."""
         assert self.mask is not None
         bare = GuidanceConfig(self.guidance.order, dict.fromkeys(self.guidance.order, 1.0))
-        source, target = (GuidedEdit(self.denoiser, each, told.nulls, bare) for each in (told.source, told.target))
+        sides = self.mask.compared(told.source, told.target, told.nulls)
+        source, target = (GuidedEdit(self.denoiser, each, told.nulls, bare) for each in sides)
         found = difference_map(source, target, self.schedule, told.clean, told.seeds, self.mask)
         self.evaluations += source.evaluations + target.evaluations
         return found
@@ -219,13 +222,15 @@ class MCDM(PortraitModule):
         return Told(clean, source, target, self.nulls(), seeds)
 
     def _check(self) -> None:
-        """Refuses an order of guidance over other conditions than there are, and a mask that is needed and not made."""
+        """Refuses an order of guidance over other conditions than there are, and hidden ones that are not."""
         there = {"text"} | ({"spatial"} if self.denoiser.spatial else set()) | ({"image"} if self.adapter else set())
         if set(self.guidance.order) != there:
             has = ", ".join(name for name in CONDITIONS if name in there)
             raise UserError(
                 f"This editor has the conditions {has}, and guidance.order is {self.guidance.order}; name these."
             )
+        if self.mask is not None and (useless := set(self.mask.hidden) - there):
+            raise UserError(f"mask.hidden names '{min(useless)}', which this editor has not; take it out.")
         if self.image_encoder is not None and self.image_encoder.width != self.words.width:
             raise UserError("The tokens of words and of pictures have different widths; give both the same.")
 
@@ -233,17 +238,26 @@ class MCDM(PortraitModule):
         if unknown := [prompt for prompt in instruction if prompt not in self.instructions]:
             known = ", ".join(f"'{prompt}'" for prompt in self.instructions)
             raise UserError(f"This editor was not taught '{unknown[0]}'; choose one of: {known}.")
-        if self.mask is not None and not context.prompts and "mask" not in context.conditions:
+        if tuple(image.shape[1:]) != (3, self.image_size, self.image_size):
+            raise UserError(f"This editor takes colour pictures of side {self.image_size}; scale them to it.")
+        mine, keeps = "mask" in context.conditions, self.sampler.mode != "none"
+        if mine and not keeps:
+            raise UserError("A mask is given, and sampler.mode none keeps nothing outside one; choose another mode.")
+        if keeps and not mine and self.mask is None:
+            raise UserError("sampler.mode keeps what is outside a mask, and none is made; give one, or set mask.")
+        if (keeps or self.mask) and not mine and not context.prompts:
             raise UserError(
                 "The mask is made of what a picture shows and what it is to show: say both, or give a mask."
             )
 
     def setup(self, stage: str) -> None:
         """Starts a fit from published weights, where that is asked for; a checkpoint is read after this."""
-        if stage == "fit" and self.base is not None:
-            self.codec.load_pretrained()
+        if stage != "fit":
+            return
+        self.codec.load_pretrained()
+        if self.base is not None:
             self.denoiser.receive(base_weights(self.base))
-        if stage == "fit" and self.released is not None:
+        if self.released is not None:
             load_released(self.released, self.denoiser.unet, self.adapter)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
@@ -258,8 +272,22 @@ class MCDM(PortraitModule):
             super().receive(name, weights)
 
     def notes(self) -> dict[str, str]:
-        """What an edit cost."""
-        return {"evaluations": f"{self.evaluations} of the network for a picture"}
+        """What an edit cost, and what guidance asks that training never showed."""
+        trained = trained_patterns(self.dropout, self.guidance)
+        blind = [name for name, known in trained.items() if not known]
+        never = {"guidance": f"asks with {' and with '.join(blind)} hidden, as training never did"} if blind else {}
+        return {"evaluations": f"{self.evaluations} of the network for a picture"} | never
+
+    @classmethod
+    def of_tests(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """How edits are sampled; the order of guidance is learnt where training hides by it."""
+        return ("sampler", "mask", "guidance.weights")
+
+    @classmethod
+    def absent(cls, options: Mapping[str, Any]) -> str | None:
+        """``weights absent`` where the authors' weights are asked for and not there."""
+        folder = options.get("released")
+        return "weights absent" if folder and not (Path(folder) / "unet.pth").is_file() else None
 
     def contract(self) -> dict[str, Any]:
         """Channels, schedule, the order of guidance, and what the editor was taught."""
@@ -269,8 +297,9 @@ class MCDM(PortraitModule):
 
 def trained_patterns(dropout: DropoutConfig, guidance: GuidanceConfig) -> dict[str, bool]:
     """Whether training hides what each evaluation of guidance hides, by name."""
-    trained = {frozenset(), *dropout.sets(guidance.order)}
-    return {"+".join(sorted(hidden)) or "none": hidden in trained for hidden in chain(guidance.order)}
+    trained = {frozenset(), *(dropout.sets(guidance.order) if dropout.share else [])}
+    asked = [hidden for hidden, factor in zip(chain(guidance.order), guidance.factors, strict=True) if factor]
+    return {"+".join(sorted(hidden)) or "none": hidden in trained for hidden in asked}
 
 
 def _cells(mask: Tensor, factor: int) -> Tensor:
