@@ -25,7 +25,7 @@ from models.tasks.editing import Edited, Editing
 FIGURES = ("edits", "curve", "pairs", "astronaut")
 TABLE, OURS, TEST, GENERATED = "mcdm_edit", "ours", "val", "generated pairs"
 RIVALS = ("w/o mask", "SDEdit 0.5", "DiffEdit", "SPADE", "BBDM")
-CURVE = "preserve-L1", "fidelity-L1"  # what the two ends of the trade are
+CURVE = "L1-outside", "L1-inside"  # what the two ends of the trade are
 PEOPLE = 8  # rows of the sheet: each edit once
 TILE = 128  # pixels; pictures are enlarged to the largest multiple of their side within it
 
