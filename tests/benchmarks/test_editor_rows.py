@@ -9,7 +9,8 @@ from benchmarks import cli, runs
 ROOT = Path(__file__).parents[2]
 BASE = ["-c", "benchmarks/mcdm.yaml", "-c", "benchmarks/tiny/mcdm.yaml"]
 SAMPLING = [
-    "no_mask", "no_guidance", "noise_blend", "latent_blend_recon", "latent_blend_input", "pixel_paste", "mask_from_null",
+    "no_mask", "no_guidance", "noise_blend", "latent_blend_recon", "latent_blend_input", "pixel_paste",
+    "mask_from_null",
     "mask_words_only", "guidance_text_tiny", "guidance_released",
 ]  # fmt: skip
 TRAINING = [
