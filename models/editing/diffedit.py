@@ -1,35 +1,16 @@
 """DiffEdit: a mask from what two prompts say of noise, and the target's prompt inside it (Couairon et al., 2023)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from models.diffusion.codecs import Codec
+from models.diffusion.difference_map import MapConfig, difference_map, mask_of
 from models.diffusion.inversion import descend, last_levels
 from models.diffusion.networks import UNetConfig
-from models.diffusion.sampling import noise_of
 from models.diffusion.schedule import NoiseConfig
 from models.diffusion.words import NULL, TextEncoder
 from models.editing.training_free import EditRequest, TrainingFree
-
-
-@dataclass(frozen=True)
-class MapConfig:
-    """How a map of the edit is made.
-
-    Args:
-        strength: Of the noise under which the prompts are compared, a share of the levels.
-        noises: n, how many noises are averaged.
-        clamp: Differences above so many times their mean over a picture count as that.
-        threshold: Above which a cell changes, of the clamped differences in [0, 1].
-    """
-
-    strength: float
-    noises: int
-    clamp: float
-    threshold: float
 
 
 class DiffEdit(TrainingFree):
@@ -71,7 +52,7 @@ class DiffEdit(TrainingFree):
     def change(self, request: EditRequest) -> tuple[Tensor, Tensor]:
         """Latents of the edited pictures, and the mask; a user's own takes the place of the map's."""
         if request.mask is None:
-            cells = (self.map(request) > self.difference.threshold).float()
+            cells = mask_of(self.map(request), self.difference)
         else:
             cells = max_pool2d(request.mask, self.codec.factor)
         nothing, rising = [NULL] * len(cells), self.levels[::-1]
@@ -87,13 +68,7 @@ class DiffEdit(TrainingFree):
 
     def map(self, request: EditRequest) -> Tensor:
         """How much each cell is to change, ``B 1 h w`` in [0, 1] (step 1)."""
-        level = round(self.difference.strength * self.schedule.config.steps) - 1
         source, target = (self.prompted(words, 1.0) for words in (request.source, request.target))
-        total = torch.zeros_like(request.clean[:, :1])
-        for stream in range(1, self.difference.noises + 1):
-            noise = noise_of(request.seeds, request.clean.shape[1:], stream).to(request.clean)
-            noisy = self.schedule.noised(request.clean, noise, torch.full((len(noise),), level, device=noise.device))
-            total += (target(noisy, level) - source(noisy, level)).abs().mean(1, keepdim=True)
+        found = difference_map(source, target, self.schedule, request.clean, request.seeds, self.difference)
         self.evaluations += source.evaluations + target.evaluations
-        bound = self.difference.clamp * total.mean((1, 2, 3), keepdim=True)
-        return (total / bound.clamp(min=1e-12)).clamp(max=1)
+        return found

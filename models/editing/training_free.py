@@ -129,7 +129,7 @@ class TrainingFree(PortraitModule):
 
     def notes(self) -> dict[str, str]:
         """Cost and error of the inversion."""
-        found = {"evaluations": f"{self.evaluations} of the network for a picture"}
+        found = {"evaluations": f"{self.evaluations} of the network for a picture"} if self.evaluations else {}
         if self.errors:
             mean = sum(self.errors) / len(self.errors)
             found["inversion"] = f"pictures come back with L1 {mean:.4f}, mean of {len(self.errors)}"

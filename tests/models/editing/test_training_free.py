@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from models.diffusion.difference_map import MapConfig
 from models.diffusion.inversion import descend
 from models.diffusion.networks import PlainDenoiser
 from models.diffusion.sampling import guided, noise_of
 from models.diffusion.words import NULL
-from models.editing.diffedit import DiffEdit, MapConfig
+from models.editing.diffedit import DiffEdit
 from models.editing.pix2pix_zero import Pix2PixZero
 from models.editing.prompt_to_prompt import PromptToPrompt
 from models.editing.sdedit import SDEdit
@@ -18,7 +19,7 @@ from models.editing.training_free import EditRequest
 from models.errors import UserError
 from models.tasks import Context
 
-MAP = MapConfig(0.5, 2, 3.0, 0.5)
+MAP = MapConfig(0.5, 2, 3.0, 0.5, 0)
 KINDS = {
     SDEdit: {"strength": 0.8},
     DiffEdit: {"strength": 0.8, "difference": MAP},
