@@ -1,4 +1,4 @@
-"""The portrait editor MCDM: a diffusion model under three conditions, learnt from imperfect pairs (Chen et al., 2024)."""
+"""The portrait editor MCDM: diffusion under three conditions, learnt from imperfect pairs (Chen et al., 2024)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

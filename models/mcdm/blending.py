@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
-from diffusers import DDIMScheduler, UniPCMultistepScheduler
+from diffusers import UniPCMultistepScheduler
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -16,7 +17,7 @@ from models.errors import UserError
 
 MaskMode = Literal["none", "noise_blend", "latent_blend_recon", "latent_blend_input"]
 Change = Callable[[Tensor, int | None], Tensor]  # latents that have just come to a level, None after the last -> others
-SOLVERS = {"ddim": DDIMScheduler, "unipc": UniPCMultistepScheduler}
+Step = Callable[[Tensor, Tensor, int, int | None], Tensor]  # output, latents, their level and the next -> latents
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,32 @@ class EditSampler:
             noise: ``B K h w``, standard normal.
             change: What is made of the latents after each step; None for nothing.
         """
-        solver = self._solver(schedule, change is not None)
+        step, levels = self._solver(schedule, change is not None)
         latents = noise
-        for level, after in following(list(map(int, solver.timesteps))):
-            latents = solver.step(denoise(latents, level), level, latents).prev_sample
+        for level, after in following(levels):
+            latents = step(denoise(latents, level), latents, level, after)
             latents = latents if change is None else change(latents, after)
         return latents
 
-    def _solver(self, schedule: NoiseSchedule, changed: bool) -> Any:  # noqa: ANN401 - diffusers' solvers share no type
-        """The solver; UniPC's corrector begins anew at the last latents, and would undo what is made of them."""
-        options = {"disable_corrector": list(range(self.steps))} if changed and self.solver == "unipc" else {}
-        solver = SOLVERS[self.solver].from_config(schedule.scheduler.config, **options)
+    def _solver(self, schedule: NoiseSchedule, changed: bool) -> tuple[Step, list[int]]:
+        """One step of the solver, and the levels of all.
+
+        UniPC's corrector begins anew at the last latents, and would undo what is made of them.
+        """
+        if self.solver == "ddim":
+            return partial(_ddim, schedule), schedule.levels(self.steps)
+        uncorrected = list(range(self.steps)) if changed else []
+        solver = UniPCMultistepScheduler.from_config(schedule.scheduler.config, disable_corrector=uncorrected)
         solver.set_timesteps(self.steps)
-        return solver
+        return partial(_unipc, solver), list(map(int, solver.timesteps))
+
+
+def _ddim(schedule: NoiseSchedule, output: Tensor, latents: Tensor, level: int, after: int | None) -> Tensor:
+    return schedule.step(schedule.denoised(output, latents, level), latents, level, after)
+
+
+def _unipc(solver: UniPCMultistepScheduler, output: Tensor, latents: Tensor, level: int, after: int | None) -> Tensor:
+    return solver.step(output, level, latents).prev_sample
 
 
 def recorded(
