@@ -104,6 +104,14 @@ def with_camera(bads):
 
 
 SWITCHES = [lambda f: f(torch.ones(2, 3), torch.ones(2, 4)), lambda f: f(torch.full((2, 3), 0.5), torch.ones(2, 3))]
+PIXELS = torch.ones(2, 1, 16, 16, dtype=torch.bool)
+MASKS = [
+    lambda f: f(ALL, ALL[:1]),
+    lambda f: f(DEPTH * 9, ALL),
+    lambda f: f(ALL[0], ALL[0]),
+    lambda f: f(set_to(DEPTH, NAN) / 2, ALL),
+    lambda f: f(ALL.byte(), ALL),
+]
 UNFITTED = [bad for bad in MAPS[2:]]  # any affine scale will do for what is still to be aligned
 BAD = {
     "actions.aucon": SWITCHES,
@@ -150,6 +158,37 @@ BAD = {
     "face.akd_l1": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
     "face.akd_l2": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
     "pose.angle_rmse_degrees": [*vectors((2, 3)), lambda f: f(torch.ones(2, 4), torch.ones(2, 4))],
+    "editing.box_ssim": [
+        *(lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS),
+        lambda f: f(SMALL, SMALL, torch.ones(2, 1, 6, 6, dtype=torch.bool)),
+    ],
+    "editing.filled": [lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS],
+    "editing.outside_of": [
+        lambda f: f(ALL[0]),
+        lambda f: f(DEPTH * 9),
+        lambda f: f(set_to(DEPTH, NAN) / 2),
+        lambda f: f(ALL.byte()),
+        lambda f: f(ALL, -1),
+    ],
+    "editing.outside_ssim": [
+        *(lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS),
+        lambda f: f(SMALL, SMALL, torch.ones(2, 1, 6, 6, dtype=torch.bool)),
+    ],
+    "editing_masks.average_precision": MASKS,
+    "editing_masks.best_iou": MASKS,
+    "editing_masks.grid_mask": [lambda f: f(DEPTH * 9), lambda f: f(ALL[0]), lambda f: f(ALL, 3), lambda f: f(ALL, 0)],
+    "editing_proxy.edit_direction": [
+        *(lambda f, bad=bad: bad(lambda x, y: f(x, y, y)) for bad in vectors((2, 5))),
+        lambda f: f(POINTS[:, 0], POINTS[:, 0], POINTS[:, 0] * NAN),
+    ],
+    "editing_proxy.harmonic_mean": [
+        lambda f: f(torch.rand(3)),
+        lambda f: f(torch.rand(3, 0)),
+        lambda f: f(2 + torch.rand(3, 2)),
+        lambda f: f(-torch.rand(3, 2)),
+        lambda f: f(torch.full((3, 2), INF)),
+        lambda f: f(torch.ones(3, 2, dtype=torch.int64)),
+    ],
     "face.cosine_similarity": vectors((2, 5)),
     "pose.euler_degrees": [
         lambda f: f(TURN[0]),
@@ -225,6 +264,7 @@ BAD = {
     ],
     "pictures.checked_pair": of_pictures(PICTURE)[:8],
     "pictures.masked_mean": [lambda f: f(PICTURE[0], None), lambda f: f(PICTURE, ALL)],
+    "proxyedit.fitted": [lambda f: f(PICTURE[0]), lambda f: f(DEPTH)],
     "procface.resized": [lambda f: f(PICTURE[0]), lambda f: f(DEPTH)],
     "proxy.pooled": [lambda f: f(torch.rand(2, 3)), lambda f: f(torch.rand(2, 0, 3))],
     "resize.antialiased_bilinear": GREY,
