@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.run_all --scale tiny --headline --tables dagan_self dagan_cross depth
+	$(BIN)/python -m benchmarks.run_all --scale tiny --headline --tables lipflow_1 joint_depth joint_image mcdm_edit
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
