@@ -51,6 +51,11 @@ class PortraitModule(LightningModule):
         return ()
 
     @classmethod
+    def of_tests(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The arguments that a fit does not look at, such as a sampler's: tests that differ in them alone share one."""
+        return ()
+
+    @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """What arguments such as ``auto`` stand for on this machine, for the key of a run."""
         return {}

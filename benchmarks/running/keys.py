@@ -71,7 +71,8 @@ def content(kind: str, config: Namespace) -> Tree:
     of_data = [f"data.init_args.{name}" for name in data.immaterial(options)]
     model, arguments = named_class(config.model.class_path), _plain(config.model.init_args)
     of_model = [f"model.init_args.{name}" for name in model.immaterial(arguments)]
-    skipped = (*IMMATERIAL, *(OF_TESTS if kind == "fit" else ()), *of_data, *of_model)
+    of_tests = (*OF_TESTS, *(f"model.init_args.{name}" for name in model.of_tests(arguments)))
+    skipped = (*IMMATERIAL, *(of_tests if kind == "fit" else ()), *of_data, *of_model)
     found: Tree = {"kind": kind, "config": without(_plain(config), skipped), "device": device(config.trainer)}
     found["files"] = digest(data.reads(options, kind))
     found["resolved"] = model.resolved(arguments)

@@ -64,11 +64,11 @@ class PatchPCAStage(PortraitModule):
         channels: As of `PatchPCACodec`, and the next.
         factor: Side of a patch in pixels.
         whitening: How far the components are brought to one variance.
-        quantiles: Of the skin's depths, between which closeness is drawn (`closeness_image`).
+        quantiles: Of the skin's depths, between which closeness is drawn (`closeness_image`); None for no depth.
     """
 
     def __init__(
-        self, image_size: int, channels: int, factor: int, whitening: float, quantiles: tuple[float, float]
+        self, image_size: int, channels: int, factor: int, whitening: float, quantiles: tuple[float, float] | None
     ) -> None:
         super().__init__(image_size)
         self.automatic_optimization = False
@@ -81,7 +81,7 @@ class PatchPCAStage(PortraitModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds up the patches of a batch."""
-        self.moments.add(self.codec.patches(target_pictures(batch, SEEN, self.quantiles)[0]))
+        self.moments.add(self.codec.patches(_restored(batch, self.quantiles)))
 
     def on_train_epoch_end(self) -> None:
         """Fits to all patches so far: at each epoch, for a fit that is cut off after its last one goes on no more."""
@@ -110,7 +110,7 @@ class KLStage(PortraitModule):
         image_size: int,
         config: KLConfig,
         kl_weight: float,
-        quantiles: tuple[float, float],
+        quantiles: tuple[float, float] | None,
         optimiser: DiffusionOptimiserConfig,
     ) -> None:
         super().__init__(image_size)
@@ -125,7 +125,7 @@ class KLStage(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        pictures = target_pictures(batch, SEEN, self.quantiles)[0]
+        pictures = _restored(batch, self.quantiles)
         posterior = self.codec.vae.encode(2 * pictures - 1).latent_dist
         restored = self.codec.vae.decode(posterior.sample()).sample
         error = (restored - (2 * pictures - 1)).abs().mean()
@@ -146,3 +146,8 @@ class KLStage(PortraitModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW."""
         return self.optimiser.configured(self)
+
+
+def _restored(batch: Batch, quantiles: tuple[float, float] | None) -> Tensor:
+    """The pictures ``N 3 H W`` that a codec is to restore: those of a batch, and of its depth where it has any."""
+    return batch["image"].flatten(0, -4) if quantiles is None else target_pictures(batch, SEEN, quantiles)[0]

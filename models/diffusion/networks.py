@@ -67,7 +67,7 @@ def constant_context(config: UNetConfig) -> Tensor:
 
 
 class PlainDenoiser(nn.Module):
-    """A UNet over the latents of a picture, with a constant context.
+    """A UNet over the latents of a picture, with a constant context where it is given no words.
 
     Args:
         unet: Its size.
@@ -81,6 +81,7 @@ class PlainDenoiser(nn.Module):
         self.unet = build_unet(unet, latent, latent)
         self.register_buffer("context", constant_context(unet))
 
-    def forward(self, noisy: Tensor, levels: Tensor) -> Tensor:
-        """What the network says of noisy latents ``B K h w`` at levels ``B``."""
-        return self.unet(noisy, levels, self.context.expand(len(noisy), -1, -1)).sample
+    def forward(self, noisy: Tensor, levels: Tensor, context: Tensor | None = None) -> Tensor:
+        """What the network says of noisy latents ``B K h w`` at levels ``B``, under words ``B L C``."""
+        words = self.context.expand(len(noisy), -1, -1) if context is None else context
+        return self.unet(noisy, levels, words).sample

@@ -53,6 +53,21 @@ def empty_prompt(folder: str) -> Tensor:
     Raises:
         UserError: If the tokenizer or the encoder is absent or damaged.
     """
+    words, encoder = text_tower(folder)
+    tokens = words("", padding="do_not_pad", return_tensors="pt").input_ids
+    with torch.no_grad():
+        return encoder(tokens).last_hidden_state
+
+
+def text_tower(folder: str) -> tuple[Any, Any]:
+    """The tokenizer and the text encoder of a pipeline, the latter in evaluation mode.
+
+    Args:
+        folder: Of the pipeline, as of `load_unet`.
+
+    Raises:
+        UserError: If either is absent or damaged.
+    """
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError:
@@ -62,15 +77,35 @@ def empty_prompt(folder: str) -> Tensor:
     place = find(folder)
     with reading(_part(place, "tokenizer", "tokenizer.json", "vocab.json"), "tokenizer", _AGAIN):
         words = CLIPTokenizer.from_pretrained(place / "tokenizer", local_files_only=True)
-        tokens = words("", padding="do_not_pad", return_tensors="pt").input_ids
     with reading(_part(place, "text_encoder", "config.json"), "text encoder", _AGAIN):
         held: Any = CLIPTextModel.from_pretrained(
             place / "text_encoder", local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
         encoder, told = held
         _refuse_gaps(told)
-    with torch.no_grad():
-        return encoder.eval()(tokens).last_hidden_state
+    return words, encoder.eval()
+
+
+def vision_tower(folder: str) -> Any:  # noqa: ANN401 - for a type checker transformers' classes have nothing
+    """The vision tower of CLIP, from a folder of it alone or of the whole, in evaluation mode.
+
+    Args:
+        folder: As of `load_unet`.
+
+    Raises:
+        UserError: If it is absent or damaged.
+    """
+    try:
+        from transformers import CLIPVisionModel
+    except ImportError:
+        raise UserError("CLIP's vision tower needs transformers: pip install 'portrait-bench[adapters]'") from None
+    place = find(folder)
+    with reading(_part(place, "", "config.json"), "vision tower", _AGAIN):
+        tower, told = CLIPVisionModel.from_pretrained(
+            place, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+        _refuse_gaps(told)
+    return tower.eval()
 
 
 def base_weights(folder: str) -> dict[str, Tensor]:

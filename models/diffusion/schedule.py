@@ -126,6 +126,12 @@ class NoiseSchedule:
         return there**0.5 * clean + (1 - there) ** 0.5 * noise
 
 
+def random_levels(shape: Sequence[int], steps: int, last: float, device: torch.device) -> Tensor:
+    """Levels of that shape: uniform, and a share of them the last, where there is noise alone."""
+    levels = torch.randint(steps, tuple(shape), device=device)
+    return torch.where(torch.rand(tuple(shape), device=device) < last, steps - 1, levels) if last else levels
+
+
 def following(levels: Sequence[int]) -> list[tuple[int, int | None]]:
     """Each level with the one after it; None after the last."""
     return list(zip(levels, [*levels[1:], None], strict=True))

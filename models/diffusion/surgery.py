@@ -1,11 +1,13 @@
 """Changes of a UNet's first and last convolution that leave what it computes as it was."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
-from torch import nn
+from torch import Tensor, nn
+
+from models.errors import UserError
 
 UNet: TypeAlias = UNet2DConditionModel | UNetMotionModel
 
@@ -49,3 +51,16 @@ def expand_conv_out(unet: UNet, rows: Sequence[int]) -> None:
         new.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
     unet.conv_out = new
     unet.register_to_config(out_channels=len(rows))
+
+
+def of_unet(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of the UNet among those of a needed fit's part.
+
+    Raises:
+        UserError: If there are none.
+    """
+    prefix = "unet."
+    taken = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    if not taken:
+        raise UserError(f"The fit of needs.{name} has no such network; name a foundation, or a stage that has one.")
+    return taken

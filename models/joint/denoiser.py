@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.base import load_needed
 from models.diffusion.attention import Features, checkpointed, install, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
-from models.diffusion.surgery import expand_conv_in, expand_conv_out
+from models.diffusion.surgery import expand_conv_in, expand_conv_out, of_unet
 from models.errors import UserError
 from models.joint.masks import kept
 from models.joint.motion import MotionModulesConfig, Past, continuing, motion_modules, recording, with_motion
@@ -235,16 +235,3 @@ def choose_what_learns(denoiser: Denoiser, reference: ReferenceNetwork | None, c
         module.checkpointing = checkpointing
     if denoiser.motion is not None:  # its middle would be computed again after `continuing`, without its past
         denoiser.unet.mid_block.gradient_checkpointing = False
-
-
-def of_unet(weights: Weights, name: str) -> dict[str, Tensor]:
-    """The weights of the UNet among those of a needed fit's part.
-
-    Raises:
-        UserError: If there are none.
-    """
-    prefix = "unet."
-    taken = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    if not taken:
-        raise UserError(f"The fit of needs.{name} has no such network; name a foundation, or a stage that has one.")
-    return taken

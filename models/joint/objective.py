@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from models.diffusion.schedule import NoiseSchedule
+from models.diffusion.schedule import NoiseSchedule, random_levels
 
 LossRegion = Literal["all", "skin"]
 
@@ -37,19 +37,13 @@ def draw_levels(masks: Tensor, steps: int, shared: bool, last: float) -> Tensor:
             do, what is given whole has level 0, and the levels of others are drawn apart.
         last: Share of the draws that are the last level, noise alone; 0 for uniform ones.
     """
-    one = _drawn(masks[:, :1, 0, 0, 0], steps, last).expand(masks.shape[:2])
+    one = random_levels((len(masks), 1), steps, last, masks.device).expand(masks.shape[:2])
     if shared:
         return one
-    apart = _drawn(masks[:, :, 0, 0, 0], steps, last)
+    apart = random_levels(masks.shape[:2], steps, last, masks.device)
     generated = masks.flatten(2)
     levels = torch.where(generated.amin((1, 2))[:, None] > 0, one, apart)
     return torch.where(generated.amax(2) > 0, levels, 0)
-
-
-def _drawn(like: Tensor, steps: int, last: float) -> Tensor:
-    """Levels of that shape."""
-    levels = torch.randint(steps, like.shape, device=like.device)
-    return torch.where(torch.rand_like(like) < last, steps - 1, levels) if last else levels
 
 
 def losses(output: Tensor, noisy: Noisy, schedule: NoiseSchedule, min_snr: float | None, counts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from models.errors import UserError
 from models.tasks import Context, TaskBatch, seeds
 
 METHOD = "edit"
@@ -77,3 +78,24 @@ def ask(method: Editor, batch: Editing) -> Edited:
 def _answers(batch: Editing) -> dict[str, Tensor]:
     known = {"exact_mask": batch.mask, "training_target": batch.training_target}
     return {name: value for name, value in known.items() if value is not None}
+
+
+def own_mask(image: Tensor, context: Context) -> Tensor | None:
+    """The user's own mask ``B 1 H W`` of pictures ``B 3 H W``; None if there is none.
+
+    Raises:
+        UserError: If it has another size, leaves [0, 1], or lets nothing of a picture change.
+    """
+    mask = context.conditions.get("mask")
+    if mask is None:
+        return None
+    size = (len(image), 1, *image.shape[-2:])
+    if tuple(mask.shape) != size:
+        raise UserError(
+            f"The mask is of size {tuple(mask.shape)}, and the pictures need {size}; give one of their size."
+        )
+    if not ((mask >= 0) & (mask <= 1)).all():
+        raise UserError("The mask leaves [0, 1]; give 1 where the picture may change, and 0 elsewhere.")
+    if (mask.amax((1, 2, 3)) == 0).any():
+        raise UserError("A mask is empty, so nothing of its picture may change; mark a part of it, or give no mask.")
+    return mask.to(image)

@@ -170,3 +170,14 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence():
     broken["image"][0, 0, 0, 0, 0] = math.nan
     with pytest.raises(UserError, match="training loss is nan; lower"):
         train(kl_stage(), [broken])
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_pictures_without_depth_are_fitted_alone(targets):
+    pictures = [{"image": batch(seed)["image"][:, :targets]} for seed in range(4)]
+    if targets == 1:
+        pictures = [{"image": each["image"][:, 0]} for each in pictures]  # as the pictures of editing come
+    model, codec = PatchPCAStage(16, 6, 4, 1.0, None), PatchPCACodec(6, 4)
+    train(model, pictures)
+    codec.fit(torch.cat([each["image"].flatten(0, -4) for each in pictures]), 1.0)
+    assert_near(model, codec)

@@ -1,0 +1,107 @@
+"""The fit that draws the pairs which an editor is then trained on; nothing learns in it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.base import PortraitModule
+from models.diffusion.codecs import Codec
+from models.diffusion.networks import PlainDenoiser, UNetConfig
+from models.diffusion.pretrained import base_weights
+from models.diffusion.sampling import noise_of
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
+from models.diffusion.words import NULL, TextEncoder
+from models.errors import UserError
+from models.mcdm.pair_bank import PairBank
+from models.mcdm.pairs import CanvasWords, Composition, PairGenerator, halves
+from models.tasks import Batch, seeds
+
+
+class PairStage(PortraitModule):
+    """Draws a pair for each sample of the training set, from its name and its two prompts, in one pass.
+
+    Args:
+        image_size: Side of the square pictures in pixels; a canvas is two of them wide.
+        base: The folder, or the name in the hub's cache, of the Stable Diffusion that draws; None where an earlier fit
+            does (`receive`).
+        codec: Pictures -> latents.
+        unet: Size of the denoiser.
+        words: Prompts -> what the denoiser attends to.
+        schedule: Of the noise.
+        shared: The prompt p of the whole canvas.
+        composition: Of the three prompts.
+        steps: Of the sampler.
+        guidance: Of each prompt.
+        pairs: Where they are kept; as many are drawn as it holds.
+
+    Reference: Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.1.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        base: str | None,
+        codec: Codec,
+        unet: UNetConfig,
+        words: TextEncoder,
+        schedule: NoiseConfig,
+        shared: str,
+        composition: Composition,
+        steps: int,
+        guidance: float,
+        pairs: PairBank,
+    ) -> None:
+        super().__init__(image_size)
+        self.automatic_optimization = False
+        self.base, self.shared, self.codec, self.pairs = base, shared, codec, pairs
+        self.words = words.requires_grad_(False)
+        self.denoiser = PlainDenoiser(unet, codec.channels).requires_grad_(False)
+        scheduler = NoiseSchedule(schedule).scheduler
+        self.generator = PairGenerator(self.denoiser.unet, scheduler, composition, guidance, steps, None, 1.0)
+
+    def configure_optimizers(self) -> None:
+        """Nothing is optimised."""
+
+    def on_train_epoch_start(self) -> None:
+        """Begins anew, also where a fit that was cut off goes on."""
+        self.pairs.clear()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Draws the pairs of a batch, until there are enough."""
+        prompts = list(zip(batch["source_prompt"], batch["target_prompt"], strict=True))[: self.pairs.missing]
+        if prompts:
+            self.pairs.add(*self.draw(prompts, seeds(batch["name"][: len(prompts)])), prompts)
+
+    @torch.no_grad()
+    def draw(self, prompts: list[tuple[str, str]], own: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs x_A and x_B ``B 3 H W`` in [0, 1], of the words of both and of seeds ``B``."""
+        side = self.image_size // self.codec.factor
+        noise = noise_of(own, (self.codec.channels, side, 2 * side)).to(self.device)
+        left, right = ([both[place] for both in prompts] for place in (0, 1))
+        whole = [self.shared] * len(prompts)
+        null, shared, first, second = (self.words(each) for each in ([NULL], whole, left, right))
+        words = CanvasWords(null, shared, first, second, None)
+        return halves(self.codec.decode(self.generator.draw(noise, words)).clamp(0, 1))
+
+    def on_train_epoch_end(self) -> None:
+        """Looks whether there are enough.
+
+        Raises:
+            UserError: If not.
+        """
+        if self.pairs.missing:
+            raise UserError(
+                f"The epoch has {self.pairs.missing} samples too few for the pairs that are asked for; "
+                "raise data.init_args.samples_per_epoch, or lower model.init_args.pairs.init_args.count."
+            )
+
+    def setup(self, stage: str) -> None:
+        """Takes Stable Diffusion's weights, where that is asked for; a checkpoint is read after this."""
+        if self.base is not None and stage == "fit":
+            self.codec.load_pretrained()
+            self.receive("denoiser", base_weights(self.base))
+
+    def contract(self) -> dict[str, Any]:
+        """Channels."""
+        return {"latent_channels": self.codec.channels}
