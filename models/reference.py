@@ -99,7 +99,7 @@ class TrainMean(PortraitModule):
         """Nothing is optimised by gradient."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds up driving or target images, or of single frames the depth of masked pixels."""
+        """Adds up driving, edited or target images, or of single frames the depth of masked pixels."""
         if "depth" in batch and "reference" not in batch:
             self.add_depth(batch)
         else:
@@ -120,6 +120,10 @@ class TrainMean(PortraitModule):
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
         """The mean training image."""
         return (self.total / self.count).to(reference).expand_as(reference)
+
+    def edit(self, image: Tensor, instruction: Sequence[str], context: Context) -> Edited:
+        """The mean training target, whatever is asked."""
+        return Edited((self.total / self.count).to(image).expand_as(image), None)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """The mean training depth in metres; where no face was ever seen, the mean over the whole image."""
@@ -278,5 +282,7 @@ def sources_of(batch: Batch) -> Tensor:
 
 
 def targets_of(batch: Batch) -> Tensor:
-    """Pictures ``N 3 H W`` to be made: driving frames, or the ``B T 3 H W`` that belong to references."""
-    return batch["image"].flatten(0, 1) if "reference" in batch else batch["driving"]
+    """Pictures ``N 3 H W`` to be made: driving frames, edited ones, or the ``B T 3 H W`` that belong to references."""
+    if "reference" in batch:
+        return batch["image"].flatten(0, 1)
+    return batch["target"] if "target" in batch else batch["driving"]

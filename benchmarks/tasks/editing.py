@@ -30,6 +30,7 @@ from metrics.face import CSIM
 from metrics.fid import FID
 from metrics.image import L1, LPIPS, PSNR, SSIM
 from metrics.mask import MaskIoU
+from metrics.pictures import as_saved
 from metrics.proxy import ProxyFD
 from models.tasks.editing import Edited, Editing
 
@@ -78,7 +79,7 @@ def feed(edited: Edited, batch: Editing) -> dict[str, Fed]:
         fed["edit_words"] = Fed((edited.image, batch.target, source, asked), names)
         fed["identity"] = Fed((edited.image, source), names)
     if edited.mask is not None:
-        fed["edit_mask"] = Fed((edited.mask, batch.mask), names)
+        fed["edit_mask"] = Fed((as_saved(edited.mask.float()), batch.mask), names)  # ranks tie as those of files do
     return fed
 
 
@@ -110,13 +111,16 @@ def saved(options: argparse.Namespace) -> Saved:
         UserError: If no truth is named, or an edit is missing.
     """
     protocol = EditProtocol(options.task, split=options.split, max_frames=options.max_frames)
-    tests = EditBatches(truth_of(options.truth, options.image_size), protocol, batch_size=1, seed=0)
-    names = [name for batch in tests for name in batch.video_id]
-    files = edit_files(options.predictions, names)
+    truth = truth_of(options.truth, options.image_size)
+    tests = EditBatches(truth, protocol, batch_size=1, seed=0)
+    scored = [truth.pairs[place].name for places in tests.items for place in places]
+    files = edit_files(options.predictions, scored, [pair.name for pair in truth.pairs])
 
     def batches() -> Batches:
-        for batch in tests:
-            picture, mask = read_edits(files, batch.video_id, tuple(batch.target.shape[-2:]))
+        for index in range(len(tests)):
+            batch = tests[index]
+            height, width = batch.target.shape[-2:]
+            picture, mask = read_edits(files, batch.video_id, (height, width))
             yield Edited(picture, mask), batch
 
     listed = [(name, path) for part in files.values() for name, path in part.items()]

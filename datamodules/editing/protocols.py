@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class EditBatches(Dataset[Editing]):
         return torch.stack([self.folder.picture(TRAINING_TARGET, pair.name) for pair in pairs])
 
 
-def named(task: str, pairs: list[NamedPair]) -> dict[str, object]:
+def named(task: str, pairs: list[NamedPair]) -> dict[str, Any]:
     """The fields that a batch of any task has."""
     names = [pair.name for pair in pairs]
     return {

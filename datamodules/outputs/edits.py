@@ -33,21 +33,26 @@ def truth_of(path: Path | None, image_size: int | None) -> PairFolder:
     return PairFolder(path, Framing(image_size))
 
 
-def edit_files(folder: Path, names: Sequence[str]) -> Files:
-    """The edits of these pairs, and their masks if there are any.
+def edit_files(folder: Path, scored: Sequence[str], known: Sequence[str]) -> Files:
+    """The edits of the scored pairs, and their masks if there are any.
+
+    Args:
+        folder: Holds `EDITS`, and maybe `MASKS`.
+        scored: The pairs that must be there.
+        known: All pairs of the truth, of which more than the scored may be there.
 
     Raises:
-        DataError: If there is none for a pair, or one for another than these.
+        DataError: If there is none for a pair, or one that is no pair of the truth.
     """
     files = {part: pictures_in(folder / part) for part in (EDITS, MASKS)}
     for part, found in files.items():
-        missing, others = [name for name in names if name not in found], sorted(found.keys() - set(names))
+        missing, others = [name for name in scored if name not in found], sorted(found.keys() - set(known))
         if (found or part == EDITS) and missing:
-            counted = f"lacks {len(missing)} of {len(names)} pairs, the first is '{missing[0]}'"
+            counted = f"lacks {len(missing)} of {len(scored)} pairs, the first is '{missing[0]}'"
             raise DataError(f"'{folder / part}' {counted}; save a picture for each, named as the pair.")
         if others:
-            raise DataError(f"'{found[others[0]]}' is named as no pair that is scored; take it away, or name it right.")
-    return {part: found for part, found in files.items() if found}
+            raise DataError(f"'{found[others[0]]}' is named as no pair of the truth; take it away, or name it right.")
+    return {part: {name: found[name] for name in scored} for part, found in files.items() if found}
 
 
 def read_edits(files: Files, names: Sequence[str], size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:

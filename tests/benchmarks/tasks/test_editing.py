@@ -24,6 +24,7 @@ from models.errors import UserError
 from models.files import write_csv
 from models.pixels import to_uint8
 from models.reference import CopySource
+from models.tasks import Context
 from models.tasks.editing import Edited
 
 SIDE = 24
@@ -63,7 +64,9 @@ def test_every_group_is_fed_what_it_asks_for(batches):
     assert fed["edit"] == (edited.image, *around)
     assert fed["edit_words"] == (edited.image, given.target, given.source, list(EDITS[:2]))
     assert fed["identity"] == (edited.image, given.source)
-    assert fed["edit_mask"] == (edited.mask, given.mask)
+    mask, exact = fed["edit_mask"]
+    torch.testing.assert_close(mask, edited.mask.double(), rtol=0, atol=0.5 / 255)
+    assert exact is given.mask
     assert "edit_mask" not in task.feed(Edited(edited.image, None), given)
 
 
@@ -138,6 +141,30 @@ def test_masks_lie_beside_the_edits_and_come_back(done):
         path.unlink()
     (edited, _), *_ = task.saved(options(place)).batches()
     assert edited.mask is None
+
+
+class SoftMask(WholeMask):
+    """The input under a soft mask of many levels between those of a file."""
+
+    def edit(self, image, instruction, context):
+        return Edited(image, torch.linspace(0, 0.2, SIDE * SIDE).view(1, 1, SIDE, SIDE).expand(len(image), -1, -1, -1))
+
+
+def test_a_soft_mask_is_scored_as_its_file_is_read(tmp_path, batches):
+    writer, loader = PredictionWriter(tmp_path / "predictions"), DataLoader(batches, batch_size=None)
+    Trainer(**QUIET, callbacks=[writer]).predict(SoftMask(SIDE), loader, return_predictions=False)
+    for edited, given in task.saved(options(tmp_path)).batches():
+        drawn = SoftMask(SIDE).edit(given.source, (), Context())
+        tested, read = (task.feed(each, given)["edit_mask"].arguments[0] for each in (drawn, edited))
+        assert torch.equal(tested.float(), read.float())
+        assert not torch.equal(drawn.mask, edited.mask)
+
+
+def test_all_edits_may_lie_there_where_some_are_scored(done):
+    _, place = done
+    saved = task.saved(options(place, max_frames=2))
+    assert [name for _, batch in saved.batches() for name in batch.video_id] == ["val-000000", "val-000002"]
+    assert sorted(name for name, _ in saved.files) == ["val-000000", "val-000000", "val-000002", "val-000002"]
 
 
 def test_a_method_without_masks_saves_none(tmp_path, batches):

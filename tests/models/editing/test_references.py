@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from models.diffusion.codecs import PatchPCACodec
 from models.editing.references import CodecCeiling, GridMask, TrainingTarget, WholeMask, grid_mask, pair_difference
 from models.errors import UserError
-from models.reference import CopySource, Oracle
+from models.reference import CopySource, Oracle, TrainMean
 from models.tasks import perform
 from models.tasks.editing import Editing
 
@@ -41,6 +41,15 @@ def batch():
 def test_the_copy_is_the_input_and_has_no_mask(batch):
     edited = perform(CopySource(SIDE), batch)
     assert torch.equal(edited.image, batch.source)
+    assert edited.mask is None
+
+
+def test_the_train_mean_is_that_of_the_targets_learnt_from(batch):
+    mean, targets = TrainMean(SIDE), torch.rand(3, 3, SIDE, SIDE)
+    mean.training_step({"source": torch.ones(2, 3, SIDE, SIDE), "target": targets[:2]}, 0)
+    mean.training_step({"source": torch.ones(1, 3, SIDE, SIDE), "target": targets[2:]}, 1)
+    edited = perform(mean, batch)
+    torch.testing.assert_close(edited.image, targets.mean(0).expand(2, -1, -1, -1))
     assert edited.mask is None
 
 
