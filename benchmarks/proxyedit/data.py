@@ -21,8 +21,8 @@ from metrics.proxyedit import CLASSES
 from models.files import read_arrays, write_arrays
 from models.reading import reading
 
-# People of their own, beside those of the sets (0, 1), the avatars (2), the edit pairs (3, 4, 5), the sheets (6) and the
-# face network (7, 8).
+# People of their own, beside those of the sets (0, 1), the avatars (2), the edit pairs (3, 4, 5), the sheets (6) and
+# the face network (7, 8).
 FAMILIES = {"train": 9, "test": 10, "expressions": 11}
 STYLES: tuple[ArtStyle, ArtStyle] = ("realistic", "cartoon")
 KINDS = ("unedited", "perfect", "drifted")  # the source, the target and the training target of a pair

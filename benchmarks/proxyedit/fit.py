@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 from tqdm import trange
 
-from benchmarks.procface.augment import blurred, changed_in_part, compressed, noisy, recoloured
+from benchmarks.procface.augment import blurred, in_part, compressed, noisy, recoloured
 from benchmarks.procface.fit import rise_and_fall
 from metrics.proxyedit import ProxyEdit
 from models.files import write_bytes
@@ -78,15 +78,13 @@ def balanced(label: Tensor) -> Tensor:
 
 def varied(images: Tensor, rng: Generator) -> Tensor:
     """Pictures ``B 3 64 64`` in [0, 1], mirrored, framed anew, and some of them recoloured and degraded."""
-    images = changed_in_part(reframed(images, rng), RECOLOURED, lambda x: recoloured(x, rng), rng)
+    images = in_part(reframed(images, rng), RECOLOURED, lambda x: recoloured(x, rng), rng)
     sigma = WORST_BLUR * float(torch.rand((), generator=rng))
-    images = changed_in_part(images, BLURRED, lambda x: blurred(x, sigma), rng)
-    images = changed_in_part(
+    images = in_part(images, BLURRED, lambda x: blurred(x, sigma), rng)
+    images = in_part(
         images, NOISY, lambda x: noisy(x, WORST_NOISE * torch.rand(len(x), 1, 1, 1, generator=rng), rng), rng
     )
-    return changed_in_part(
-        images, COMPRESSED, lambda x: compressed(x, int(torch.randint(*QUALITY, (), generator=rng))), rng
-    )
+    return in_part(images, COMPRESSED, lambda x: compressed(x, int(torch.randint(*QUALITY, (), generator=rng))), rng)
 
 
 def reframed(images: Tensor, rng: Generator) -> Tensor:
