@@ -4,21 +4,18 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metrics.base import Card, PerSampleMetric, Status, check_finite, check_mask
+from metrics.base import Card, PerSampleMetric, Status, check_mask
+from metrics.editing_regions import MARGIN, WINDOW, box_ssim, filled, outside_of, outside_ssim, shares_of
 from metrics.frozen import Frozen
-from metrics.image import l1, psnr, ssim
+from metrics.image import l1, psnr
 from metrics.perceptual import LEAST_SIZE, network_lpips, pretrained_network
-from metrics.pictures import as_saved, checked_pair, masked_mean
-from metrics.windows import gaussian, similarity_maps
+from metrics.pictures import as_saved, checked_pair
 
-MARGIN = 2  # pixels about the exact mask that count neither as kept nor as edited: the mixed pixels of its edge
-WINDOW = 11  # pixels: side of the window of SSIM, and the smallest side of a mask's box
 OUTSIDE = f"outside the exact mask and {MARGIN} px about it, against the input"
 INSIDE = "where the exact mask is above 0, against the perfect edit"
-PROTOCOL_PAPER = "Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 4"
+MCDM_PAPER = "Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs"
 
 
 class Edit(NamedTuple):
@@ -49,97 +46,6 @@ class Edit(NamedTuple):
         return outside_of(self.mask)
 
 
-def outside_of(mask: Tensor, margin: int = MARGIN) -> Tensor:
-    """The pixels ``B 1 H W``, bool, whose distance along each axis from a mask's pixels above 0 exceeds the margin.
-
-    Args:
-        mask: ``B 1 H W`` in [0, 1], or bool.
-        margin: Pixels; the picture's border erodes nothing.
-
-    Raises:
-        ValueError: If a shape, type or range is wrong.
-    """
-    shares = _shares(mask)
-    if margin < 0:
-        raise ValueError(f"The margin about the mask is {margin} px; pass 0 or more.")
-    return F.max_pool2d((shares > 0).double(), 2 * margin + 1, stride=1, padding=margin) == 0
-
-
-def filled(preds: Tensor, source: Tensor, outside: Tensor) -> Tensor:
-    """The pictures ``B 3 H W`` outside, float64, and the inputs elsewhere: nothing that follows sees the edit.
-
-    Raises:
-        ValueError: If a shape, type or range is wrong.
-    """
-    preds, source = checked_pair(preds, source)
-    check_mask(outside, preds)
-    return torch.where(outside, preds, source)
-
-
-def outside_ssim(preds: Tensor, source: Tensor, outside: Tensor) -> Tensor:
-    """Mean of the map of structural similarity to the input over pixels outside, ``B``, the inside `filled`.
-
-    Args:
-        preds: ``B 3 H W`` in [0, 1], of 11 pixels a side or more.
-        source: As ``preds``: the inputs.
-        outside: ``B 1 H W``, bool; those of its pixels count about which the window fits into the picture.
-
-    Returns:
-        float64, at most 1; nan where there is no such pixel.
-
-    Raises:
-        ValueError: If a shape, type or range is wrong.
-
-    Reference: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13.
-    """
-    kept = filled(preds, source, outside)
-    edge = WINDOW // 2
-    similarity, _ = similarity_maps(kept, source.double(), gaussian(WINDOW, 1.5))
-    return masked_mean(similarity, outside[:, :, edge : outside.shape[2] - edge, edge : outside.shape[3] - edge])
-
-
-def box_ssim(preds: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Structural similarity of the crops to the mask's bounding box, ``B``; nan where the mask is empty.
-
-    Args:
-        preds: ``B 3 H W`` in [0, 1], of 11 pixels a side or more.
-        target: As ``preds``.
-        mask: ``B 1 H W``, bool; a box under 11 pixels grows evenly to both sides, as the picture allows.
-
-    Raises:
-        ValueError: If a shape, type or range is wrong.
-
-    Reference: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13.
-    """
-    preds, target = checked_pair(preds, target)
-    check_mask(mask, preds)
-    if min(preds.shape[2:]) < WINDOW:
-        raise ValueError(f"SSIM needs images of at least {WINDOW} pixels a side, not {tuple(preds.shape[2:])}.")
-    values = preds.new_full((len(preds),), torch.nan)
-    for i in torch.nonzero(mask.flatten(1).any(1)).flatten().tolist():
-        rows, columns = _span(mask[i, 0].any(1)), _span(mask[i, 0].any(0))
-        values[i] = ssim(preds[i : i + 1, :, rows, columns], target[i : i + 1, :, rows, columns])[0]
-    return values
-
-
-def _span(taken: Tensor) -> slice:
-    """From the first to the last place that is taken, and at least a window's width, within the row."""
-    places = torch.nonzero(taken).flatten()
-    first, last = int(places[0]), int(places[-1]) + 1
-    lacking = max(WINDOW - (last - first), 0)
-    first = min(max(first - lacking // 2, 0), len(taken) - (last - first) - lacking)
-    return slice(first, max(last, first + WINDOW))
-
-
-def _shares(mask: Tensor) -> Tensor:
-    """The mask in float64, if it is ``B 1 H W`` in [0, 1]."""
-    shares = mask.double() if mask.dtype == torch.bool else mask
-    check_finite("The exact mask", shares)
-    if shares.ndim != 4 or shares.shape[1] != 1 or (shares.numel() and not 0 <= shares.min() <= shares.max() <= 1):
-        raise ValueError(f"The exact mask is {tuple(mask.shape)}; pass shares in [0, 1] or booleans, B 1 H W.")
-    return shares.double()
-
-
 class EditMetric(PerSampleMetric):
     """A score of edited pictures as they would be saved; nan has the status EMPTY_MASK, and inf IDENTICAL."""
 
@@ -162,7 +68,7 @@ class EditMetric(PerSampleMetric):
         """
         for other in (target, source, *(() if training is None else (training,))):
             checked_pair(preds, other)
-        shares = _shares(mask)
+        shares = shares_of(mask)
         check_mask(shares > 0, preds)
         if training is None and self.needs_training:
             return
@@ -187,7 +93,7 @@ class OutsideL1(EditMetric):
         digits=4,
         definition="Mean absolute difference from the input over the pixels that a perfect edit leaves as they are.",
         value_range="[0, 1]; 0 for untouched surroundings; the perfect edit and the copied input have 0",
-        reference=PROTOCOL_PAPER,
+        reference=f"{MCDM_PAPER}, section 4",
         traps="The copied input is perfect: read it beside L1-inside. Masks from pictures hide what a method spoils.",
         parity="none: held to arrays cut by hand",
     )
@@ -282,7 +188,7 @@ class InsideL1(EditMetric):
         digits=4,
         definition="Mean absolute difference from the perfect edit over the pixels that it changes.",
         value_range="[0, 1]; 0 for the perfect edit; the copied input has the size of the edit",
-        reference=PROTOCOL_PAPER,
+        reference=f"{MCDM_PAPER}, section 4",
         traps="The perfect edit is not the only right one; a blur of all right ones is nearest in the mean.",
         parity="none: held to arrays cut by hand",
     )
@@ -299,7 +205,7 @@ class BoxSSIM(EditMetric):
         name="SSIM-box",
         group="edit",
         higher_is_better=True,
-        protocol="Gaussian window 11 px, sigma 1.5, valid positions, mean of RGB, 8-bit; the exact mask's box, >= 11 px",
+        protocol="Gaussian window 11 px, sigma 1.5, valid, mean of RGB, 8-bit; box of the exact mask, at least 11 px",
         definition="Structural similarity to the perfect edit of the crops to the bounding box of the exact mask.",
         value_range="[-1, 1]; 1 for the perfect edit",
         reference="Wang et al. 2004, Image quality assessment: from error visibility to structural similarity, eq. 13",
@@ -314,7 +220,7 @@ class BoxSSIM(EditMetric):
 
 
 class ToPerfect(EditMetric):
-    """How much farther a picture is from the perfect edit than the training target of its own pair would be, in `l1`."""
+    """How much farther a picture is from the perfect edit, in `l1`, than the training target of its own pair."""
 
     card = Card(
         name="to-perfect",
@@ -324,7 +230,7 @@ class ToPerfect(EditMetric):
         digits=4,
         definition="L1(result, perfect edit) - L1(training target, perfect edit), averaged over pairs.",
         value_range="[-1, 1]; below 0 the result is nearer than what was learnt from: the fit filters the pairs' noise",
-        reference="Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.2",
+        reference=f"{MCDM_PAPER}, section 3.2",
         traps=(
             "Training targets are drawn at the severity of the set that is tested, whatever the fit has seen; most of "
             "their distance is drift outside the edit, so a pasted input is near too. Read L1-inside beside it."
@@ -339,7 +245,7 @@ class ToPerfect(EditMetric):
 
 
 class TrainingToPerfect(EditMetric):
-    """`l1` from the training target of a pair to the perfect edit: the yardstick of `ToPerfect`, one for all methods."""
+    """`l1` of the training target of a pair and the perfect edit: the yardstick of `ToPerfect`, one for all."""
 
     card = Card(
         name="training-to-perfect",
@@ -349,7 +255,7 @@ class TrainingToPerfect(EditMetric):
         digits=4,
         definition="Mean absolute difference of the training target and the perfect edit of the same pair.",
         value_range="[0, 1]; 0 at severity 0",
-        reference="Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.1",
+        reference=f"{MCDM_PAPER}, section 3.1",
         traps="No score of a method: all have the same.",
         parity="none: exact on constant pictures",
     )

@@ -184,7 +184,7 @@ class GridIoU(EditMaskMetric):
         name="IoU-grid",
         group="edit_mask",
         higher_is_better=True,
-        protocol=f"per picture, cells of {CELL} px: the mask's mean at 0.5 against the cells that overlap the truth most",
+        protocol=f"per picture, cells of {CELL} px: mean of the mask at 0.5, truth by the best mask of cells",
         definition="Intersection over union of the mask's cells and of the best mask of whole cells.",
         value_range="[0, 1]; 1 for the best mask that the grid allows",
         reference=EVERINGHAM,

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metrics.base import Card, PerSampleMetric, Status, check_finite, check_pair
-from metrics.editing import MARGIN, Edit, EditMetric
+from metrics.editing import Edit, EditMetric
+from metrics.editing_regions import MARGIN
 from metrics.face import cosine_similarity
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired

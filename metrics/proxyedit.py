@@ -1,7 +1,7 @@
 """The suite's own edit classifier: which of eight edits of the portrait world a picture shows, without a download.
 
-It learns from the portrait world alone (``python -m benchmarks.proxyedit train``); what it says of other pictures is not
-known, and no number that rests on it is comparable with a published one, CLIP scores least of all.
+It learns from the portrait world alone (``python -m benchmarks.proxyedit train``); what it says of other pictures is
+not known, and no number that rests on it is comparable with a published one, CLIP scores least of all.
 """
 
 from collections.abc import Sequence

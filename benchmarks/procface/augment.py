@@ -76,12 +76,12 @@ def reframed(batch: FaceBatch, rng: Generator) -> FaceBatch:
 
 def degraded(batch: FaceBatch, rng: Generator) -> FaceBatch:
     """Pictures in other colours, some of them coarse, blurred, noisy or compressed."""
-    image = _some(batch["image"], 0.6, lambda x: recoloured(x, rng), rng)
-    image = _some(image, 0.5, lambda x: coarsened(x, 64), rng)
-    image = _some(image, 0.05, lambda x: coarsened(x, 40), rng)
-    image = _some(image, 0.12, lambda x: blurred(x, float(3 * torch.rand((), generator=rng))), rng)
-    image = _some(image, 0.2, lambda x: noisy(x, 0.12 * torch.rand(len(x), 1, 1, 1, generator=rng), rng), rng)
-    image = _some(image, 0.12, lambda x: compressed(x, int(torch.randint(8, 70, (), generator=rng))), rng)
+    image = in_part(batch["image"], 0.6, lambda x: recoloured(x, rng), rng)
+    image = in_part(image, 0.5, lambda x: coarsened(x, 64), rng)
+    image = in_part(image, 0.05, lambda x: coarsened(x, 40), rng)
+    image = in_part(image, 0.12, lambda x: blurred(x, float(3 * torch.rand((), generator=rng))), rng)
+    image = in_part(image, 0.2, lambda x: noisy(x, 0.12 * torch.rand(len(x), 1, 1, 1, generator=rng), rng), rng)
+    image = in_part(image, 0.12, lambda x: compressed(x, int(torch.randint(8, 70, (), generator=rng))), rng)
     return {**batch, "image": image}
 
 
@@ -130,7 +130,7 @@ def compressed(images: Tensor, quality: int) -> Tensor:
     return torch.stack(kept).permute(0, 3, 1, 2).float() / 255
 
 
-def _some(images: Tensor, share: float, change: Callable[[Tensor], Tensor], rng: Generator) -> Tensor:
+def in_part(images: Tensor, share: float, change: Callable[[Tensor], Tensor], rng: Generator) -> Tensor:
     """The pictures with a share of them changed."""
     chosen = torch.rand(len(images), generator=rng) < share
     if not chosen.any():

@@ -26,13 +26,13 @@ _TEXT = """# The suite's own edit classifier: validity card
 *The numbers are computed by `python -m benchmarks.proxyedit card`.*
 
 `proxyedit` ({parameters:,} parameters, weights {digest}...) is trained by `python -m benchmarks.proxyedit train` on the
-portrait world alone (its version {version} draws what is measured here), on people of families 9 of its seeds. **What rests
-on it is not comparable with published numbers**, with CLIP scores least of all.
+portrait world alone (its version {version} draws what is measured here), on people of families 9 and 11 of its seeds.
+**What rests on it is not comparable with published numbers**, with CLIP scores least of all.
 
 ## What it tells
 
-{pairs} pairs of people whom it has never seen (family 10; nobody of any table), each edit as photograph and as cartoon, at
-{size} px. The share of pictures whose likeliest class, of eight edits and none, is the right one; 95 % intervals are
+{pairs} pairs of people whom it has never seen (family 10; nobody of any table), each edit as photograph and as cartoon,
+at {size} px. The share of pictures whose likeliest class, of eight edits and none, is the right one; 95 % intervals are
 bootstrapped over pairs (BCa). The style of a table is costumes on photographs and expressions on cartoons.
 
 {kinds}
@@ -60,8 +60,8 @@ blurred loses no more than this by the classifier.
 
 - It looks at 64 x 64 pixels, of portraits as the suite frames them.
 - A picture that shows none of the eight edits is none, whatever else has changed.
-- It was taught with drift, blur, noise and JPEG so that its reading survives them: it says whether the edit is there, not
-  how well it is painted.
+- It was taught with drift, blur, noise and JPEG so that its reading survives them: it says whether the edit is there,
+  not how well it is painted.
 """
 
 

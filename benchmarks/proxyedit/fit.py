@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 from tqdm import trange
 
-from benchmarks.procface.augment import blurred, compressed, noisy, recoloured
+from benchmarks.procface.augment import blurred, in_part, compressed, noisy, recoloured
 from benchmarks.procface.fit import rise_and_fall
 from metrics.proxyedit import ProxyEdit
 from models.files import write_bytes
@@ -78,14 +78,13 @@ def balanced(label: Tensor) -> Tensor:
 
 def varied(images: Tensor, rng: Generator) -> Tensor:
     """Pictures ``B 3 64 64`` in [0, 1], mirrored, framed anew, and some of them recoloured and degraded."""
-    images = reframed(images, rng)
-    images = _some(RECOLOURED, images, recoloured(images, rng), rng)
+    images = in_part(reframed(images, rng), RECOLOURED, lambda x: recoloured(x, rng), rng)
     sigma = WORST_BLUR * float(torch.rand((), generator=rng))
-    images = _some(BLURRED, images, blurred(images, sigma), rng)
-    images = _some(NOISY, images, noisy(images, WORST_NOISE * torch.rand(len(images), 1, 1, 1, generator=rng), rng), rng)
-    if torch.rand((), generator=rng) < COMPRESSED:
-        images = compressed(images, int(torch.randint(*QUALITY, (), generator=rng)))
-    return images
+    images = in_part(images, BLURRED, lambda x: blurred(x, sigma), rng)
+    images = in_part(
+        images, NOISY, lambda x: noisy(x, WORST_NOISE * torch.rand(len(x), 1, 1, 1, generator=rng), rng), rng
+    )
+    return in_part(images, COMPRESSED, lambda x: compressed(x, int(torch.randint(*QUALITY, (), generator=rng))), rng)
 
 
 def reframed(images: Tensor, rng: Generator) -> Tensor:
@@ -106,9 +105,3 @@ def write(network: ProxyEdit, path: Path) -> None:
     state = network.state_dict()
     kept = {name: value.half().contiguous() for name, value in state.items() if value.is_floating_point()}
     write_bytes(path, save(kept))
-
-
-def _some(share: float, images: Tensor, changed: Tensor, rng: Generator) -> Tensor:
-    """The pictures with a share of them changed."""
-    chosen = torch.rand(len(images), generator=rng) < share
-    return torch.where(chosen[:, None, None, None], changed, images)

@@ -158,22 +158,25 @@ BAD = {
     "face.akd_l1": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
     "face.akd_l2": [*vectors((2, 68, 2)), lambda f: f(MESH, MESH)],
     "pose.angle_rmse_degrees": [*vectors((2, 3)), lambda f: f(torch.ones(2, 4), torch.ones(2, 4))],
-    "editing.box_ssim": [
+    "editing_regions.box_ssim": [
         *(lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS),
         lambda f: f(SMALL, SMALL, torch.ones(2, 1, 6, 6, dtype=torch.bool)),
     ],
-    "editing.filled": [lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS],
-    "editing.outside_of": [
+    "editing_regions.filled": [
+        lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS
+    ],
+    "editing_regions.outside_of": [
         lambda f: f(ALL[0]),
         lambda f: f(DEPTH * 9),
         lambda f: f(set_to(DEPTH, NAN) / 2),
         lambda f: f(ALL.byte()),
         lambda f: f(ALL, -1),
     ],
-    "editing.outside_ssim": [
+    "editing_regions.outside_ssim": [
         *(lambda f, bad=bad: bad(lambda x, y, mask=PIXELS: f(x, y, mask), PICTURE) for bad in PAIRS),
         lambda f: f(SMALL, SMALL, torch.ones(2, 1, 6, 6, dtype=torch.bool)),
     ],
+    "editing_regions.shares_of": [lambda f: f(ALL[0]), lambda f: f(DEPTH * 9), lambda f: f(ALL.byte())],
     "editing_masks.average_precision": MASKS,
     "editing_masks.best_iou": MASKS,
     "editing_masks.grid_mask": [lambda f: f(DEPTH * 9), lambda f: f(ALL[0]), lambda f: f(ALL, 3), lambda f: f(ALL, 0)],

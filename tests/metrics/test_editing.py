@@ -15,11 +15,8 @@ from metrics.editing import (
     OutsideSSIM,
     ToPerfect,
     TrainingToPerfect,
-    box_ssim,
-    filled,
-    outside_of,
-    outside_ssim,
 )
+from metrics.editing_regions import MARGIN, box_ssim, filled, outside_of, outside_ssim
 from metrics.perceptual import make_network
 
 SIDE, NAMES = 48, ["a/0", "b/0"]
@@ -55,7 +52,7 @@ def numbers(kind, edit, **changes):
 
 
 def surroundings(mask):
-    square = np.ones((2 * editing.MARGIN + 1,) * 2)
+    square = np.ones((2 * MARGIN + 1,) * 2)
     return ~np.stack([binary_dilation(m > 0, square) for m in mask[:, 0].numpy()])
 
 

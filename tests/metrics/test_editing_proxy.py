@@ -52,7 +52,7 @@ def values(metric):
 
 
 def test_the_classes_are_the_worlds_edits_and_its_words_tell_them(pairs):
-    assert CLASSES == ("none", *EDITS)
+    assert ("none", *EDITS) == CLASSES
     assert [CLASSES[place] for place in classes_of(pairs["asked"])] == [edit for edit, _ in SHOWN]
     assert classes_of(pairs["plain"]).tolist() == [0] * 4
     assert classes_of(["a portrait photo of a person as a pirate", "", "laughing at a person"]).tolist() == [-1] * 3
@@ -178,5 +178,8 @@ def test_the_file_of_the_classifier_is_the_one_that_was_pinned(tmp_path):
 
 def test_larger_pictures_are_looked_at_as_they_are_at_64_px(pairs):
     network = ProxyEdit.load()
-    small, large = (network(size(pairs["target"]))[0] for size in (lambda x: x, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)))
+    small, large = (
+        network(size(pairs["target"]))[0]
+        for size in (lambda x: x, lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    )
     assert torch.equal(small.argmax(1), large.argmax(1))
