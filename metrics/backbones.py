@@ -113,6 +113,7 @@ BACKBONES = {
             package="pyiqa",
         ),
         Backbone("procface", (), "resized to 128 px, RGB in [0, 1]", False, "every name begins with proxy-"),
+        Backbone("proxyedit", (), "resized to 64 px, RGB in [0, 1]", False, "every name begins with proxy-edit-"),
     )
 }
 
@@ -124,7 +125,7 @@ def load_backbone(key: str, device: str = "cpu") -> Frozen:
     ``B T 3 224 224``, T >= 10, to ``B 400``; ``lpips-`` two batches ``B 3 H W`` to ``B 1 1 1``; ``2dfan4`` one picture
     ``H W 3`` uint8 RGB to landmarks, their scores and boxes; ``yunet-sface`` and ``w600k-r50`` one picture ``H W 3``
     uint8 BGR to (YuNet row of 15, embedding) of each face; the two ``iqa`` pictures ``B 3 H W`` in [0, 1] to ``B`` in
-    0 to 100; ``procface`` as `metrics.procface` says.
+    0 to 100; ``procface`` and ``proxyedit`` as `metrics.procface` and `metrics.proxyedit` say.
 
     Args:
         key: One of `BACKBONES`.
@@ -260,6 +261,10 @@ def _procface() -> nn.Module:
     return import_module("metrics.procface").ProcFace.load()
 
 
+def _proxyedit() -> nn.Module:
+    return import_module("metrics.proxyedit").ProxyEdit.load()
+
+
 def _lpips(net: Any) -> nn.Module:  # noqa: ANN401 - one of `perceptual.Net`
     return import_module("metrics.perceptual").pretrained_network(net)
 
@@ -290,6 +295,7 @@ _LOADERS: dict[str, Callable[[], Callable[..., Any]]] = {
     "arniqa-koniq10k": _arniqa,
     "hyperiqa-koniq10k": _hyperiqa,
     "procface": _procface,
+    "proxyedit": _proxyedit,
 }
 _INSTALL = {
     "face_alignment": "'portrait-bench[face]'",

@@ -7,8 +7,10 @@ from metrics.backbones import BACKBONES
 from metrics.base import Card, Scored
 from metrics.face_scores import FaceMetric
 from metrics.procface import SHA256
+from metrics.proxyedit import SHA256 as EDIT_SHA256
 from models.weights import FILES
 
+SHIPPED = {"procface": SHA256, "proxyedit": EDIT_SHA256}  # checksums of the networks that ship with the suite
 LEAST_PROXY = 64  # pixels: the least that the suite's face network has learnt
 LEAST_PHOTOGRAPH = 128  # pixels: detectors find no faces in less, and Inception and I3D take minutes over upscaled ones
 
@@ -51,5 +53,5 @@ def provenance(backbone: str) -> str:
     """What a record and a footer say of a network: its files, their checksums and licences."""
     network = BACKBONES[backbone]
     files = ", ".join(f"{name} sha256 {FILES[name].sha256 or 'not published'}" for name in network.weights)
-    own = f"procface sha256 {SHA256[:12]}, {network.origin}"
+    own = f"{backbone} sha256 {SHIPPED.get(backbone, '')[:12]}, {network.origin}"
     return f"{files or own}; {network.licence}"

@@ -14,9 +14,22 @@ from benchmarks.tasks import FLAGGED, Fed, as_bytes
 from benchmarks.tasks import plain_samples as samples
 from datamodules.editing.protocols import EditBatches, EditProtocol
 from datamodules.outputs.edits import EDITS, MASKS, edit_files, read_edits, truth_of
+from metrics.editing import (
+    BoxSSIM,
+    InsideL1,
+    OutsideL1,
+    OutsideLPIPS,
+    OutsidePSNR,
+    OutsideSSIM,
+    ToPerfect,
+    TrainingToPerfect,
+)
+from metrics.editing_masks import AreaError, BestIoU, GridCeiling, GridIoU, MaskAP
+from metrics.editing_proxy import ProxyEditAccuracy, ProxyEditDirection, ProxyEditScore
 from metrics.face import CSIM
 from metrics.fid import FID
 from metrics.image import L1, LPIPS, PSNR, SSIM
+from metrics.mask import MaskIoU
 from metrics.proxy import ProxyFD
 from models.tasks.editing import Edited, Editing
 
@@ -25,6 +38,12 @@ HEADING = "Portrait editing"
 METRICS = (
     *(metric.scored() for metric in (L1, PSNR, SSIM)),
     LPIPS.by("alex"),
+    *(metric.scored() for metric in (OutsideL1, OutsidePSNR, OutsideSSIM, OutsideLPIPS)),
+    *(metric.scored() for metric in (InsideL1, BoxSSIM, ToPerfect, TrainingToPerfect)),
+    MaskIoU.scored(group="edit_mask"),
+    *(metric.scored() for metric in (BestIoU, MaskAP, AreaError, GridIoU, GridCeiling)),
+    *(metric.scored() for metric in (ProxyEditAccuracy, ProxyEditDirection)),
+    ProxyEditScore.scored(least_size=LEAST_PROXY),
     face(CSIM, "procface", group="identity"),  # of the source, whose person is to be kept
     ProxyFD.scored(least_size=LEAST_PROXY),
     face(CSIM, "yunet-sface", group="identity"),

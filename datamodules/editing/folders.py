@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import torchvision.transforms.v2.functional as F
 from torch import Tensor
 
 from datamodules.base import DataError
@@ -107,7 +106,7 @@ class PairFolder:
         self._check_alike(source, mask, MASK, name)
         if not mask.any():
             raise DataError(f"'{self.files[MASK][name]}' is all black, so nothing is edited: mark the edit in white.")
-        return self.framing.image(mask.expand(3, -1, -1))[:1]
+        return self.framing.image(mask.expand(3, -1, -1))[:1].clamp(0, 1)
 
     def _check_complete(self, part: str) -> None:
         missing = [pair.name for pair in self.pairs if pair.name not in self.files[part]]
@@ -124,12 +123,12 @@ class PairFolder:
 
 
 def read_mask(path: Path) -> Tensor:
-    """A mask ``1 H W`` in [0, 1] of a picture of any colour mode: its brightness.
+    """A mask ``1 H W`` in [0, 1] of a picture of any colour mode: its brightest channel; what is transparent is white.
 
     Raises:
         DataError: If it cannot be read.
     """
-    return to_float(F.rgb_to_grayscale(read_frame(path)))
+    return to_float(read_frame(path).amax(0, keepdim=True))
 
 
 def pictures_in(folder: Path) -> dict[str, Path]:

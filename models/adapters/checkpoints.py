@@ -1,4 +1,4 @@
-"""Published depth networks: their checkpoints, from a local folder or the hub's cache, never from the network."""
+"""Published networks: their checkpoints, from a local folder or the hub's cache, never from the network."""
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -14,8 +14,8 @@ from models.reading import reading
 WEIGHTS_ABSENT, PACKAGE_ABSENT = "weights absent", "package absent"
 
 
-class PublishedDepth(PortraitModule):
-    """A depth network that others trained and a library runs; it is not trained here.
+class PublishedModel(PortraitModule):
+    """What others trained and a library runs; it is not trained here.
 
     Attributes:
         packages: The libraries that run it.

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from models.adapters.checkpoints import PublishedDepth
+from models.adapters.checkpoints import PublishedModel
 from models.tasks import Context
 from models.tasks.depth import DepthEstimate, DepthKind
 
 
-class DepthAnything(PublishedDepth):
+class DepthAnything(PublishedModel):
     """Relative disparity by a vision transformer taught on synthetic depth (Yang et al., NeurIPS 2024).
 
     Licence: weights Small Apache-2.0; Base, Large and Giant CC-BY-NC-4.0.

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from models.adapters.checkpoints import PublishedDepth
+from models.adapters.checkpoints import PublishedModel
 from models.tasks import Context
 from models.tasks.depth import DepthEstimate
 
 
-class Marigold(PublishedDepth):
+class Marigold(PublishedModel):
     """Depth by a fine-tuned Stable Diffusion (Ke et al., CVPR 2024), its consistency and its one-step variants.
 
     Licence: code Apache-2.0; the weights of v1-0 and v1-1 OpenRAIL++-M, of LCM Apache-2.0; of E2E-FT (Garcia et al.,

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from models.adapters.checkpoints import PublishedDepth
+from models.adapters.checkpoints import PublishedModel
 from models.tasks import Context
 from models.tasks.depth import DepthEstimate
 
 
-class Sapiens2(PublishedDepth):
+class Sapiens2(PublishedModel):
     """The points that pixels of people show, of which the camera's z is depth (Meta, 2026, arXiv 2604.21681).
 
     Licence: code and weights under the Sapiens2 Licence, Meta's own, not an open-source one: read it before use.

@@ -101,9 +101,10 @@ def vision_tower(folder: str) -> Any:  # noqa: ANN401 - for a type checker trans
         raise UserError("CLIP's vision tower needs transformers: pip install 'portrait-bench[adapters]'") from None
     place = find(folder)
     with reading(_part(place, "", "config.json"), "vision tower", _AGAIN):
-        tower, told = CLIPVisionModel.from_pretrained(
+        held: Any = CLIPVisionModel.from_pretrained(
             place, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
+        tower, told = held
         _refuse_gaps(told)
     return tower.eval()
 

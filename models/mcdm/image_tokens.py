@@ -61,6 +61,9 @@ class CLIPVision(ImageEncoder):
         folder: Of the model, or its name in the hub's cache (`models.diffusion.pretrained`).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, folder: str) -> None:
         tower = vision_tower(folder)
         config: Any = tower.config

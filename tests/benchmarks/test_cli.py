@@ -66,7 +66,8 @@ def test_avatars_of_every_scale_have_segments_to_score_by_and_frames_to_choose_w
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_parses_over_its_system(variant):
     system, _, name = variant.partition("/")
-    system = {"references": "dagan_depth" if name.endswith("_depth") else "dagan"}.get(system, system)
+    shared = {"references": "dagan_depth" if name.endswith("_depth") else "dagan", "editing": "mcdm"}
+    system = shared.get(system, system)
     parsed = cli.parse(["fit", *config(f"{system}.yaml", f"tiny/{system}.yaml", f"variants/{variant}.yaml")])
     assert parsed.model.class_path.startswith("models.")
 

@@ -57,7 +57,7 @@ def test_every_network_names_its_origin_licence_and_preprocessing():
         assert backbone.licence
         assert backbone.preprocess
         assert backbone.missing == list(backbone.weights)
-    assert [key for key, backbone in BACKBONES.items() if not backbone.comparable] == ["procface"]
+    assert [key for key, backbone in BACKBONES.items() if not backbone.comparable] == ["procface", "proxyedit"]
     assert "non-commercial" in BACKBONES["w600k-r50"].licence
 
 

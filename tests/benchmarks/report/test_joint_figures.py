@@ -11,9 +11,10 @@ import yaml
 from PIL import Image
 
 from benchmarks.cli import data_module, model_of, parse
-from benchmarks.report import joint_figures, joint_panels
+from benchmarks.report import fits, joint_figures, joint_panels
 from benchmarks.report.panels import GAP, enlarged, sheet
-from benchmarks.report.spec import load
+from benchmarks.report.spec import FOLDER, load
+from benchmarks.running.plan import Choice, plan
 from benchmarks.runs import write_json
 from datamodules.world.export.clips import make_clips
 from models.errors import UserError
@@ -44,10 +45,10 @@ def results(tmp_path_factory):
         return replace(table, rows=[replace(r, configs=[*r.configs, str(root / "few.yaml")]) for r in table.rows])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joint_figures, "load", few)
+        patch.setattr(fits, "load", few)
         for place in FITTED:
             _leave_weights(root / "runs", *place)
-        made = joint_figures.Fits(_choice(root)).run(*FITTED[0])
+        made = fits.Fits(_choice(root)).run(*FITTED[0])
         domains = data_module(parse(["test", *made.args]).data).domains
         for spec in domains.values():
             make_clips(spec, root / "data", workers=0)
@@ -55,8 +56,8 @@ def results(tmp_path_factory):
 
 
 def _leave_weights(runs, table, row, test):
-    choice = joint_figures.Choice("tiny", [0], [None], (row,), False, ["cpu:0"], str(runs))
-    planned = joint_figures.plan([joint_figures.load(joint_figures.FOLDER / f"{table}.yaml")], choice)
+    choice = Choice("tiny", [0], [None], (row,), False, ["cpu:0"], str(runs))
+    planned = plan([fits.load(FOLDER / f"{table}.yaml")], choice)
     run = next(each.run for each in planned if each.test == test)
     torch.manual_seed(0)
     model = model_of(parse(["test", *run.args]).model)
@@ -112,7 +113,7 @@ def test_a_fit_that_is_not_done_is_named_with_its_line(results, monkeypatch):
 
 def test_an_affine_copy_of_the_truth_is_drawn_as_the_truth(results):
     table = "joint_depth", "joint", "depth"
-    faces = joint_figures.faces_of(joint_figures.Fits(_choice(results)).data(*table), 2)
+    faces = joint_figures.faces_of(fits.Fits(_choice(results)).data(*table), 2)
     assert len({name.partition("#")[0] for name in faces.video_id}) == 2
 
     class Copy:
@@ -130,7 +131,7 @@ def test_an_affine_copy_of_the_truth_is_drawn_as_the_truth(results):
 
 
 def _choice(results):
-    return joint_figures.Choice("tiny", [0], [None], (), False, ["cpu:0"], str(results / "runs"))
+    return Choice("tiny", [0], [None], (), False, ["cpu:0"], str(results / "runs"))
 
 
 def test_the_mouth_is_below_the_nose_and_raised_most_in_its_middle():
@@ -171,4 +172,4 @@ def test_tiles_stand_where_they_belong_and_no_label_touches_them():
 def test_a_photograph_needs_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     with pytest.raises(UserError, match=r"pip install -e \.\[dev\]"):
-        joint_figures.astronaut(32)
+        fits.astronaut(32)

@@ -33,7 +33,8 @@ def natural_call(name):
     folder, _, rest = name.partition("/")
     system = rest.partition("/")[0] if folder == "variants" else Path(name).stem
     if not (ROOT / f"{system}.yaml").is_file() or name == "defaults.yaml":  # rows for reference and data sets
-        system = "lipflow" if system == "multiface" else "dagan_depth" if "depth" in name else "dagan"
+        other = "dagan_depth" if "depth" in name else "dagan"
+        system = {"multiface": "lipflow", "editing": "mcdm"}.get(system, other)
     if name == "defaults.yaml":
         files = ["dagan.yaml"]
     elif "/" not in name:

@@ -1,0 +1,128 @@
+"""Two metrics against each other: which settings are not beaten in both, which is suggested, and a picture of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.report.collect import collect
+from benchmarks.report.spec import Table, card
+from benchmarks.report.verdicts import summarise
+from benchmarks.running.plan import Choice, places, plan
+
+SIZE = 760, 560  # pixels
+LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
+FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
+GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Values = tuple[float, float]  # the values of a setting in the two metrics
+
+
+@dataclass(frozen=True)
+class Trade:
+    """Settings as points of two metrics.
+
+    Args:
+        metrics: Their names, that of the horizontal axis first.
+        points: The values of each setting that was swept.
+        beside: Those of others, which are drawn and not chosen from.
+    """
+
+    metrics: tuple[str, str]
+    points: Mapping[str, Values]
+    beside: Mapping[str, Values]
+
+    def front(self) -> list[str]:
+        """The settings that no other beats in one metric and equals in the other, along the first metric."""
+        costs = {name: self._costs(place) for name, place in self.points.items()}
+        kept = [name for name, own in costs.items() if not any(_beats(other, own) for other in costs.values())]
+        return sorted(kept, key=lambda name: self.points[name])
+
+    def suggested(self) -> str:
+        """The setting of the front nearest to the best of both metrics, each over its range among the points."""
+        costs = np.array([self._costs(place) for place in self.points.values()])
+        low, span = costs.min(0), np.ptp(costs, axis=0)
+        scale = np.where(span > 0, span, 1.0)
+        return min(self.front(), key=lambda name: float(np.hypot(*((self._costs(self.points[name]) - low) / scale))))
+
+    def _costs(self, place: Values) -> np.ndarray:
+        """The values turned so that less is better."""
+        return np.array([-v if card(m).higher_is_better else v for m, v in zip(self.metrics, place, strict=True)])
+
+
+def _beats(other: np.ndarray, own: np.ndarray) -> bool:
+    return bool((other <= own).all() and (other < own).any())
+
+
+def values_of(table: Table, test: str, metrics: tuple[str, str], choice: Choice) -> dict[str, Values]:
+    """The values in two metrics of each row of a table that was run on a test, and has both."""
+    done = places(run for run in plan([table], choice) if run.test == test)
+    if not done:
+        return {}
+    scores, _ = collect(done)
+    rows = dict.fromkeys(place.row for place in done)
+    cells = {row: [summarise(scores, row, test, metric) for metric in metrics] for row in rows}
+    return {row: (x.value, y.value) for row, (x, y) in cells.items() if x and y}
+
+
+def draw_trade(trade: Trade) -> Image.Image:
+    """Draws the points, the front as a line, the suggested setting in red, and the others with their names."""
+    picture = Image.new("RGB", SIZE, "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT)
+    frame = _Frame([*trade.points.values(), *trade.beside.values()])
+    _draw_axes(pen, font, frame, trade.metrics)
+    pen.line([frame.at(trade.points[name]) for name in trade.front()], BLACK, 2)
+    for place in trade.points.values():
+        _dot(pen, frame.at(place), GREY)
+    for name, place in trade.beside.items():
+        _dot(pen, frame.at(place), BLUE)
+        _label(pen, font, frame.at(place), name, BLUE)
+    best = trade.suggested()
+    _dot(pen, frame.at(trade.points[best]), RED)
+    _label(pen, font, frame.at(trade.points[best]), best, RED)
+    return picture
+
+
+class _Frame:
+    """From values to pixels: a twentieth of the range stays free on each side."""
+
+    def __init__(self, places: Iterable[Values]) -> None:
+        values = np.array(list(places), dtype=float)
+        span = np.ptp(values, axis=0)
+        room = np.where(span > 0, span, np.abs(values[0]) + 1e-9) / 20
+        self.low, self.high = values.min(0) - room, values.max(0) + room
+
+    def at(self, place: Values) -> tuple[float, float]:
+        """The pixel of a point."""
+        x, y = (np.array(place) - self.low) / (self.high - self.low)
+        wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW
+        return LEFT + float(x) * wide, ABOVE + (1 - float(y)) * tall
+
+
+def _draw_axes(pen: ImageDraw.ImageDraw, font: Font, frame: _Frame, metrics: tuple[str, str]) -> None:
+    (left, below), (right, above) = frame.at(tuple(frame.low)), frame.at(tuple(frame.high))
+    pen.line([(left, above), (left, below), (right, below)], BLACK)
+    for x, y in np.linspace(frame.low, frame.high, TICKS):
+        column, line = frame.at((x, y))
+        pen.text((column, below + 4), f"{x:.3g}", BLACK, font, anchor="mt")
+        pen.text((left - 4, line), f"{y:.3g}", BLACK, font, anchor="rm")
+    pen.text(((left + right) / 2, SIZE[1] - 6), _titled(metrics[0]), BLACK, font, anchor="mb")
+    pen.text((6, 6), _titled(metrics[1]), BLACK, font, anchor="lt")
+
+
+def _titled(metric: str) -> str:
+    """A metric with what is better."""
+    return f"{metric} ({'higher' if card(metric).higher_is_better else 'lower'} is better)"
+
+
+def _dot(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: Colour) -> None:
+    pen.ellipse([at[0] - DOT, at[1] - DOT, at[0] + DOT, at[1] + DOT], colour)
+
+
+def _label(pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour) -> None:
+    """A name beside a point, on the side where there is more room."""
+    right = at[0] > SIZE[0] / 2
+    beside = at[0] + (-DOT - 3 if right else DOT + 3), at[1] - DOT
+    pen.text(beside, text, colour, font, anchor="rb" if right else "lb")

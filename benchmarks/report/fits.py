@@ -1,0 +1,116 @@
+"""The fits behind the rows of tables, for pictures, and the command line of a system's figures."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.cli import data_module, model_of, parse
+from benchmarks.report.spec import FOLDER, load
+from benchmarks.run_all import SCALES, default_devices
+from benchmarks.running.plan import Choice, plan
+from benchmarks.runs import Run
+from datamodules.base import PortraitDataModule
+from datamodules.video.inference import Box, cut
+from models.base import PortraitModule, read_checkpoint
+from models.errors import UserError
+
+ASTRONAUT: Box = (96, 0, 352, 256)  # left, top, right, bottom: the head as large as the world's are
+
+
+class Fits:
+    """The fits of the tables' rows, planned as `benchmarks.run_all` plans them.
+
+    Args:
+        choice: Scale, seed, devices and the folder of the runs.
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+
+    def run(self, table: str, row: str, test: str) -> Run:
+        """The test run of a row.
+
+        Raises:
+            UserError: If its fit is not done.
+        """
+        planned = plan([load(FOLDER / f"{table}.yaml")], replace(self.choice, rows=(row,)))
+        run = next(each.run for each in planned if each.test == test)
+        if not all(need.is_done for need in run.needs.values()):
+            line = f'python -m benchmarks.run_all --scale {self.choice.scale} --tables {table} --rows "{row}"'
+            raise UserError(f"The fit of '{row}' is not done; run first:\n  {line}")
+        return run
+
+    def model(self, table: str, row: str, test: str) -> PortraitModule:
+        """The fitted model of a row."""
+        run = self.run(table, row, test)
+        model = model_of(parse(["test", *run.args]).model)
+        saved = read_checkpoint(run.needs["checkpoint"].checkpoint)
+        model.on_load_checkpoint(saved)
+        model.load_state_dict(saved["state_dict"])
+        return model.eval()
+
+    def those_done(self, table: str, rows: Sequence[str], test: str) -> dict[str, PortraitModule]:
+        """The fitted models of those rows whose fit is done; says which are left out."""
+        found = {}
+        for row in rows:
+            try:
+                found[row] = self.model(table, row, test)
+            except UserError as error:
+                print(f"Left out: {error}")
+        return found
+
+    def data(self, table: str, row: str, test: str) -> PortraitDataModule:
+        """The data of a row's test, set up."""
+        data = data_module(parse(["test", *self.run(table, row, test).args]).data)
+        data.prepare_data()
+        data.setup("test")
+        return data
+
+
+def astronaut(size: int) -> Tensor:
+    """The photograph ``1 3 H W`` in [0, 1] of the astronaut Eileen Collins (NASA, public domain).
+
+    Raises:
+        UserError: If scikit-image, which has it, is not there.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise UserError(
+            "The photograph comes with scikit-image, which is not installed: pip install -e .[dev]"
+        ) from error
+    return cut(torch.from_numpy(data.astronaut().copy()).movedim(-1, 0), ASTRONAUT, size)
+
+
+Draw = Callable[[Fits, str, Path], list[Path]]  # a figure, into a folder
+
+
+def command(name: str, about: str | None, figures: Sequence[str], draw: Draw) -> None:
+    """Draws and writes the figures that the command line of a module of ``benchmarks.report`` names.
+
+    Args:
+        name: Of the module.
+        about: Its docstring.
+        figures: The figures that it has.
+        draw: Draws one into a folder.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.report.{name}", description=about)
+    parser.add_argument("--scale", choices=SCALES, default="tiny", help="as of benchmarks.run_all")
+    parser.add_argument("--seed", type=int, default=0, help="of the fits")
+    parser.add_argument("--figures", nargs="+", choices=figures, default=figures)
+    parser.add_argument("--devices", nargs="+", default=default_devices(), help="on which the fits were run")
+    parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
+    parser.add_argument("--out", type=Path, default=Path("results/figures"), help="the folder of the pictures")
+    options = parser.parse_args()
+    choice = Choice(options.scale, [options.seed], [None], (), False, options.devices, options.results)
+    try:
+        for figure in options.figures:
+            for path in draw(Fits(choice), figure, options.out):
+                print(path)
+    except UserError as error:
+        sys.exit(f"error: {error}")

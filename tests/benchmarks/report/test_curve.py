@@ -1,0 +1,65 @@
+"""Which settings are not beaten, which one is suggested, and where a curve draws them."""
+
+import numpy as np
+import pytest
+
+from benchmarks.report.curve import ABOVE, BELOW, BLUE, LEFT, RED, RIGHT, SIZE, Trade, draw_trade
+
+# L1 is better lower, PSNR higher.
+POINTS = {
+    "weak": (0.1, 20.0),
+    "middle": (0.2, 28.0),
+    "strong": (0.5, 30.0),
+    "beaten": (0.3, 25.0),
+    "weaker": (0.1, 19.0),
+}
+
+
+@pytest.fixture
+def trade():
+    return Trade(("L1", "PSNR"), POINTS, {"copy": (0.05, 15.0)})
+
+
+def test_the_front_is_what_nothing_beats_in_both_whichever_way_a_metric_points(trade):
+    assert trade.front() == ["weak", "middle", "strong"]
+    assert Trade(("PSNR", "L1"), {name: place[::-1] for name, place in POINTS.items()}, {}).front() == [
+        "weak",
+        "middle",
+        "strong",
+    ]
+
+
+def test_equal_points_stand_on_the_front_together():
+    assert Trade(("L1", "PSNR"), {"a": (1.0, 1.0), "b": (1.0, 1.0), "c": (2.0, 1.0)}, {}).front() == ["a", "b"]
+
+
+def test_the_suggested_point_is_nearest_to_the_best_of_both_ranges(trade):
+    """Of the ranges 0.4 and 11: weak is off by (0, 10/11), middle by (1/4, 2/11), strong by (1, 0)."""
+    assert trade.suggested() == "middle"
+    stretched = {name: (1000 * x, y) for name, (x, y) in POINTS.items()}
+    assert Trade(("L1", "PSNR"), stretched, {}).suggested() == "middle"  # units have no say
+    assert Trade(("L1", "PSNR"), {"only": (1.0, 1.0)}, {}).suggested() == "only"
+
+
+def centre(pixels, colour):
+    """The middle of the largest disc of a colour: the place with most of it around."""
+    where = (pixels == np.array(colour)).all(-1)
+    around = {(r, c): where[max(r - 5, 0) : r + 6, max(c - 5, 0) : c + 6].sum() for r, c in np.argwhere(where)}
+    return max(around, key=around.get)
+
+
+def test_points_stand_at_their_values(trade):
+    picture = draw_trade(trade)
+    assert picture.size == SIZE
+    pixels = np.asarray(picture)
+    (red_row, red_column), (blue_row, blue_column) = centre(pixels, RED), centre(pixels, BLUE)
+    assert blue_column < red_column  # a lower L1
+    assert blue_row > red_row  # a lower PSNR
+    # Of the whole range 0.45 and 15 with a twentieth free on both sides.
+    wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW
+    assert red_column - blue_column == pytest.approx(wide * 0.15 / 0.45 / 1.1, abs=4)
+    assert blue_row - red_row == pytest.approx(tall * 13 / 15 / 1.1, abs=4)
+
+
+def test_one_point_alone_is_drawn():
+    assert (np.asarray(draw_trade(Trade(("L1", "PSNR"), {"only": (0.0, 1.0)}, {}))) == np.array(RED)).all(-1).any()
