@@ -120,7 +120,7 @@ class MCDM(PortraitModule):
         self._check()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean squared error of what the denoiser says of noisy targets, told of their sources (section 3.2).
+        """The mean squared error of what the denoiser says of noisy targets, told of their sources (section 3.3).
 
         Raises:
             UserError: If the loss is not finite.
@@ -186,7 +186,7 @@ class MCDM(PortraitModule):
         return Edited(torch.cat(pictures), torch.cat(masks) if masks else None)
 
     def draw(self, told: Told, mask: Tensor | None) -> Tensor:
-        """Latents ``B K h w`` of edited pictures, kept outside a mask ``B 1 h w`` as the sampler says (section 3.3)."""
+        """Latents ``B K h w`` of edited pictures, kept outside a mask ``B 1 h w`` as the sampler says (section 3.4)."""
         noise = noise_of(told.seeds, told.clean.shape[1:]).to(told.clean)
         mode, schedule = "none" if mask is None else self.sampler.mode, self.schedule
         source = told.source if mode == "noise_blend" else None
@@ -203,7 +203,7 @@ class MCDM(PortraitModule):
         return latents
 
     def map(self, told: Told) -> Tensor:
-        """How much each cell is to change, ``B 1 h w`` in [0, 1]: two evaluations for each noise (section 3.3)."""
+        """How much each cell is to change, ``B 1 h w`` in [0, 1]: two evaluations for each noise (section 3.4)."""
         assert self.mask is not None
         bare = GuidanceConfig(self.guidance.order, dict.fromkeys(self.guidance.order, 1.0))
         sides = self.mask.compared(told.source, told.target, told.nulls)

@@ -1,4 +1,4 @@
-"""Mask-guided editing: how what lies outside a mask is kept (section 3.3), and the samplers that do it."""
+"""Mask-guided editing: how what lies outside a mask is kept (section 3.4), and the samplers that do it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ class Conditions:
 
     @property
     def context(self) -> Tensor:
-        """What cross-attention reads: the words, then the picture, ``B L+n C`` (section 3.2)."""
+        """What cross-attention reads: the words, then the picture, ``B L+n C`` (section 3.3)."""
         return self.text if self.image is None else torch.cat([self.text, self.image], 1)
 
     def where(self, hidden: Tensor, nulls: "Conditions") -> "Conditions":
@@ -59,7 +59,7 @@ def joined(parts: Sequence[Conditions]) -> Conditions:
 
 @dataclass(frozen=True)
 class DropoutConfig:
-    """How often training hides conditions (section 3.2: 20 %, "any combination of the conditions or even all").
+    """How often training hides conditions (section 3.3: 20 %, "any combination of the conditions or even all").
 
     Args:
         mode: Which are hidden together: ``any_subset`` of the seven; ``chain``, those alone that guidance asks for; or

@@ -1,4 +1,4 @@
-"""The editor's network: a UNet over noisy latents and the picture's, under words and the picture's tokens (3.2)."""
+"""The editor's network: a UNet over noisy latents and the picture's, under words and the picture's tokens (3.3)."""
 
 from collections.abc import Mapping
 

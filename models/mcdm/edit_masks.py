@@ -1,4 +1,4 @@
-"""What the editor's mask compares: whose words, and under which conditions (section 3.3)."""
+"""What the editor's mask compares: whose words, and under which conditions (section 3.4)."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -95,7 +95,7 @@ class ImageAdapter(nn.Module):
         cells: Of the latents after a 2 x 2 maximum.
         width: Features C of a token.
 
-    Reference: Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.2.
+    Reference: Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.3.
     """
 
     def __init__(self, tokens: int, latent: int, cells: int, width: int) -> None:

@@ -1,93 +1,110 @@
-"""The authors' weights, by their shapes, read without running code (m1, m5)."""
+"""The authors' published weights, by a random state dict of their shapes (m1.2, m1.3)."""
 
-import pickle
+import math
+import re
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from torch.testing import assert_close
 
-from models.diffusion.networks import UNetConfig, build_unet
+from models.diffusion.networks import UNetConfig
 from models.errors import UserError
-from models.mcdm import MCDM
+from models.mcdm.denoiser import EditDenoiser
 from models.mcdm.image_tokens import ImageAdapter
 from models.mcdm.released import load_released
-from tests.models.mcdm.conftest import CHANNELS, UNET, fresh
 
-ADAPTER = {"feature.weight": (8, 16), "feature.bias": (8,), "token.weight": (5, 9), "token.bias": (5,)}
-SD15 = UNetConfig([320, 640, 1280, 1280], [True, True, True, False], 2, 8, 768, 2, 32)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A checkpoint as published, of a network of this test's size and with other names in the adapter."""
-    torch.manual_seed(5)
-    torch.save(build_unet(UNET, 2 * CHANNELS, CHANNELS).state_dict(), tmp_path / "unet.pth")
-    torch.save({name: torch.randn(shape) for name, shape in ADAPTER.items()}, tmp_path / "adapter.pth")
-    return tmp_path
+TINY = UNetConfig([8, 16], [False, True], 1, 2, 8, 3, 4)
+PAPER = UNetConfig([320, 640, 1280, 1280], [True, True, True, False], 2, 8, 768, 2, 32)
+ADAPTER = {"lift.weight": (768, 1024), "lift.bias": (768,), "mix.weight": (50, 54), "mix.bias": (50,)}
 
 
-def test_a_fit_starts_from_them(folder):
-    model = fresh(released=str(folder))
-    model.setup("fit")
-    theirs = torch.load(folder / "unet.pth", weights_only=True)
-    for name, value in model.denoiser.unet.state_dict().items():
-        assert torch.equal(value, theirs[name]), name
-    adapter = torch.load(folder / "adapter.pth", weights_only=True)
-    assert torch.equal(model.adapter.lift.weight, adapter["feature.weight"])
-    assert torch.equal(model.adapter.lift.bias, adapter["feature.bias"])
-    assert torch.equal(model.adapter.mix.weight, adapter["token.weight"])
-    assert torch.equal(model.adapter.mix.bias, adapter["token.bias"])
+def random_like(shapes):
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def test_a_test_leaves_the_weights_of_its_checkpoint(folder):
-    model = fresh(released=str(folder))
-    before = model.adapter.lift.weight.clone()
-    model.setup("test")
-    assert torch.equal(model.adapter.lift.weight, before)
+def shapes_of(module):
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 
 
-def test_the_network_of_the_paper_has_the_published_shapes():
-    """Eight channels in, four out, 768 features of 127 tokens; Stable Diffusion's weights and 4 channels more."""
+def published(folder, unet, adapter):
+    """A checkpoint's folder; the adapter's own names are not known, and not ours."""
+    torch.save(unet, folder / "unet.pth")
+    torch.save({f"layer{place}.{name}": value for place, (name, value) in enumerate(adapter.items())},
+               folder / "adapter.pth")  # fmt: skip
+    return str(folder)
+
+
+def editor():
+    return EditDenoiser(TINY, 4, True, False).unet, ImageAdapter(50, 4, 32 * 32, 768)
+
+
+def test_every_tensor_is_taken_over(tmp_path):
+    unet, adapter = editor()
+    weights, tokens = random_like(shapes_of(unet)), random_like(ADAPTER)
+    load_released(published(tmp_path, weights, tokens), unet, adapter)
+    for name, value in unet.state_dict().items():
+        assert_close(value, weights[name], rtol=0, atol=0)
+    for name, value in adapter.state_dict().items():
+        assert_close(value, tokens[name], rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_the_papers_network_has_the_published_shapes(tmp_path):
+    """Stable Diffusion 1.5 with eight input channels, without its memory: each tensor repeats one number."""
     with torch.device("meta"):
-        unet, adapter = build_unet(SD15, 8, 4), ImageAdapter(50, 4, 1024, 768)
-    shapes = {name: tuple(value.shape) for name, value in unet.state_dict().items()}
+        stable = UNet2DConditionModel(in_channels=8, cross_attention_dim=768)
+        unet, adapter = EditDenoiser(PAPER, 4, True, False).unet, ImageAdapter(50, 4, 32 * 32, 768)
+    shapes = shapes_of(stable)
+    assert sum(map(math.prod, shapes.values())) == 859_520_964 + 4 * 320 * 3 * 3  # that of 1.5, and the new columns
     assert shapes["conv_in.weight"] == (320, 8, 3, 3)
-    assert shapes["down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"] == (320, 768)
-    assert sum(value.numel() for value in unet.parameters()) == 859_520_964 + 320 * 4 * 9
-    assert [tuple(value.shape) for value in adapter.parameters()] == [(768, 1024), (768,), (50, 54), (50,)]
+    weights = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    load_released(published(tmp_path, weights, random_like(ADAPTER)), unet, adapter)
 
 
-class Trap:
-    """Runs code when it is unpickled."""
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("unet", {"conv_in.weight": torch.zeros(8, 4, 3, 3)}, "fit another network"),
+        ("unet", {"conv_in.bias": None}, "fit another network"),
+        ("adapter", {"mix.weight": torch.zeros(77, 54)}, r"holds 0 tensors of shape \(50, 54\)"),
+        ("adapter", {"more.weight": torch.zeros(50, 54)}, r"holds 2 tensors of shape \(50, 54\)"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, part, change, message):
+    unet, adapter = editor()
+    parts = {"unet": random_like(shapes_of(unet)), "adapter": random_like(ADAPTER)}
+    parts[part] = {name: value for name, value in (parts[part] | change).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        load_released(published(tmp_path, **parts), unet, adapter)
+
+
+class Rogue:
+    """What runs a command as it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
 
     def __reduce__(self):
-        return print, ("it ran",)
+        return open, (str(self.path), "w")
 
 
-def test_no_code_in_them_is_run(folder, capsys):
-    with (folder / "unet.pth").open("wb") as file:
-        pickle.dump({"a": Trap()}, file)
-    with pytest.raises(UserError, match=r"unet.pth"):
-        load_released(str(folder), build_unet(UNET, 8, 4), ImageAdapter(5, 4, 16, 8))
-    assert "it ran" not in capsys.readouterr().out
+@pytest.mark.parametrize("part", ["unet.pth", "adapter.pth"])
+def test_no_code_in_a_file_is_run(tmp_path, part):
+    unet, adapter = editor()
+    published(tmp_path, random_like(shapes_of(unet)), random_like(ADAPTER))
+    torch.save({"conv_in.weight": Rogue(tmp_path / "was here")}, tmp_path / part)
+    with pytest.raises(UserError, match=re.escape(part)):
+        load_released(str(tmp_path), unet, adapter)
+    assert not (tmp_path / "was here").exists()
 
 
-def test_what_is_missing_damaged_or_of_another_network_is_told_of(folder):
-    unet, adapter = build_unet(UNET, 2 * CHANNELS, CHANNELS), ImageAdapter(5, CHANNELS, 16, 8)
-    with pytest.raises(UserError, match="this editor none; set image_encoder"):
-        load_released(str(folder), unet, None)
-    with pytest.raises(UserError, match=r"released \(unet.pth\) fit another network"):
-        load_released(str(folder), build_unet(UNET, CHANNELS, CHANNELS), adapter)
-    with pytest.raises(UserError, match=r"0 tensors of shape \(8, 25\), where lift.weight is one"):
-        load_released(str(folder), unet, ImageAdapter(5, CHANNELS, 25, 8))
-    torch.save([torch.zeros(3)], folder / "adapter.pth")
-    with pytest.raises(UserError, match=r"adapter.pth"):
-        load_released(str(folder), unet, adapter)
-    (folder / "adapter.pth").unlink()
-    with pytest.raises(UserError, match=r"adapter.pth"):
-        load_released(str(folder), unet, adapter)
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"unet\.pth"):
+        load_released(str(tmp_path), *editor())
 
 
-def test_where_they_are_not_the_row_says_so(folder):
-    assert MCDM.absent({"released": str(folder)}) is None
-    assert MCDM.absent({"released": None}) is None
-    assert MCDM.absent({"released": str(folder / "nowhere")}) == "weights absent"
+def test_an_editor_without_image_tokens_cannot_start_from_them(tmp_path):
+    with pytest.raises(UserError, match="set image_encoder"):
+        load_released(str(tmp_path), editor()[0], None)
