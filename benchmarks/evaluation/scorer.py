@@ -18,6 +18,7 @@ from benchmarks.evaluation.availability import PACKAGE_ABSENT, WEIGHTS_ABSENT, p
 from benchmarks.running.processes import gathered
 from benchmarks.tasks import Fed
 from metrics.base import Card, PerSampleMetric, Scored
+from metrics.editing_proxy import ProxyEditScore
 from metrics.face_analysis import FaceAnalysisCache
 from metrics.face_scores import FaceMetric
 from metrics.procface import PROXY
@@ -197,7 +198,7 @@ class Scorer:
     def _make(self, scored: Scored) -> PerSampleMetric:
         """The metric; those that look at faces share what they see."""
         metric = scored.make()
-        if isinstance(metric, FaceMetric | ProxyFD):
+        if isinstance(metric, FaceMetric | ProxyFD | ProxyEditScore):
             metric.cache = self.faces
         return metric.to(self.device)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.proxyedit.data import EditSet, open_set, stacked, tensors
+from benchmarks.proxyedit.data import EditSet, open_set, tensors
 from benchmarks.proxyedit.fit import EditRecipe, fit, write
 from metrics.proxyedit import WEIGHTS
 from models.errors import UserError
 
-# 50 people of each edit in each style, 80 more of each expression, and 10 of each to test it on.
-TRAIN_PAIRS, MORE_PAIRS, TEST_PAIRS = 800, 640, 160
+TRAIN_PAIRS, TEST_PAIRS = 800, 160  # 50 and 10 people of each edit in each style
 CARD = Path("results/metrics/proxyedit.md")
 
 
@@ -26,8 +25,7 @@ def default_root() -> Path:
 
 def train(options: argparse.Namespace) -> None:
     """Draws the pictures unless they are there, teaches, writes the weights, and prints what to pin."""
-    parts = EditSet(options.pairs, seed=options.seed), EditSet(options.more, "expressions", seed=options.seed)
-    data = tensors(stacked([open_set(part, options.data) for part in parts]))
+    data = tensors(open_set(EditSet(options.pairs, seed=options.seed), options.data))
     write(fit(data, EditRecipe(options.steps, options.batch, seed=options.seed)), options.out)
     digest = sha256(options.out.read_bytes()).hexdigest()
     print(f"{options.out}: {options.out.stat().st_size:,} bytes; put this into metrics/proxyedit.py:")
@@ -60,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     teach.set_defaults(run=train)
     teach.add_argument("--out", type=Path, default=WEIGHTS, help="the weights")
     teach.add_argument("--pairs", type=int, default=TRAIN_PAIRS, help="edit pairs to learn from, a person each")
-    teach.add_argument("--more", type=int, default=MORE_PAIRS, help="pairs of expressions beside them")
     teach.add_argument("--steps", type=int, default=recipe.steps, help="batches")
     teach.add_argument("--batch", type=int, default=recipe.batch, help="pictures in each")
     tell = commands.add_parser("card", help="measure the shipped classifier on unseen people and write its card")

@@ -26,7 +26,7 @@ _TEXT = """# The suite's own edit classifier: validity card
 *The numbers are computed by `python -m benchmarks.proxyedit card`.*
 
 `proxyedit` ({parameters:,} parameters, weights {digest}...) is trained by `python -m benchmarks.proxyedit train` on the
-portrait world alone (its version {version} draws what is measured here), on people of families 9 and 11 of its seeds.
+portrait world alone (its version {version} draws what is measured here), on people of family 9 of its seeds.
 **What rests on it is not comparable with published numbers**, with CLIP scores least of all.
 
 ## What it tells

@@ -11,7 +11,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.world.export.media import to_pixels
-from datamodules.world.paint.looks import COSTUMES
 from datamodules.world.seeds import generators, stream
 from datamodules.world.sets.claims import claimed
 from datamodules.world.sets.edit_pairs import EDIT_VERSION
@@ -23,7 +22,7 @@ from models.reading import reading
 
 # People of their own, beside those of the sets (0, 1), the avatars (2), the edit pairs (3, 4, 5), the sheets (6) and
 # the face network (7, 8).
-FAMILIES = {"train": 9, "test": 10, "expressions": 11}
+FAMILIES = {"train": 9, "test": 10}
 STYLES: tuple[ArtStyle, ArtStyle] = ("realistic", "cartoon")
 KINDS = ("unedited", "perfect", "drifted")  # the source, the target and the training target of a pair
 DRIFT = (0.5, 2.0)  # severities of the drifted pictures to learn from; those of the test have 1
@@ -38,8 +37,7 @@ class EditSet:
 
     Args:
         pairs: How many, each of another person: the eight edits in turn, first as photographs, then as cartoons.
-        family: ``train``, ``test``, or ``expressions``, more to learn from without costumes, which are easily told;
-            nobody is in two.
+        family: ``train`` or ``test``; nobody is in both.
         image_size: Side of the pictures in pixels.
         seed: Seed of everything that is drawn.
     """
@@ -67,18 +65,13 @@ def open_set(spec: EditSet, root: Path) -> Arrays:
         for start, path in zip(tqdm(starts, desc=f"Drawing {spec.pairs} pairs", disable=None), paths, strict=True):
             if not path.exists():
                 write_arrays(path, draw(spec, range(start, min(start + CHUNK, spec.pairs))))
-    return stacked([_read(path) for path in paths])
+    return _stacked([_read(path) for path in paths])
 
 
 def draw(spec: EditSet, pairs: range | None = None) -> Arrays:
     """The same arrays, drawn now and not kept; of some of the pairs if they are named."""
     chosen = range(spec.pairs) if pairs is None else pairs
-    return stacked([_pictures(spec, index) for index in chosen])
-
-
-def stacked(pieces: list[Arrays]) -> Arrays:
-    """The arrays of several sets as those of one."""
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return _stacked([_pictures(spec, index) for index in chosen])
 
 
 def tensors(arrays: Arrays) -> dict[str, Tensor]:
@@ -94,11 +87,14 @@ def _read(path: Path) -> Arrays:
         return arrays
 
 
+def _stacked(pieces: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
 def _pictures(spec: EditSet, index: int) -> Arrays:
     """The source, the target and the drifted target of a pair."""
     place = stream(spec.seed, FAMILIES[spec.family], index)
-    edits = [edit for edit in EDITS if edit not in COSTUMES] if spec.family == "expressions" else EDITS
-    edit, style = edits[index % len(edits)], index // len(edits) % len(STYLES)
+    edit, style = EDITS[index % len(EDITS)], index // len(EDITS) % len(STYLES)
     severity = 1.0 if spec.family == "test" else float(generators(place, 8)[7].uniform(*DRIFT))
     pair = edit_pair(place, edit, STYLES[style], severity, spec.image_size)
     pictures = np.ascontiguousarray(

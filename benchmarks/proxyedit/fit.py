@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 from tqdm import trange
 
-from benchmarks.procface.augment import blurred, in_part, compressed, noisy, recoloured
+from benchmarks.procface.augment import blurred, compressed, in_part, noisy, recoloured
 from benchmarks.procface.fit import rise_and_fall
 from metrics.proxyedit import ProxyEdit
 from models.files import write_bytes

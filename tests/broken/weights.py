@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from metrics import proxyedit
 from metrics.face_analysis import Face, FaceAnalysisCache
 from metrics.procface import WEIGHTS, ProcFace
 from models import weights
@@ -36,6 +37,10 @@ def make_weights(home: Path) -> None:
 
 def make_face_network(home: Path) -> None:
     write(home / "procface.safetensors", WEIGHTS.read_bytes())
+
+
+def make_edit_classifier(home: Path) -> None:
+    write(home / "proxyedit.safetensors", proxyedit.WEIGHTS.read_bytes())
 
 
 def published(read: Callable[[str], Any], name: str, by_publisher: bool = False) -> Callable[[Path], Any]:
@@ -89,6 +94,11 @@ KINDS = {
     "archive of weights": Kind(make_weights, "made.zip", fetch_archive),
     "face network": Kind(
         make_face_network, "procface.safetensors", lambda home: ProcFace.load(home / "procface.safetensors")
+    ),
+    "edit classifier": Kind(
+        make_edit_classifier,
+        "proxyedit.safetensors",
+        lambda home: proxyedit.ProxyEdit.load(home / "proxyedit.safetensors"),
     ),
     "faces that were seen": Kind(make_weights, "seen.safetensors", recall, ("missing",)),
 }

@@ -9,7 +9,6 @@ from benchmarks.proxyedit.fit import EditRecipe, balanced, fit, lesson, reframed
 from datamodules.world.export.media import to_pixels
 from datamodules.world.seeds import stream
 from datamodules.world.sets import edit_pairs
-from datamodules.world.sets.edit_pairs import EXPRESSIONS
 from datamodules.world.sets.edits import EDITS, edit_pair
 from metrics.proxyedit import CLASSES, ProxyEdit, shipped_proxyedit
 
@@ -64,14 +63,8 @@ def test_drift_to_learn_from_varies_and_that_of_the_test_is_of_severity_one(unse
 
 def test_nobody_is_in_a_set_of_edits_or_in_both_families():
     taken = {*edit_pairs._FAMILIES.values(), *range(9)}  # the sets, rigs, sheets, and people of the face network
-    assert len(set(FAMILIES.values())) == 3
+    assert len(set(FAMILIES.values())) == 2
     assert not set(FAMILIES.values()) & taken
-
-
-def test_more_to_learn_from_is_of_expressions_in_both_styles():
-    more = draw(EditSet(8, "expressions", image_size=16))
-    shown = set(zip(more["label"][1::3].tolist(), more["style"][1::3].tolist(), strict=True))
-    assert shown == {(CLASSES.index(edit), style) for edit in EXPRESSIONS for style in range(2)}
 
 
 def test_a_set_is_drawn_once_and_read_ever_after(tmp_path):
@@ -138,7 +131,7 @@ def test_a_few_lessons_teach_and_the_same_seed_teaches_the_same(unseen, tmp_path
 
 
 def test_the_command_prints_what_to_pin(tmp_path, capsys):
-    options = ["train", "--pairs", "2", "--more", "2", "--steps", "2", "--batch", "4", "--data", str(tmp_path)]
+    options = ["train", "--pairs", "2", "--steps", "2", "--batch", "4", "--data", str(tmp_path)]
     proxyedit.main([*options, "--out", str(tmp_path / "net.safetensors")])
     digest = capsys.readouterr().out.split('"')[1]
     assert isinstance(ProxyEdit.load(tmp_path / "net.safetensors", digest), ProxyEdit)
