@@ -64,7 +64,7 @@ def difference_map(
     Reference: Couairon et al. 2023, DiffEdit: Diffusion-based semantic image editing with mask guidance, section 3.2,
     step 1; the bound is that of diffusers, here of each picture by itself.
     """
-    level = round(config.strength * schedule.config.steps) - 1
+    level = max(round(config.strength * schedule.config.steps), 1) - 1
     levels = torch.full((len(clean),), level, device=clean.device)
     total = torch.zeros_like(clean[:, :1])
     for stream in range(1, config.noises + 1):

@@ -174,7 +174,7 @@ class MCDM(PortraitModule):
         pictures, masks = [], []
         for start in range(0, len(image), AT_ONCE):
             some, self.evaluations = slice(start, start + AT_ONCE), 0
-            told = self._told(image[some], before[some], instruction[some], seeds[some])
+            told = self._encoded(image[some], before[some], instruction[some], seeds[some])
             cells = self._mask(told) if mask is None else _cells(mask[some], self.codec.factor)
             latents = self.draw(told, cells)
             edited, found = self.codec.decode(latents).clamp(0, 1), None
@@ -215,7 +215,7 @@ class MCDM(PortraitModule):
     def _mask(self, told: Told) -> Tensor | None:
         return None if self.mask is None else mask_of(self.map(told), self.mask)
 
-    def _told(self, image: Tensor, before: Sequence[str], after: Sequence[str], seeds: Tensor) -> Told:
+    def _encoded(self, image: Tensor, before: Sequence[str], after: Sequence[str], seeds: Tensor) -> Told:
         clean = self.codec.encode(image)
         target = self.tell(image, clean, after)
         source = Conditions(target.spatial, target.image, self.words(before))

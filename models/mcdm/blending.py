@@ -11,12 +11,12 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from models.diffusion.inversion import Change
 from models.diffusion.sampling import Denoise
 from models.diffusion.schedule import NoiseSchedule, following
 from models.errors import UserError
 
 MaskMode = Literal["none", "noise_blend", "latent_blend_recon", "latent_blend_input"]
-Change = Callable[[Tensor, int | None], Tensor]  # latents that have just come to a level, None after the last -> others
 Step = Callable[[Tensor, Tensor, int, int | None], Tensor]  # output, latents, their level and the next -> latents
 
 

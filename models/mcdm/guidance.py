@@ -10,7 +10,7 @@ from torch import Tensor
 from models.errors import UserError
 from models.mcdm.conditions import CONDITIONS, Condition, Conditions, chain, joined
 
-Network = Callable[[Tensor, Tensor, Conditions], Tensor]  # noisy latents ``B K h w``, levels ``B``, what it is told
+ConditionedNetwork = Callable[[Tensor, Tensor, Conditions], Tensor]  # noisy latents, levels ``B``, what it is told
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class GuidedEdit:
 
     def __init__(
         self,
-        network: Network,
+        network: ConditionedNetwork,
         target: Conditions,
         nulls: Conditions,
         config: GuidanceConfig,

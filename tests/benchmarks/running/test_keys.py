@@ -87,13 +87,16 @@ def test_the_short_list_is_short_and_says_nothing_of_models_and_seeds():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_leaf_of_every_shipped_file_is_in_the_key_or_on_the_short_list(name):
     config = cli.parse(["fit", *natural_call(name)])
-    plain = keys.content("fit", config)
+    plain = {kind: keys.content(kind, config) for kind in ("fit", "test")}
+    options = config.model.init_args.as_dict()
+    of_tests = [f"model.init_args.{each}" for each in keys.named_class(config.model.class_path).of_tests(options)]
     for leaf in leaves(yaml.safe_load((ROOT / name).read_text()) or {}):
         if is_on_the_list(leaf) or leaf.endswith("class_path"):
             continue
         other = copy.deepcopy(config)
         change(other, leaf)
-        assert keys.content("fit", other) != plain, leaf
+        kind = "test" if any(leaf == each or leaf.startswith(f"{each}.") for each in of_tests) else "fit"
+        assert keys.content(kind, other) != plain[kind], leaf
 
 
 @pytest.mark.parametrize("kind", ["fit", "test"])

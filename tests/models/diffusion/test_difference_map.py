@@ -75,6 +75,13 @@ def test_noises_differ_by_number_and_by_picture():
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize(("strength", "level"), [(1e-4, 0), (0.001, 0), (0.5, 499), (1.0, 999)])
+def test_the_strength_is_the_share_of_the_levels_that_lie_below(strength, level):
+    seen = []
+    found(MapConfig(strength, 1, 3.0, 0.5, 0), after=lambda noisy, at: seen.append(at) or target(noisy, at))
+    assert seen == [level]
+
+
 def test_equal_prompts_find_nothing():
     assert (found(after=source) == 0).all()
 

@@ -216,7 +216,7 @@ def test_words_and_picture_change_the_edit():
 
 def told_of(model, count=2):
     images = pictures(count)
-    return model._told(images, [PLAIN] * count, [CROWN] * count, torch.arange(count))
+    return model._encoded(images, [PLAIN] * count, [CROWN] * count, torch.arange(count))
 
 
 @torch.no_grad()
