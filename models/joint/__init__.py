@@ -327,6 +327,11 @@ class Joint(PortraitModule):
         return ("latents",)
 
     @classmethod
+    def of_tests(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """How tasks are sampled."""
+        return ("samplers", "put_back")
+
+    @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """In what latents that are kept are rounded."""
         return {} if options.get("latents") is None else {"latents": "float16"}
