@@ -169,14 +169,15 @@ class ProxyEditScore(EditMetric):
         group="edit",
         higher_is_better=True,
         protocol=(
-            f"{PROXY}; per picture, harmonic mean of: outside (mask and {MARGIN} px about it left out) 1 - L1 to the "
-            "input over that of the input's mean colour there; inside 1 - L1 to the perfect edit over the input's; "
-            f"cosine of persons with the input over the perfect edit's; each clipped to [0, 1]; {DISCLAIMER}"
+            f"{PROXY}, {EDIT_PROXY}; per picture, harmonic mean of: outside (mask and {MARGIN} px about it left out) "
+            "1 - L1 to the input over that of the input's mean colour there; 1 - distance to the perfect edit over the "
+            "input's, mean of L1 inside and of the classifier's features; cosine of persons with the input over the "
+            f"perfect edit's; each clipped to [0, 1]; {DISCLAIMER}"
         ),
         definition="Harmonic mean of the shares of the surroundings kept, of the edit reached and of the person left.",
-        value_range="[0, 1]; 1 for the perfect edit, 0 for the copied input, a flat picture and another person",
+        value_range="[0, 1]; 1 for the perfect edit, 0 for the copied input and for a flat picture",
         reference="None: it is the suite's own",
-        traps="A result that is farther from the perfect edit than the input is 0 however good its surroundings are.",
+        traps="A result farther from the perfect edit than the input, in pixels and features, is 0 whatever it keeps.",
         parity="none: exact on the perfect edit, the copied input and half-way between",
         backbone="procface",
     )
@@ -192,12 +193,17 @@ class ProxyEditScore(EditMetric):
 
     def parts(self, edit: Edit) -> Tensor:
         """What is kept, reached and left, ``B 3`` in [0, 1]; nan where it cannot be told."""
-        kept = 1 - l1(edit.preds, edit.source, edit.outside) / _contrast(edit.source, edit.outside)
-        reached = 1 - l1(edit.preds, edit.target, edit.inside) / l1(edit.source, edit.target, edit.inside)
+        kept = _share(l1(edit.preds, edit.source, edit.outside), _contrast(edit.source, edit.outside))
+        inside = _share(*(l1(pictures, edit.target, edit.inside) for pictures in (edit.preds, edit.source)))
+        shown, goal, before = (self._features(pictures) for pictures in (edit.preds, edit.target, edit.source))
+        reached = (inside + _share((shown - goal).norm(dim=1), (before - goal).norm(dim=1))) / 2
         best = self._likeness(edit.target, edit.source)
         left = self._likeness(edit.preds, edit.source) / best.where(best > 0, torch.nan)
-        parts = torch.stack([kept, reached, left], 1)
-        return parts.where(parts.isfinite(), torch.nan).clamp(0, 1)
+        return torch.stack([kept, reached, left.clamp(0, 1)], 1)
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        """The classifier's features ``B 64``, float64."""
+        return shipped_proxyedit(pictures.device)(pictures.float())[1].double()
 
     def _likeness(self, pictures: Tensor, source: Tensor) -> Tensor:
         """Cosine ``B`` of the persons in pictures and inputs; 0 for a missed face, nan for an input without one."""
@@ -205,6 +211,11 @@ class ProxyEditScore(EditMetric):
         pairs = [paired(*both, self.analyser.min_confidence)[:2] for both in zip(known, shown, strict=True)]
         values = [torch.nan if truth is None else 0.0 if face is None else _alike(face, truth) for truth, face in pairs]
         return torch.tensor(values, dtype=torch.float64, device=pictures.device)
+
+
+def _share(left: Tensor, whole: Tensor) -> Tensor:
+    """How much of a distance is gone, ``B`` in [0, 1], if some of it is left; nan where there was none."""
+    return (1 - left / whole.where(whole > 0, torch.nan)).clamp(0, 1)
 
 
 def _contrast(images: Tensor, mask: Tensor) -> Tensor:

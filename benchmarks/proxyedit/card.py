@@ -142,7 +142,7 @@ def direction_table(network: ProxyEdit, data: dict[str, Tensor]) -> str:
         "the copied input": source,
         "half the perfect edit (its mean with the input)": (source + target) / 2,
         "the training target of severity 1": drifted,
-        "the perfect edit of another pair": target.roll(1, 0),
+        "another person's perfect edit to something else": target.roll(1, 0),
         "the perfect edit, blurred by 1 px": blurred(target, 1.0),
         "the input, blurred by 1 px": blurred(source, 1.0),
     }

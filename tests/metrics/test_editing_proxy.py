@@ -16,6 +16,7 @@ from metrics.editing_proxy import (
     edit_direction,
     harmonic_mean,
 )
+from metrics.editing_regions import outside_of
 from metrics.face import CSIM
 from metrics.pictures import as_saved
 from metrics.proxyedit import CLASSES, WORDS, ProxyEdit, classes_of
@@ -128,21 +129,36 @@ def test_copying_the_input_wins_against_no_honest_attempt(pairs):
     noisy = (pairs["target"] + 0.08 * torch.randn(half.shape, generator=rng)).clamp(0, 1)
     blurred = gaussian_blur(pairs["target"], [7, 7], 1.0)
     copied = values(score(pairs, pairs["source"]))
-    for attempt in (half, noisy, blurred, 0.8 * pairs["source"] + 0.2 * pairs["target"]):
+    for attempt in (half, noisy, blurred, 0.8 * pairs["source"] + 0.2 * pairs["target"], pairs["training"]):
         assert all(own > copy for own, copy in zip(values(score(pairs, attempt)), copied, strict=True))
 
 
-def test_half_an_edit_is_half_way_inside_and_whole_elsewhere(pairs):
+def test_the_parts_are_shares_of_distances_and_of_likeness(pairs):
     half = as_saved((pairs["source"] + pairs["target"]) / 2)
-    edit = Edit(half, *(as_saved(pairs[name]) for name in ("target", "source")), pairs["mask"].double(), None)
-    kept, reached, left = ProxyEditScore().parts(edit).unbind(1)
+    target, source = (as_saved(pairs[name]) for name in ("target", "source"))
+    kept, reached, left = ProxyEditScore().parts(Edit(half, target, source, pairs["mask"].double(), None)).unbind(1)
     torch.testing.assert_close(kept, torch.ones(4, dtype=torch.float64), atol=1e-9, rtol=0)
-    torch.testing.assert_close(reached, torch.full((4,), 0.5, dtype=torch.float64), atol=0.02, rtol=0)
+    shown, goal, before = (ProxyEdit.load()(pictures.float())[1].double() for pictures in (half, target, source))
+    features = 1 - (shown - goal).norm(dim=1) / (before - goal).norm(dim=1)
+    assert features.min() > 0.2
+    torch.testing.assert_close(2 * reached - features, torch.full_like(features, 0.5), atol=0.02, rtol=0)
     alike = [CSIM("procface"), CSIM("procface")]
-    for metric, pictures in zip(alike, (half, pairs["target"]), strict=True):
-        metric.update(pictures.double(), pairs["source"].double(), NAMES)
-    own, best = (torch.tensor(values(metric)) for metric in alike)
-    torch.testing.assert_close(left, (own / best).clamp(0, 1).double(), atol=1e-6, rtol=0)
+    for metric, pictures in zip(alike, (half, target), strict=True):
+        metric.update(pictures, source, NAMES)
+    own, best = (torch.tensor(values(metric), dtype=torch.float64) for metric in alike)
+    torch.testing.assert_close(left, (own / best).clamp(0, 1), atol=1e-6, rtol=0)
+
+
+def test_what_is_kept_is_the_surroundings_contrast_that_no_error_takes(pairs):
+    target, source = (as_saved(pairs[name]) for name in ("target", "source"))
+    mask = pairs["mask"].double()
+    outside = outside_of(mask)
+    dimmed = as_saved(torch.where(outside, source - 0.02, target))
+    found = ProxyEditScore().parts(Edit(dimmed, target, source, mask, None))[:, 0].tolist()
+    for i, share in enumerate(found):
+        pixels = source[i][:, outside[i, 0]]
+        error = (dimmed[i] - source[i])[:, outside[i, 0]].abs().mean()
+        assert share == pytest.approx(float(1 - error / (pixels - pixels.mean(1, keepdim=True)).abs().mean()))
 
 
 def test_a_flat_picture_another_person_and_a_spoilt_background_lose(pairs):
