@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.procface.augment import blurred, noisy
+from benchmarks.procface.augment import blurred, noisy, without_face
 from benchmarks.proxyedit.data import KINDS, STYLES, EditSet, open_set, tensors
 from datamodules.world.sets.portraits import WORLD_VERSION
 from metrics.editing_proxy import edit_direction
 from metrics.pictures import as_saved
-from metrics.proxyedit import CLASSES, SHA256, ProxyEdit, shipped_proxyedit
+from metrics.procface import resized
+from metrics.proxyedit import CLASSES, SHA256, ProxyEdit, fitted, shipped_proxyedit
 from metrics.statistics import bootstrap_interval
 from models.files import write_text
 
@@ -60,6 +61,8 @@ blurred loses no more than this by the classifier.
 
 - It looks at 64 x 64 pixels, of portraits as the suite frames them.
 - A picture that shows none of the eight edits is none, whatever else has changed.
+- It does not know what is no portrait: of faceless pictures (corners, scrambled tiles, noise, flat colours) it takes
+  {faceless:.0%} for unedited ones, and the others for some edit. A method that paints nothing is not caught here.
 - It was taught with drift, blur, noise and JPEG so that its reading survives them: it says whether the edit is there,
   not how well it is painted.
 """
@@ -74,7 +77,7 @@ def write_card(path: Path, pairs: int, root: Path, seed: int = 0) -> None:
         digest=SHA256[:12], version=WORLD_VERSION, pairs=pairs, size=spec.image_size,
         parameters=sum(value.numel() for value in network.parameters()), kinds=kind_table(network, data),
         confusion=confusion_table(network, data), ladder=ladder_table(network, data),
-        directions=direction_table(network, data),
+        directions=direction_table(network, data), faceless=taken_for_unedited(network, data, seed),
     )  # fmt: skip
     write_text(path, text)
 
@@ -152,6 +155,13 @@ def direction_table(network: ProxyEdit, data: dict[str, Tensor]) -> str:
         values = edit_direction(look(network, pictures)[1], after, before)
         lines.append(f"| {name} | {float(values.mean()):.3f} |")
     return "\n".join(lines)
+
+
+def taken_for_unedited(network: ProxyEdit, data: dict[str, Tensor], seed: int) -> float:
+    """The share of pictures without a face, made from the unedited ones, that are taken for unedited."""
+    unedited = data["image"][data["kind"] == KINDS.index("unedited")].float() / 255
+    faceless = without_face(resized(unedited), torch.Generator().manual_seed(seed))
+    return float((look(network, fitted(faceless))[0] == CLASSES.index("none")).double().mean())
 
 
 def _blur(sigma: float) -> Change:

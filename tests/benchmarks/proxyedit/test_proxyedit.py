@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from benchmarks.proxyedit import __main__ as proxyedit
-from benchmarks.proxyedit.card import direction_table, in_tables, kind_table, look, right, write_card
+from benchmarks.proxyedit.card import direction_table, in_tables, kind_table, right, taken_for_unedited, write_card
 from benchmarks.proxyedit.data import CHUNK, DRIFT, FAMILIES, KINDS, STYLES, EditSet, draw, open_set, tensors
 from benchmarks.proxyedit.fit import EditRecipe, balanced, fit, lesson, reframed, varied, write
 from datamodules.world.export.media import to_pixels
@@ -35,8 +35,15 @@ def test_the_shipped_classifier_holds_on_unseen_people(unseen, network):
         assert correct[unseen["kind"] == place].double().mean() >= least, KINDS[place]
 
 
-def test_a_grey_picture_shows_no_edit(network):
-    assert look(network, torch.full((2, 3, 64, 64), 0.5))[0].tolist() == [0, 0]
+def test_what_it_takes_for_unedited_is_counted_among_faceless_pictures(unseen):
+    class Blind(ProxyEdit):
+        def forward(self, images):
+            logits = torch.zeros(len(images), len(CLASSES))
+            logits[:, 1] = images.std((1, 2, 3)) - 0.08  # flat ones alone are none
+            return logits, logits
+
+    share = taken_for_unedited(Blind(), unseen, 0)
+    assert share == pytest.approx(0.25, abs=0.15)  # a quarter is flat; some corners are too
 
 
 def test_a_set_holds_each_edit_in_both_styles_and_its_exact_pictures(unseen):
