@@ -319,7 +319,8 @@ def print_gpu(peak: float, rounds: int) -> None:
         used = flops / seconds / (peak * 1e12)
         print(
             f"Training step of {count} samples, small, {torch.cuda.get_device_name()}, bfloat16: "
-            f"{1000 * seconds:.1f} ms, {most / 1e9:.2f} GB, {flops / 1e12:.2f} TFLOP, {100 * used:.1f} % of {peak:g} TFLOP/s"
+            f"{1000 * seconds:.1f} ms, {most / 1e9:.2f} GB, {flops / 1e12:.2f} TFLOP, {100 * used:.1f} % of "
+            f"{peak:g} TFLOP/s"
         )
 
 
