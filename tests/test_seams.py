@@ -51,4 +51,4 @@ def test_no_code_outside_the_tasks_asks_which_task_it_has(path):
 
 
 def test_the_tasks_are_the_files_that_say_how_one_is_scored():
-    assert names() == ["avatar", "cross_reenactment", "depth", "depth_to_image", "self_reenactment"]
+    assert names() == ["avatar", "cross_reenactment", "depth", "depth_to_image", "editing", "self_reenactment"]

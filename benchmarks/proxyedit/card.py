@@ -17,7 +17,7 @@ from metrics.proxyedit import CLASSES, SHA256, ProxyEdit, fitted, shipped_proxye
 from metrics.statistics import bootstrap_interval
 from models.files import write_text
 
-Change = Callable[[Tensor], Tensor]
+Degrade = Callable[[Tensor], Tensor]
 BLURS = (0.5, 1.0, 1.5, 2.0, 3.0)  # pixels at 64 px
 NOISE = 0.1  # deviation
 SHOWN = {"unedited": "unedited", "perfect": "perfect targets", "drifted": "training targets of severity 1"}
@@ -90,7 +90,7 @@ def look(network: ProxyEdit, images: Tensor) -> tuple[Tensor, Tensor]:
     return logits.argmax(1), features
 
 
-def right(network: ProxyEdit, data: dict[str, Tensor], change: Change = torch.clone) -> Tensor:
+def right(network: ProxyEdit, data: dict[str, Tensor], change: Degrade = torch.clone) -> Tensor:
     """Whether each picture, changed, is taken for what it is, ``N``, bool."""
     return look(network, change(data["image"].float() / 255))[0] == data["label"]
 
@@ -126,7 +126,7 @@ def confusion_table(network: ProxyEdit, data: dict[str, Tensor]) -> str:
 
 def ladder_table(network: ProxyEdit, data: dict[str, Tensor]) -> str:
     """The accuracy on each kind of picture under blur and noise."""
-    changes: dict[str, Change] = {f"blur {sigma:g} px": _blur(sigma) for sigma in BLURS}
+    changes: dict[str, Degrade] = {f"blur {sigma:g} px": _blur(sigma) for sigma in BLURS}
     rng = torch.Generator().manual_seed(0)
     changes[f"noise {NOISE:g}"] = lambda images: noisy(images, NOISE, rng)
     lines = [f"| | {' | '.join(SHOWN[kind] for kind in KINDS)} |", "|---" * (1 + len(KINDS)) + "|"]
@@ -164,7 +164,7 @@ def taken_for_unedited(network: ProxyEdit, data: dict[str, Tensor], seed: int) -
     return float((look(network, fitted(faceless))[0] == CLASSES.index("none")).double().mean())
 
 
-def _blur(sigma: float) -> Change:
+def _blur(sigma: float) -> Degrade:
     return lambda images: blurred(images, sigma)
 
 

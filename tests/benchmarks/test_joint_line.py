@@ -82,7 +82,7 @@ def test_the_fit_starts_from_its_foundation_and_keeps_its_contract(joint):
 def test_normals_are_a_switch(line, joint):
     args = [*line[0], "--model.init_args.layout.generated=[image,depth,normals]", "--trainer.max_epochs=1"]
     state = read_checkpoint(cli.build(["fit", *args]).run_.checkpoint)["state_dict"]
-    assert state["denoiser.unet.conv_in.weight"].shape[1] == 3 * (2 * 4 + 1)
+    assert state["denoiser.unet.conv_in.weight"].shape[1] == 3 * (2 * 4 + 1) + 4, "and the reference beside them"
 
 
 def test_depth_and_pictures_over_a_depth_are_scored(line, joint):

@@ -42,7 +42,8 @@ def natural_call(name):
     elif name.startswith(("tiny", "small")):
         files = [f"{system}.yaml", name]
     else:
-        files = [f"{system}.yaml", f"tiny/{system}.yaml", name]
+        over = ["variants/editing/sdedit_05.yaml"] if Path(name).name.startswith("sampler_") else []
+        files = [f"{system}.yaml", f"tiny/{system}.yaml", *over, name]
     return [part for file in files for part in ("-c", f"benchmarks/{file}")]
 
 
