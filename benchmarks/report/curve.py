@@ -17,7 +17,7 @@ FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
 GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-Place = tuple[float, float]  # the values of a setting in the two metrics
+Ends = tuple[float, float]  # the values of a setting in the two metrics
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Trade:
     """
 
     metrics: tuple[str, str]
-    points: Mapping[str, Place]
-    beside: Mapping[str, Place]
+    points: Mapping[str, Ends]
+    beside: Mapping[str, Ends]
 
     def front(self) -> list[str]:
         """The settings that no other beats in one metric and equals in the other, along the first metric."""
@@ -47,7 +47,7 @@ class Trade:
         scale = np.where(span > 0, span, 1.0)
         return min(self.front(), key=lambda name: float(np.hypot(*((self._costs(self.points[name]) - low) / scale))))
 
-    def _costs(self, place: Place) -> np.ndarray:
+    def _costs(self, place: Ends) -> np.ndarray:
         """The values turned so that less is better."""
         return np.array([-v if card(m).higher_is_better else v for m, v in zip(self.metrics, place, strict=True)])
 
@@ -56,7 +56,7 @@ def _beats(other: np.ndarray, own: np.ndarray) -> bool:
     return bool((other <= own).all() and (other < own).any())
 
 
-def values_of(table: Table, test: str, metrics: tuple[str, str], choice: Choice) -> dict[str, Place]:
+def values_of(table: Table, test: str, metrics: tuple[str, str], choice: Choice) -> dict[str, Ends]:
     """The values in two metrics of each row of a table that was run on a test, and has both."""
     done = places(run for run in plan([table], choice) if run.test == test)
     if not done:
@@ -88,13 +88,13 @@ def draw_trade(trade: Trade) -> Image.Image:
 class _Frame:
     """From values to pixels: a twentieth of the range stays free on each side."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
+    def __init__(self, places: Iterable[Ends]) -> None:
         values = np.array(list(places), dtype=float)
         span = np.ptp(values, axis=0)
         room = np.where(span > 0, span, np.abs(values[0]) + 1e-9) / 20
         self.low, self.high = values.min(0) - room, values.max(0) + room
 
-    def at(self, place: Place) -> tuple[float, float]:
+    def at(self, place: Ends) -> tuple[float, float]:
         """The pixel of a point."""
         x, y = (np.array(place) - self.low) / (self.high - self.low)
         wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW

@@ -10,7 +10,7 @@ from torch.nn import functional
 from models.base import PortraitModule
 from models.diffusion.codecs import Codec
 from models.errors import UserError
-from models.tasks import Context
+from models.tasks import Batch, Context
 from models.tasks.editing import Edited
 
 
@@ -91,6 +91,14 @@ class CodecCeiling(PortraitModule):
     def __init__(self, image_size: int, codec: Codec) -> None:
         super().__init__(image_size)
         self.codec = codec
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Never.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{type(self).__name__} learns nothing: set trainer.max_epochs to 0.")
 
     def configure_optimizers(self) -> None:
         """Nothing is optimised."""

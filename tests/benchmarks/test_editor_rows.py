@@ -37,7 +37,7 @@ def ours():
 def test_ways_of_sampling_share_one_fit_and_are_tests_of_their_own(name, ours):
     fit, test = fit_and_test(name)
     assert fit == ours[0]
-    assert (test == ours[1]) == (name == "noise_blend")  # which is what ours does
+    assert test != ours[1]
 
 
 @pytest.mark.parametrize("name", TRAINING)
