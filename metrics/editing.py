@@ -230,7 +230,7 @@ class ToPerfect(EditMetric):
         digits=4,
         definition="L1(result, perfect edit) - L1(training target, perfect edit), averaged over pairs.",
         value_range="[-1, 1]; below 0 the result is nearer than what was learnt from: the fit filters the pairs' noise",
-        reference=f"{MCDM_PAPER}, section 3.2",
+        reference=f"{MCDM_PAPER}, section 3.3",
         traps=(
             "Training targets are drawn at the severity of the set that is tested, whatever the fit has seen; most of "
             "their distance is drift outside the edit, so a pasted input is near too. Read L1-inside beside it."
@@ -255,7 +255,7 @@ class TrainingToPerfect(EditMetric):
         digits=4,
         definition="Mean absolute difference of the training target and the perfect edit of the same pair.",
         value_range="[0, 1]; 0 at severity 0",
-        reference=f"{MCDM_PAPER}, section 3.1",
+        reference=f"{MCDM_PAPER}, section 3.2",
         traps="No score of a method: all have the same.",
         parity="none: exact on constant pictures",
     )

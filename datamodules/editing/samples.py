@@ -14,7 +14,7 @@ CANVAS_PROMPT = "the same person on the left and on the right"  # P figure 3, th
 
 
 class EditSamples(Dataset[dict[str, Any]]):
-    """Pairs, single pictures with their words, or canvases, in an order that shows each once before any again.
+    """Pairs, single pictures with their words, or canvases, in a drawn order.
 
     Args:
         folder: The pairs.

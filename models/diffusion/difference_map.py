@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from kornia.filters import otsu_threshold
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import interpolate, max_pool2d
 
 from models.diffusion.sampling import Denoise, noise_of
 from models.diffusion.schedule import NoiseSchedule
@@ -82,3 +82,13 @@ def mask_of(found: Tensor, config: MapConfig) -> Tensor:
     elif config.threshold is not None:
         found = (found > config.threshold).to(found)
     return max_pool2d(found, 2 * config.dilate + 1, stride=1, padding=config.dilate)
+
+
+def as_cells(mask: Tensor, factor: int) -> Tensor:
+    """A mask of pixels ``B 1 H W`` as one of cells ``B 1 h w``: what any of a cell's pixels is."""
+    return max_pool2d(mask, factor)
+
+
+def as_pixels(mask: Tensor, factor: int) -> Tensor:
+    """A mask of cells ``B 1 h w`` as one of pixels ``B 1 H W``."""
+    return interpolate(mask, scale_factor=factor, mode="nearest")

@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
 
 from models.diffusion.codecs import Codec
-from models.diffusion.difference_map import MapConfig, difference_map, mask_of
+from models.diffusion.difference_map import MapConfig, as_cells, as_pixels, difference_map, mask_of
 from models.diffusion.inversion import descend, last_levels
 from models.diffusion.networks import UNetConfig
 from models.diffusion.schedule import NoiseConfig
@@ -54,7 +53,7 @@ class DiffEdit(TrainingFree):
         if request.mask is None:
             cells = mask_of(self.map(request), self.difference)
         else:
-            cells = max_pool2d(request.mask, self.codec.factor)
+            cells = as_cells(request.mask, self.codec.factor)
         nothing, rising = [NULL] * len(cells), self.levels[::-1]
         path = self.inverted(request, nothing, rising)  # the paper encodes without a prompt
         kept = dict(zip([*rising, None], [*path, request.clean], strict=True))
@@ -64,7 +63,7 @@ class DiffEdit(TrainingFree):
         )
         self.evaluations += denoise.evaluations
         self.note_restored(request, path, nothing, rising)
-        return edited, interpolate(cells, scale_factor=self.codec.factor, mode="nearest")
+        return edited, as_pixels(cells, self.codec.factor)
 
     def map(self, request: EditRequest) -> Tensor:
         """How much each cell is to change, ``B 1 h w`` in [0, 1] (step 1)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.base import PortraitModule, check_finite
 from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
-from models.diffusion.difference_map import difference_map, mask_of
+from models.diffusion.difference_map import as_cells, as_pixels, difference_map, mask_of
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
@@ -19,7 +19,7 @@ from models.diffusion.sampling import noise_of
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule, random_levels
 from models.diffusion.words import NULL, TextEncoder
 from models.errors import UserError
-from models.mcdm.blending import EditSampler, enlarged, outside, outside_input, pasted, recorded
+from models.mcdm.blending import EditSampler, outside, outside_input, pasted, recorded
 from models.mcdm.conditions import CONDITIONS, Conditions, DropoutConfig, chain, shares
 from models.mcdm.denoiser import EditDenoiser
 from models.mcdm.edit_masks import EditMaskConfig
@@ -175,11 +175,11 @@ class MCDM(PortraitModule):
         for start in range(0, len(image), AT_ONCE):
             some, self.evaluations = slice(start, start + AT_ONCE), 0
             told = self._encoded(image[some], before[some], instruction[some], seeds[some])
-            cells = self._mask(told) if mask is None else _cells(mask[some], self.codec.factor)
+            cells = self._mask(told) if mask is None else as_cells(mask[some], self.codec.factor)
             latents = self.draw(told, cells)
             edited, found = self.codec.decode(latents).clamp(0, 1), None
             if cells is not None:
-                found = enlarged(cells, self.codec.factor) if mask is None else mask[some]
+                found = as_pixels(cells, self.codec.factor) if mask is None else mask[some]
                 edited = pasted(edited, image[some], found, self.sampler.feather) if self.sampler.paste else edited
                 masks.append(found)
             pictures.append(edited)
@@ -300,8 +300,3 @@ def trained_patterns(dropout: DropoutConfig, guidance: GuidanceConfig) -> dict[s
     trained = {frozenset(), *(dropout.sets(guidance.order) if dropout.share else [])}
     asked = [hidden for hidden, factor in zip(chain(guidance.order), guidance.factors, strict=True) if factor]
     return {"+".join(sorted(hidden)) or "none": hidden in trained for hidden in asked}
-
-
-def _cells(mask: Tensor, factor: int) -> Tensor:
-    """A mask of cells ``B 1 h w`` of one of pixels: what any of a cell's pixels is."""
-    return torch.nn.functional.max_pool2d(mask, factor)

@@ -9,7 +9,6 @@ import torch
 from diffusers import UniPCMultistepScheduler
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from models.diffusion.inversion import Change
 from models.diffusion.sampling import Denoise
@@ -130,8 +129,3 @@ def pasted(edited: Tensor, image: Tensor, mask: Tensor, feather: float) -> Tenso
         size = 2 * round(3 * feather) + 1
         mask = gaussian_blur2d(mask, (size, size), (feather, feather)) * (mask > 0)
     return mask * edited + (1 - mask) * image
-
-
-def enlarged(mask: Tensor, factor: int) -> Tensor:
-    """A mask of cells ``B 1 h w`` as one of pixels ``B 1 H W``."""
-    return interpolate(mask, scale_factor=factor, mode="nearest")

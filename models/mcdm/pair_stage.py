@@ -35,7 +35,7 @@ class PairStage(PortraitModule):
         guidance: Of each prompt.
         pairs: Where they are kept; as many are drawn as it holds.
 
-    Reference: Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.1.
+    Reference: Chen et al. 2024, Learning Feature-Preserving Portrait Editing from Generated Pairs, section 3.2.
     """
 
     def __init__(

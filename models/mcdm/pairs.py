@@ -1,4 +1,4 @@
-"""The pair generator: one canvas under three prompts, whose halves are a portrait and its edit (section 3.1, eq. 2)."""
+"""The pair generator: one canvas under three prompts, whose halves are a portrait and its edit (section 3.2, eq. 2)."""
 
 from dataclasses import dataclass
 from typing import Any

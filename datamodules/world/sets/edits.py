@@ -87,7 +87,7 @@ def edit_pair(
     Raises:
         ValueError: The edit or the style is unknown, the severity negative, or the size below 16 pixels.
 
-    Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 3.1.
+    Reference: Chen et al., Learning Feature-Preserving Portrait Editing from Generated Pairs, 2024, section 3.2.
     """
     plain, edited, person, other = _before_and_after(seed, edit, style, severity, size)
     before, after = _Drawing(plain, style, size, person), _Drawing(edited, style, size, other)
@@ -106,7 +106,7 @@ def training_pair(
     size: int,
     canvas: Literal["source", "target"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What is learnt from of an `edit_pair`, in half its time.
+    """What is learnt from of an `edit_pair`, without its exact target and mask.
 
     Args:
         seed: As there.

@@ -6,10 +6,11 @@ from diffusers import UniPCMultistepScheduler
 from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
+from models.diffusion.difference_map import as_pixels
 from models.diffusion.sampling import sample
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.errors import UserError
-from models.mcdm.blending import EditSampler, enlarged, outside, outside_input, pasted, recorded
+from models.mcdm.blending import EditSampler, outside, outside_input, pasted, recorded
 from tests.models.mcdm.conftest import SCHEDULE, sampler
 
 V = NoiseSchedule(SCHEDULE)
@@ -155,7 +156,7 @@ def test_pasting_puts_the_picture_back_outside_and_a_blurred_edge_stays_within()
 
 def test_a_mask_of_cells_is_enlarged_to_their_pixels():
     cells = torch.tensor([[0.0, 1.0], [0.5, 0.0]]).view(1, 1, 2, 2)
-    assert torch.equal(enlarged(cells, 4), cells.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    assert torch.equal(as_pixels(cells, 4), cells.repeat_interleave(4, 2).repeat_interleave(4, 3))
 
 
 @pytest.mark.parametrize(
