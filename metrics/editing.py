@@ -269,3 +269,30 @@ class TrainingToPerfect(EditMetric):
 def _training_l1(edit: Edit) -> Tensor:
     assert edit.training is not None
     return l1(edit.training, edit.target)
+
+
+class Evaluations(PerSampleMetric):
+    """How often a method's network ran for a picture."""
+
+    card = Card(
+        name="evaluations",
+        group="edit_cost",
+        higher_is_better=False,
+        protocol="of the denoiser, or of a generator, for one picture, masks and inversions included",
+        digits=0,
+        definition="Runs of a method's largest network for one edit, as the method counts them.",
+        value_range="[1, inf)",
+        reference=f"{MCDM_PAPER}, section 3.3",
+        traps="Networks of two methods need not be of one size; pix2pix-zero also goes back through one of five runs.",
+        parity="none: counters are held to forward hooks",
+    )
+
+    def update(self, count: Tensor, sample_ids: Sequence[str], status: Tensor | None = None) -> None:
+        """Adds the counts ``B`` of pictures.
+
+        Raises:
+            ValueError: If one is not positive.
+        """
+        if not (count > 0).all():
+            raise ValueError("A picture was edited without a run of the network; count each run.")
+        self.append(sample_ids, count, status)

@@ -22,9 +22,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cli import parse
 from models.base import PortraitModule
+from models.diffusion.attention import Features
 from models.diffusion.sampling import noise_of, sample
 from models.joint import Joint
 from models.joint.completion import Answerer, pose
+from models.joint.denoiser import ReferenceNetwork
 from models.joint.depth_image import as_picture, closeness_image
 from models.joint.pictures import target_pictures
 from models.tasks import Batch, Context
@@ -189,10 +191,19 @@ def trains(joint: Joint, batch: Batch) -> Callable[[], None]:
     return step
 
 
+def read_whole(network: ReferenceNetwork, latents: Tensor) -> Features:
+    """What `ReferenceNetwork` reads, of the whole network: the paper's has another use for none of its layers."""
+    levels, features = torch.zeros(len(latents), dtype=torch.long), Features()
+    context = network.context.expand(len(latents), -1, -1)
+    network.unet(latents, levels, context, cross_attention_kwargs={"written": features})
+    return features
+
+
 def step_seconds(rounds: int) -> dict[str, float]:
-    """Training steps of as many samples: the plain one, and one of cached latents and shared references."""
+    """Training steps of as many samples: the paper's plain one, and one of cached latents and shared references."""
     with tempfile.TemporaryDirectory() as folder:
         plain, cached = fitted(TINY), fitted(TINY, f"--model.init_args.latents={folder}")
+        cast(Any, plain.reference).forward = partial(read_whole, plain.reference)
         works = {
             "cached": trains(cached, batch_of(cached, SAMPLES // SHARED, SHARED)),
             "plain": trains(plain, batch_of(plain, SAMPLES, 1)),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmarks.evaluation.availability import LEAST_PHOTOGRAPH, LEAST_PROXY, face
@@ -16,6 +17,7 @@ from datamodules.editing.protocols import EditBatches, EditProtocol
 from datamodules.outputs.edits import EDITS, MASKS, edit_files, read_edits, truth_of
 from metrics.editing import (
     BoxSSIM,
+    Evaluations,
     InsideL1,
     OutsideL1,
     OutsideLPIPS,
@@ -49,6 +51,7 @@ METRICS = (
     ProxyFD.scored(least_size=LEAST_PROXY),
     face(CSIM, "yunet-sface", group="identity"),
     FID.scored(least_size=LEAST_PHOTOGRAPH),
+    Evaluations.scored(),
 )
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
 
@@ -69,7 +72,7 @@ def side(batch: Editing) -> int:
 
 
 def feed(edited: Edited, batch: Editing) -> dict[str, Fed]:
-    """The whole picture; the same inside and outside the mask, with its words; the person; and the mask, if any."""
+    """The whole picture; the same inside and outside the mask, with its words; the person; mask and cost, if known."""
     names, source = batch.sample_id, batch.source
     fed = {"picture": Fed((edited.image, batch.target), names)}
     if source is not None:
@@ -80,6 +83,8 @@ def feed(edited: Edited, batch: Editing) -> dict[str, Fed]:
         fed["identity"] = Fed((edited.image, source), names)
     if edited.mask is not None:
         fed["edit_mask"] = Fed((as_saved(edited.mask.float()), batch.mask), names)  # ranks tie as those of files do
+    if edited.evaluations:
+        fed["edit_cost"] = Fed((torch.full((len(names),), float(edited.evaluations)),), names)
     return fed
 
 

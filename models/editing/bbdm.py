@@ -164,7 +164,7 @@ class BBDM(PortraitModule):
         """
         words, source = self.words(instruction), self.codec.encode(image)
         seeds = torch.arange(len(image)) if context.seeds is None else context.seeds
-        return Edited(self.codec.decode(self._crossed(source, words, seeds)).clamp(0, 1), None)
+        return Edited(self.codec.decode(self._crossed(source, words, seeds)).clamp(0, 1), None, self.steps)
 
     def _crossed(self, source: Tensor, words: Tensor, seeds: Tensor) -> Tensor:
         """From the source's latents, where the bridge ends, to those of the edit."""

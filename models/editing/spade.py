@@ -147,7 +147,7 @@ class SPADE(PortraitModule):
         Raises:
             UserError: If a prompt is none of those it was trained with.
         """
-        return Edited((self.generator(self.map(image, instruction, "generator")) + 1) / 2, None)
+        return Edited((self.generator(self.map(image, instruction, "generator")) + 1) / 2, None, 1)
 
     def setup(self, stage: str) -> None:
         """Builds the perceptual loss, which only a fit needs."""

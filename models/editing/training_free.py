@@ -101,8 +101,8 @@ class TrainingFree(PortraitModule):
                 masks += [] if found is None else [found]
         edited = torch.cat(pictures)
         if mask is not None:
-            return Edited(mask * edited + (1 - mask) * image, mask)
-        return Edited(edited, torch.cat(masks) if masks else None)
+            return Edited(mask * edited + (1 - mask) * image, mask, self.evaluations)
+        return Edited(edited, torch.cat(masks) if masks else None, self.evaluations)
 
     def prompted(self, prompts: Sequence[str], guidance: float) -> PromptedDenoise:
         """The denoiser under prompts."""

@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from models.base import load_needed
-from models.diffusion.attention import Features, checkpointed, install, unread
+from models.diffusion.attention import Features, checkpointed, install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
 from models.diffusion.surgery import expand_conv_in, expand_conv_out, of_unet
 from models.errors import UserError
@@ -199,21 +199,21 @@ class ReferenceNetwork(nn.Module):
     def record(self, latents: Tensor, sites: list[str]) -> Past:
         """What blocks put out of clean latents ``V n K h w``, by name, ``V n C h w``."""
         with recording(self.unet, sites) as outputs:
-            self(latents.flatten(0, 1))
+            self.unet(*self._asked(latents.flatten(0, 1)), cross_attention_kwargs={})
         return {name: output.unflatten(0, latents.shape[:2]) for name, output in outputs.items()}
 
     def forward(self, latents: Tensor) -> Features:
         """The tokens of clean latents ``B K h w``, at level 0, by the name of their layer."""
-        features: Features = {}
-        levels = torch.zeros(len(latents), dtype=torch.long, device=latents.device)
-        context = self.context.expand(len(latents), -1, -1)
-        self.unet(latents, levels, context, cross_attention_kwargs={"written": features})
-        return features
+        return read_tokens(self.unet, *self._asked(latents))
 
     def receive(self, weights: Weights) -> None:
         """Starts as a network of the same channels: the denoiser of a foundation, or a reference network."""
         load_needed(self.unet, of_unet(weights, "reference"), "reference")
         self.context.copy_(weights["context"])
+
+    def _asked(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        levels = torch.zeros(len(latents), dtype=torch.long, device=latents.device)
+        return latents, levels, self.context.expand(len(latents), -1, -1)
 
 
 def choose_what_learns(denoiser: Denoiser, reference: ReferenceNetwork | None, checkpointing: bool) -> None:

@@ -183,7 +183,7 @@ class MCDM(PortraitModule):
                 edited = pasted(edited, image[some], found, self.sampler.feather) if self.sampler.paste else edited
                 masks.append(found)
             pictures.append(edited)
-        return Edited(torch.cat(pictures), torch.cat(masks) if masks else None)
+        return Edited(torch.cat(pictures), torch.cat(masks) if masks else None, self.evaluations)
 
     def draw(self, told: Told, mask: Tensor | None) -> Tensor:
         """Latents ``B K h w`` of edited pictures, kept outside a mask ``B 1 h w`` as the sampler says (section 3.4)."""

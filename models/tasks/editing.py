@@ -20,10 +20,12 @@ class Edited:
     Args:
         image: ``B 3 H W``, RGB in [0, 1].
         mask: ``B 1 H W`` in [0, 1], 1 where it edits; None of a method that makes none.
+        evaluations: How often its network ran for each picture; None of a method that has none, or does not say.
     """
 
     image: Tensor
     mask: Tensor | None
+    evaluations: int | None = None
 
 
 @dataclass(kw_only=True)

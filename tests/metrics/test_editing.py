@@ -8,6 +8,7 @@ from metrics import editing
 from metrics.base import Status
 from metrics.editing import (
     BoxSSIM,
+    Evaluations,
     InsideL1,
     OutsideL1,
     OutsideLPIPS,
@@ -219,3 +220,11 @@ def test_wrong_input_is_one_plain_sentence(changes, sentence, edit):
     with pytest.raises(ValueError, match=sentence) as error:
         InsideL1().update(**edit | changes, sample_ids=NAMES)
     assert "\n" not in str(error.value)
+
+
+def test_evaluations_are_counted_for_each_picture_and_none_costs_nothing():
+    metric = Evaluations()
+    metric.update(torch.tensor([24.0, 26.0]), NAMES[:2])
+    assert metric.compute() == 25
+    with pytest.raises(ValueError, match="without a run of the network"):
+        metric.update(torch.zeros(2), NAMES[:2])

@@ -57,7 +57,7 @@ def batches(truth):
 
 def test_every_group_is_fed_what_it_asks_for(batches):
     given = batches[0]
-    edited = Edited(1 - given.source, given.mask / 2)
+    edited = Edited(1 - given.source, given.mask / 2, 24)
     fed = {name: part.arguments for name, part in task.feed(edited, given).items()}
     around = given.target, given.source, given.mask, given.training_target
     assert fed["picture"] == (edited.image, given.target)
@@ -67,7 +67,8 @@ def test_every_group_is_fed_what_it_asks_for(batches):
     mask, exact = fed["edit_mask"]
     torch.testing.assert_close(mask, edited.mask.double(), rtol=0, atol=0.5 / 255)
     assert exact is given.mask
-    assert "edit_mask" not in task.feed(Edited(edited.image, None), given)
+    assert fed["edit_cost"][0].tolist() == [24, 24]
+    assert not {"edit_mask", "edit_cost"} & task.feed(Edited(edited.image, None), given).keys()
 
 
 def test_edits_are_scored_against_the_perfect_ones(batches):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.diffusion.attention import install, unread
+from models.diffusion.attention import install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet
 
 TINY = UNetConfig([8, 16, 16], [False, True, True], 1, 2, 8, 2, 4)
@@ -83,6 +83,18 @@ def test_one_reference_serves_several_samples_in_turn():
     )
     each = asked(reader, latents, reference=features)
     torch.testing.assert_close(shared, each, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [8, 10])  # 10 is not halved twice, and its way up has to be told its size
+def test_the_tokens_are_those_that_the_whole_network_writes_of_which_the_end_is_not_run(side):
+    unet, latents = made(0).eval(), torch.randn(2, 4, side, side)
+    install(unet)
+    wanted = tokens(unet, latents)
+    unet.up_blocks[2].register_forward_hook(lambda *_: pytest.fail("this block has no token to write"))
+    found = read_tokens(unet, latents, T, torch.ones(2, 2, 8))
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=0)
 
 
 def test_names_are_the_same_in_both_networks_and_reach_every_spatial_attention():

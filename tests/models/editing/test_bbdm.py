@@ -134,7 +134,7 @@ def test_a_network_that_knows_the_answer_gives_it_in_any_number_of_steps(bbdm, m
     edited = model.edit(given["source"], given["target_prompt"], Context())
     torch.testing.assert_close(edited.image, model.codec.decode(clean).clamp(0, 1), rtol=1e-4, atol=1e-5)
     assert asked == model.bridge.levels(steps)
-    assert edited.mask is None
+    assert (edited.mask, edited.evaluations) == (None, steps)
 
 
 def test_sampling_starts_from_the_source(bbdm, monkeypatch):

@@ -67,7 +67,8 @@ def test_a_picture_does_not_depend_on_its_batch(kind, parts, pictures, wishes):
 def test_it_costs_what_is_said(kind, parts, pictures, wishes, asked):
     model = made(kind, parts)
     passes = asked(model)
-    model.edit(pictures[:1], wishes[0][:1], Context(prompts=wishes[1].prompts[:1], seeds=wishes[1].seeds[:1]))
+    alone = Context(prompts=wishes[1].prompts[:1], seeds=wishes[1].seeds[:1])
+    assert model.edit(pictures[:1], wishes[0][:1], alone).evaluations == COSTS[kind]
     aside = 4 if kind is DiffEdit else 0  # of the way back that tells the inversion's error, no part of the edit
     assert sum(passes) - aside == COSTS[kind] == model.evaluations
     assert model.notes()["evaluations"].startswith(f"{COSTS[kind]} of")

@@ -151,9 +151,9 @@ def test_an_edit_costs_4_or_5_evaluations_a_step_and_its_mask_2_a_noise(mode, co
     model, seen = editor(sampler=sampler(mode), mask=None if mode == "none" else MASK), []
     forward = model.denoiser.forward
     monkeypatch.setattr(model.denoiser, "forward", lambda *given: seen.append(len(given[0])) or forward(*given))
-    model.edit(pictures(2), [CROWN] * 2, asked(2))
+    edited = model.edit(pictures(2), [CROWN] * 2, asked(2))
     wanted = cost + (0 if mode == "none" else 2 * MASK.noises)
-    assert model.evaluations == wanted
+    assert edited.evaluations == model.evaluations == wanted
     assert sum(seen) == 2 * wanted
     assert f"{wanted} of the network" in model.notes()["evaluations"]
 
