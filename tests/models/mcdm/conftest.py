@@ -95,3 +95,9 @@ def batch():
     target = pictures(4, 3)
     prompts = {"source_prompt": [PLAIN] * 4, "target_prompt": [CROWN, SHEEP, CROWN, SHEEP]}
     return {"source": pictures(4), "target": target, "name": ["a", "b", "c", "d"]} | prompts
+
+
+def region():
+    mask = torch.zeros(2, 1, SIDE, SIDE)
+    mask[:, :, 8:16, 12:28] = 1
+    return mask
