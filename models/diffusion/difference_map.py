@@ -75,13 +75,20 @@ def difference_map(
     return (total / bound.clamp(min=1e-12)).clamp(max=1)
 
 
-def mask_of(found: Tensor, config: MapConfig) -> Tensor:
-    """The mask ``B 1 h w`` in [0, 1] of a map ``B 1 h w``: of 0 and 1 where there is a threshold."""
+def mask_of(found: Tensor, config: MapConfig, cell: int = 1) -> Tensor:
+    """The mask ``B 1 h w`` in [0, 1] of a map ``B 1 h w``: of 0 and 1 where there is a threshold.
+
+    Args:
+        found: The map.
+        config: How it is cut.
+        cell: Side of a cell in values of the map, which may have been made finer.
+    """
     if config.threshold == "otsu":
         found = torch.cat([(each > otsu_threshold(each)[1]).to(each) for each in found.split(1)])
     elif config.threshold is not None:
         found = (found > config.threshold).to(found)
-    return max_pool2d(found, 2 * config.dilate + 1, stride=1, padding=config.dilate)
+    grown = config.dilate * cell
+    return max_pool2d(found, 2 * grown + 1, stride=1, padding=grown)
 
 
 def as_cells(mask: Tensor, factor: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.base import PortraitModule, check_finite
 from models.diffusion.buckets import by_level
 from models.diffusion.codecs import Codec
-from models.diffusion.difference_map import as_cells, as_pixels, difference_map, mask_of
+from models.diffusion.difference_map import as_cells, difference_map, mask_of
 from models.diffusion.networks import UNetConfig
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
@@ -175,11 +175,9 @@ class MCDM(PortraitModule):
         for start in range(0, len(image), AT_ONCE):
             some, self.evaluations = slice(start, start + AT_ONCE), 0
             told = self._encoded(image[some], before[some], instruction[some], seeds[some])
-            cells = self._mask(told) if mask is None else as_cells(mask[some], self.codec.factor)
-            latents = self.draw(told, cells)
-            edited, found = self.codec.decode(latents).clamp(0, 1), None
-            if cells is not None:
-                found = as_pixels(cells, self.codec.factor) if mask is None else mask[some]
+            cells, found = self._masks(told, None if mask is None else mask[some])
+            edited = self.codec.decode(self.draw(told, cells)).clamp(0, 1)
+            if found is not None:
                 edited = pasted(edited, image[some], found, self.sampler.feather) if self.sampler.paste else edited
                 masks.append(found)
             pictures.append(edited)
@@ -212,8 +210,14 @@ class MCDM(PortraitModule):
         self.evaluations += source.evaluations + target.evaluations
         return found
 
-    def _mask(self, told: Told) -> Tensor | None:
-        return None if self.mask is None else mask_of(self.map(told), self.mask)
+    def _masks(self, told: Told, own: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The mask ``B 1 h w`` of cells and ``B 1 H W`` of pixels: the user's own, or what is found; or none."""
+        if own is not None:
+            return as_cells(own, self.codec.factor), own
+        if self.mask is None:
+            return None, None
+        found = self.map(told)
+        return mask_of(found, self.mask), self.mask.pixels(found, self.codec.factor)
 
     def _encoded(self, image: Tensor, before: Sequence[str], after: Sequence[str], seeds: Tensor) -> Told:
         clean = self.codec.encode(image)

@@ -23,7 +23,7 @@ UNET = UNetConfig([8, 16], [False, True], 1, 2, 8, 3, 4)
 SCHEDULE = NoiseConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing")
 WEIGHTS = {"image": 3.0, "spatial": 2.0, "text": 4.0}
 ORDER = ["image", "spatial", "text"]
-MASK = EditMaskConfig(0.5, 2, 3.0, 0.5, 0, "source", [])
+MASK = EditMaskConfig(0.5, 2, 3.0, 0.5, 0, "source", [], "cells")
 
 
 def codec() -> PatchPCACodec:

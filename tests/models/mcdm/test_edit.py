@@ -152,6 +152,20 @@ def test_what_the_map_compares_can_be_chosen():
     assert all((one - other).abs().max() > 1e-3 for one, other in zip(maps, maps[1:] + maps[:1], strict=True))
 
 
+def test_a_mask_ends_at_cells_or_where_the_map_crosses_the_threshold_between_them():
+    """Cells of 4 pixels whose centres lie at 2 and 6: a map of 0 and 1 there is (x - 2) / 4 at x."""
+    found = torch.tensor([0.0, 1.0]).expand(1, 1, 2, 2)
+    for threshold, first in ((0.5, 4), (0.2, 3), (0.8, 5)):  # pixels have their centres at .5, 1.5 ...
+        between = replace(MASK, threshold=threshold, edge="between")
+        assert between.pixels(found, 4)[0, 0, 0].tolist() == [0.0] * first + [1.0] * (8 - first)
+        assert replace(MASK, threshold=threshold).pixels(found, 4)[0, 0, 0].tolist() == [0.0] * 4 + [1.0] * 4
+    wide = torch.tensor([0.0, 0.0, 1.0]).expand(1, 1, 3, 3)
+    grown = [
+        replace(MASK, threshold=0.5, dilate=1, edge=edge).pixels(wide, 4)[0, 0, 0] for edge in ("cells", "between")
+    ]
+    assert [mask.tolist() for mask in grown] == [[0.0] * 4 + [1.0] * 8] * 2
+
+
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_the_mask_that_was_found_is_returned(mode):
     model = editor(sampler=sampler(mode), mask=MASK)

@@ -181,7 +181,7 @@ def test_settings_that_contradict_one_another_are_refused(changes, message):
 
 def test_a_mask_that_hides_the_words_is_refused():
     with pytest.raises(UserError, match=r"mask.hidden names 'text'"):
-        EditMaskConfig(0.5, 1, 3.0, 0.5, 0, "source", ["text"])
+        EditMaskConfig(0.5, 1, 3.0, 0.5, 0, "source", ["text"], "cells")
 
 
 @pytest.mark.parametrize(
