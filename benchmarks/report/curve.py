@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +17,7 @@ LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
 FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
 GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
 Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Ends = tuple[float, float]  # the values of a setting in the two metrics
 
@@ -68,7 +70,7 @@ def values_of(table: Table, test: str, metrics: tuple[str, str], choice: Choice)
 
 
 def draw_trade(trade: Trade) -> Image.Image:
-    """Draws the points, the front as a line, the suggested setting in red, and the others with their names."""
+    """Draws the points, the front as a line, and with their names the suggested setting in red, and the others."""
     picture = Image.new("RGB", SIZE, "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT)
     frame = _Frame([*trade.points.values(), *trade.beside.values()])
@@ -76,12 +78,11 @@ def draw_trade(trade: Trade) -> Image.Image:
     pen.line([frame.at(trade.points[name]) for name in trade.front()], BLACK, 2)
     for place in trade.points.values():
         _dot(pen, frame.at(place), GREY)
-    for name, place in trade.beside.items():
-        _dot(pen, frame.at(place), BLUE)
-        _label(pen, font, frame.at(place), name, BLUE)
-    best = trade.suggested()
-    _dot(pen, frame.at(trade.points[best]), RED)
-    _label(pen, font, frame.at(trade.points[best]), best, RED)
+    best, taken = trade.suggested(), list[Box]()
+    for name, place in {best: trade.points[best], **trade.beside}.items():
+        colour = RED if name == best else BLUE
+        _dot(pen, frame.at(place), colour)
+        taken.append(_label(pen, font, frame.at(place), name, colour, taken))
     return picture
 
 
@@ -121,8 +122,21 @@ def _dot(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: Colour) -> N
     pen.ellipse([at[0] - DOT, at[1] - DOT, at[0] + DOT, at[1] + DOT], colour)
 
 
-def _label(pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour) -> None:
-    """A name beside a point, on the side where there is more room."""
-    right = at[0] > SIZE[0] / 2
-    beside = at[0] + (-DOT - 3 if right else DOT + 3), at[1] - DOT
-    pen.text(beside, text, colour, font, anchor="rb" if right else "lb")
+def _label(
+    pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Box]
+) -> Box:
+    """Writes a name beside a point, where it lies in the picture and on no other name if there is such a place."""
+    boxes: list[tuple[Box, tuple[float, float], str]] = []
+    for across, down in product((1, -1), (-1, 1, -3, 3)):
+        beside = at[0] + across * (DOT + 3), at[1] + down * DOT
+        anchor = ("l" if across > 0 else "r") + ("b" if down < 0 else "t")
+        boxes.append((pen.textbbox(beside, text, font, anchor=anchor), beside, anchor))
+    free = [each for each in boxes if each[0][0] >= 0 and each[0][2] <= SIZE[0] and not _on(each[0], taken)]
+    box, beside, anchor = (free or boxes)[0]
+    pen.text(beside, text, colour, font, anchor=anchor)
+    return box
+
+
+def _on(box: Box, taken: list[Box]) -> bool:
+    """Whether a box lies on one of others."""
+    return any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)

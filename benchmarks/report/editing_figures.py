@@ -25,6 +25,7 @@ from models.tasks.editing import Edited, Editing
 FIGURES = ("edits", "curve", "pairs", "astronaut")
 TABLE, OURS, TEST, GENERATED = "mcdm_edit", "ours", "val", "generated pairs"
 RIVALS = ("w/o mask", "SDEdit 0.5", "DiffEdit", "SPADE", "BBDM")
+FLOOR = "copied input"
 CURVE = "L1-outside", "L1-inside"  # what the two ends of the trade are
 PEOPLE = 8  # rows of the sheet: each edit once
 TILE = 128  # pixels; pictures are enlarged to the largest multiple of their side within it
@@ -96,10 +97,14 @@ def stage_of(fits: Fits) -> PairStage:
 
 
 def trade(fits: Fits) -> Trade:
-    """The points of the table of guidance, beside those of the main table."""
+    """The methods of the table of guidance, beside those of the main table and the copied input."""
+    tables = [load(FOLDER / f"{name}.yaml") for name in ("mcdm_guidance", TABLE)]
+    shown = {row.name for table in tables for row in table.rows if row.kind == "method"} | {FLOOR}
     swept, others = (
-        values_of(load(FOLDER / f"{name}.yaml"), TEST, CURVE, fits.choice) for name in ("mcdm_guidance", TABLE)
+        {name: values for name, values in values_of(table, TEST, CURVE, fits.choice).items() if name in shown}
+        for table in tables
     )
+    swept.pop(FLOOR, None)
     if not swept:
         line = f"python -m benchmarks.run_all --scale {fits.choice.scale} --tables mcdm_guidance"
         raise UserError(f"No row of the table of guidance is run; run first:\n  {line}")

@@ -203,6 +203,7 @@ def step_seconds(rounds: int) -> dict[str, float]:
     """Training steps of as many samples: the paper's plain one, and one of cached latents and shared references."""
     with tempfile.TemporaryDirectory() as folder:
         plain, cached = fitted(TINY), fitted(TINY, f"--model.init_args.latents={folder}")
+        assert plain.reference is not None
         cast(Any, plain.reference).forward = partial(read_whole, plain.reference)
         works = {
             "cached": trains(cached, batch_of(cached, SAMPLES // SHARED, SHARED)),

@@ -63,3 +63,13 @@ def test_points_stand_at_their_values(trade):
 
 def test_one_point_alone_is_drawn():
     assert (np.asarray(draw_trade(Trade(("L1", "PSNR"), {"only": (0.0, 1.0)}, {}))) == np.array(RED)).all(-1).any()
+
+
+def test_names_of_points_that_lie_together_do_not():
+    """The ink of both names is as much as that of each alone, so neither lies on the other."""
+    beside = {"one name": (0.5, 15.0), "another": (0.5, 15.0)}
+    inks = [
+        (np.asarray(draw_trade(Trade(("L1", "PSNR"), POINTS, some))) == np.array(BLUE)).all(-1).sum()
+        for some in (beside, *({name: place} for name, place in beside.items()), {"": (0.5, 15.0)})
+    ]
+    assert inks[0] == inks[1] + inks[2] - inks[3]
