@@ -72,6 +72,16 @@ class Agreement:
     same: float
     auc: float
 
+    @property
+    def jaw_gap(self) -> float:
+        """By how much the truth of the jaw is off what is read of it, in % of that."""
+        return 100 * abs(self.true_jaw / self.jaw - 1)
+
+    @property
+    def brows_gap(self) -> float:
+        """By how much the truth of the brows is off what is read of them, in % of that."""
+        return 100 * abs(self.true_brows / self.brows - 1)
+
 
 def readers() -> Readers:
     """Dlib's networks.
@@ -93,13 +103,17 @@ def measure(portraits: Portraits, by: Readers) -> Agreement:
     truth = np.full_like(points, np.nan) if portraits.landmarks is None else portraits.landmarks[rows]
     owners = [i for i, face in enumerate(known) if face]
     embeddings = np.stack([_embedding(known[i]) for i in owners]) if owners else np.empty((0, 1))
+    jaw, true_jaw, brows, true_brows = (
+        mean(apart(each, ends) / apart(each, CORNERS)) for ends in (JAW, BROWS) for each in (points, truth)
+    )
+    inner, contour, brow = (mean(errors(points, truth, region)) for region in REGIONS.values())
     return Agreement(
         len(seen),
         len(rows),
         float(np.mean(by.detects(portraits.images))),
         len([face for face in seen if face]) / len(seen),
-        *(mean(apart(each, ends) / apart(each, CORNERS)) for ends in (JAW, BROWS) for each in (points, truth)),
-        *(mean(errors(points, truth, region)) for region in REGIONS.values()),
+        *(jaw, true_jaw, brows, true_brows),
+        *(inner, contour, brow),
         *spread(embeddings, portraits.person[owners]),
     )
 
@@ -111,7 +125,7 @@ def apart(points: Points, ends: tuple[int, int]) -> Points:
 
 
 def errors(points: Points, truth: Points, region: slice) -> Points:
-    """Mean distance ``N`` of a region's points from the truth, both ``N 68 2``, in % of the true eye-corner distance."""
+    """Mean distance ``N`` of a region's points from the truth, both ``N 68 2``, % of the true eye-corner distance."""
     distance = np.linalg.norm(points - truth, axis=2)[:, region].mean(1)
     return 100 * distance / apart(truth, CORNERS)
 
