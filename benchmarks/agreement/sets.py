@@ -52,15 +52,13 @@ def world(side: int, people: int, pictures: int, seed: int = 0) -> Portraits:
         UserError: If a number is too small.
     """
     if people < 2 or pictures < 1:
-        raise UserError(
-            f"{people} people with {pictures} pictures each: give --people 2 or more, --pictures 1 or more."
-        )
+        raise UserError(f"{people} people, {pictures} pictures of each: give --people 2, --pictures 1, or more.")
     spec = preset("stills", "tiny", seed, side)
     assert isinstance(spec, PortraitSpec)
     stills = open_split(replace(spec, test_people=people, frames_per_clip=pictures, cross_pairs=0), "test")
     samples = [stills[index] for index in range(len(stills))]
     return Portraits(
-        f"the portrait world, version {WORLD_VERSION}, seed {seed}: {people} people of its test, {pictures} stills of each",
+        f"the portrait world {WORLD_VERSION} (seed {seed}, {people} people of its test, {pictures} stills of each)",
         torch.stack([sample["image"] for sample in samples]).float(),
         np.repeat(np.arange(people), pictures),
         np.array([_turn(sample) <= FRONTAL for sample in samples]),
