@@ -197,7 +197,7 @@ def test_a_proxy_ranks_the_ways_of_being_wrong(name: str, seen: list[dict[str, F
     assert distance(scores, "oracle", "identity" if name == "proxy-ID" else "copy") > 5  # no metric is saturated
 
 
-# By networks of photographs; what blur hides from them is a miss. Of identity every third frame is enough, for it is slow.
+# By networks of photographs; what blur hides from them is a miss. Of identity every third frame is enough: it is slow.
 OF_PHOTOGRAPHS: dict[str, tuple[type[FaceMetric], str, int, list[tuple[str, ...]]]] = {
     "AKD (dlib)": (AKD, "dlib68", 1, [*SEEN["proxy-AKD"], ("oracle", "identity")]),
     "NME (dlib)": (NME, "dlib68", 1, [*SEEN["proxy-AKD"], ("oracle", "identity")]),
