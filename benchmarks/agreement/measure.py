@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from benchmarks.agreement.sets import Portraits
+from benchmarks.agreement.sets import PortraitSet
 from metrics.dlib_faces import SAME
 from metrics.face_analysers import as_pixels, load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, area
@@ -94,7 +94,7 @@ def readers() -> Readers:
     return Readers(points, identity, lambda images: [bool(len(detector(image, 0))) for image in as_pixels(images)])
 
 
-def measure(portraits: Portraits, by: Readers) -> Agreement:
+def measure(portraits: PortraitSet, by: Readers) -> Agreement:
     """Reads a set."""
     seen = [_largest(faces) for faces in by.points(portraits.images)]
     known = [_largest(faces) for faces in by.identity(portraits.images)]

@@ -21,7 +21,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
-class Portraits:
+class PortraitSet:
     """Pictures of people, all of one size.
 
     Args:
@@ -39,7 +39,7 @@ class Portraits:
     landmarks: NDArray[np.float64] | None = None
 
 
-def world(side: int, people: int, pictures: int, seed: int = 0) -> Portraits:
+def world(side: int, people: int, pictures: int, seed: int = 0) -> PortraitSet:
     """Stills of the world's test people.
 
     Args:
@@ -57,7 +57,7 @@ def world(side: int, people: int, pictures: int, seed: int = 0) -> Portraits:
     assert isinstance(spec, PortraitSpec)
     stills = open_split(replace(spec, test_people=people, frames_per_clip=pictures, cross_pairs=0), "test")
     samples = [stills[index] for index in range(len(stills))]
-    return Portraits(
+    return PortraitSet(
         f"the portrait world {WORLD_VERSION} (seed {seed}, {people} people of its test, {pictures} stills of each)",
         torch.stack([sample["image"] for sample in samples]).float(),
         np.repeat(np.arange(people), pictures),
@@ -66,7 +66,7 @@ def world(side: int, people: int, pictures: int, seed: int = 0) -> Portraits:
     )
 
 
-def folder(path: Path, side: int) -> Portraits:
+def folder(path: Path, side: int) -> PortraitSet:
     """The pictures in a folder, cut square about their centres and scaled; each of its subfolders is a person.
 
     Pictures that lie in the folder itself show a person each.
@@ -79,7 +79,7 @@ def folder(path: Path, side: int) -> Portraits:
         raise UserError(f"'{path}' holds no pictures ({', '.join(_SUFFIXES)}); name another folder.")
     people = [str(file.parent if file.parent != path else file) for file in files]
     framing = Framing(side, "square")
-    return Portraits(
+    return PortraitSet(
         f"{len(files)} pictures of {len(set(people))} people in a folder",
         torch.stack([to_dtype(framing.image(read_frame(file)), torch.float32, scale=True) for file in files]),
         np.unique(people, return_inverse=True)[1],

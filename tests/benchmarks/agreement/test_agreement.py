@@ -12,7 +12,7 @@ from skimage import data
 from benchmarks.agreement import __main__ as command
 from benchmarks.agreement.measure import Readers, auc, errors, measure, readers, spread
 from benchmarks.agreement.page import OWED, ROWS, owed, page, unmet
-from benchmarks.agreement.sets import Portraits, folder, world
+from benchmarks.agreement.sets import PortraitSet, folder, world
 from datamodules.world.sets.portraits import WORLD_VERSION
 from metrics.face_analysis import Face
 from models.errors import UserError
@@ -41,7 +41,7 @@ def read():
     identity.tell(shown, [[] if e is None else [Face(box, embedding=torch.tensor(e).double())] for e in embeddings])
     by = Readers(points, identity, lambda images: [True, False, False, False])
     frontal = np.array([True, True, True, False])
-    return measure(Portraits("made up", shown, np.array([0, 0, 1, 1]), frontal, truth), by)
+    return measure(PortraitSet("made up", shown, np.array([0, 0, 1, 1]), frontal, truth), by)
 
 
 def test_a_set_is_read_as_it_was_made(read):
