@@ -1,7 +1,6 @@
 """Every network that a metric needs: its weights and what is done to a picture before it, and how it is loaded."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -16,9 +15,8 @@ from torch import Tensor, nn
 from metrics.frozen import Frozen
 from metrics.geometry import umeyama
 from metrics.inception import InceptionTF2015
+from metrics.packages import INSTALL, from_files, optional
 from models import weights
-from models.errors import UserError
-from models.reading import reading
 
 Picture = NDArray[np.uint8]
 ALIGNED = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
@@ -36,6 +34,8 @@ class Backbone:
         comparable: Whether numbers published elsewhere can come from the same network.
         note: What is to be known of it.
         package: The optional package that runs it.
+        label: Stands in the name of the metric in the key's place, in parentheses, and the preprocessing in its
+            protocol: for a network of photographs that is not the one of the published numbers.
     """
 
     key: str
@@ -44,6 +44,7 @@ class Backbone:
     comparable: bool = True
     note: str = ""
     package: str = ""
+    label: str = ""
 
     @property
     def origin(self) -> str:
@@ -69,7 +70,7 @@ class Backbone:
     @property
     def install(self) -> str:
         """What pip installs for it."""
-        return _INSTALL[self.package]
+        return INSTALL[self.package]
 
 
 BACKBONES = {
@@ -104,6 +105,22 @@ BACKBONES = {
             note="ArcFace; non-commercial research only",
             package="cv2",
         ),
+        Backbone(
+            "dlib-resnet",
+            ("dlib_5_points", "dlib_resnet"),
+            "8-bit RGB enlarged to 256 px (bicubic, whole factor), HOG box, five points, 150 px crop, no jitter",
+            note="Trained for the Euclidean distance, under 0.6 for one person: cosines of strangers are about 0.9",
+            package="dlib",
+            label="dlib",
+        ),
+        Backbone(
+            "dlib68",
+            ("dlib_68_points",),
+            "8-bit RGB enlarged to 256 px (bicubic, whole factor), HOG box, points at whole pixels of the enlarged one",
+            note="Trained on 300-W: not for commercial products",
+            package="dlib",
+            label="dlib",
+        ),
         Backbone("arniqa-koniq10k", ("arniqa_encoder", "arniqa_koniq10k"), "RGB and its half size, ImageNet mean, std"),
         Backbone(
             "hyperiqa-koniq10k",
@@ -124,7 +141,8 @@ def load_backbone(key: str, device: str = "cpu") -> Frozen:
     What it takes and gives: ``inception-tf2015`` grey levels ``B 3 299 299`` to ``B 2048``; ``i3d-k400`` grey levels
     ``B T 3 224 224``, T >= 10, to ``B 400``; ``lpips-`` two batches ``B 3 H W`` to ``B 1 1 1``; ``2dfan4`` one picture
     ``H W 3`` uint8 RGB to landmarks, their scores and boxes; ``yunet-sface`` and ``w600k-r50`` one picture ``H W 3``
-    uint8 BGR to (YuNet row of 15, embedding) of each face; the two ``iqa`` pictures ``B 3 H W`` in [0, 1] to ``B`` in
+    uint8 BGR to (YuNet row of 15, embedding) of each face; ``dlib-resnet`` and ``dlib68`` a list of pictures ``H W 3``
+    uint8 RGB to lists of `metrics.dlib_faces.DlibFace`; the two ``iqa`` pictures ``B 3 H W`` in [0, 1] to ``B`` in
     0 to 100; ``procface`` and ``proxyedit`` as `metrics.procface` and `metrics.proxyedit` say.
 
     Args:
@@ -140,17 +158,6 @@ def load_backbone(key: str, device: str = "cpu") -> Frozen:
     if key == "2dfan4":
         return Frozen(_landmarks(device))
     return Frozen(_LOADERS[key]())
-
-
-@contextmanager
-def _from_files(*names: str) -> Iterator[list[str]]:
-    """The paths of verified files that a network is made of in the block; told in one sentence if it cannot be.
-
-    For those whose publisher names no checksum: what came first may have been broken already.
-    """
-    paths = [weights.verified(name) for name in names]
-    with reading(paths[0], "network", weights.again(*names)):
-        yield [str(path) for path in paths]
 
 
 def _inception() -> nn.Module:
@@ -189,7 +196,7 @@ class VideoLogits(nn.Module):
 
 
 def _landmarks(device: str) -> Callable[..., Any]:
-    library = _optional("face_alignment", "2dfan4")
+    library = optional("face_alignment", "2dfan4")
     weights.place("2dfan4")  # the package reads it from there, and would download one that is absent
     network = library.FaceAlignment(
         library.LandmarksType.TWO_D,
@@ -203,9 +210,9 @@ def _landmarks(device: str) -> Callable[..., Any]:
 
 
 def _sface() -> Callable[[Picture], list[tuple[Any, Any]]]:
-    cv2 = _optional("cv2", "yunet-sface")
+    cv2 = optional("cv2", "yunet-sface")
     detector = _yunet(cv2)
-    with _from_files("sface") as (path,):
+    with from_files("sface") as (path,):
         recogniser = cv2.FaceRecognizerSF.create(path, "")
 
     def embed(picture: Picture, row: NDArray[np.float32]) -> Any:  # noqa: ANN401 - OpenCV has no types
@@ -215,14 +222,14 @@ def _sface() -> Callable[[Picture], list[tuple[Any, Any]]]:
 
 
 def _yunet(cv2: Any) -> Any:  # noqa: ANN401 - OpenCV has no types
-    with _from_files("yunet") as (path,):
+    with from_files("yunet") as (path,):
         return cv2.FaceDetectorYN.create(path, "", (0, 0))
 
 
 def _w600k() -> Callable[[Picture], list[tuple[Any, Any]]]:
-    cv2 = _optional("cv2", "w600k-r50")
+    cv2 = optional("cv2", "w600k-r50")
     detector = _yunet(cv2)
-    with _from_files("w600k_r50") as (path,):
+    with from_files("w600k_r50") as (path,):
         network = cv2.dnn.readNetFromONNX(path)
 
     def embed(picture: Picture, row: NDArray[np.float32]) -> Any:  # noqa: ANN401 - OpenCV has no types
@@ -231,6 +238,10 @@ def _w600k() -> Callable[[Picture], list[tuple[Any, Any]]]:
         return network.forward()
 
     return partial(_recognised, detector, embed)
+
+
+def _dlib(load: str) -> Callable[..., Any]:
+    return getattr(import_module("metrics.dlib_faces"), load)()
 
 
 def _recognised(detector: Any, embed: Callable[..., Any], picture: Picture) -> list[tuple[Any, Any]]:  # noqa: ANN401
@@ -274,12 +285,12 @@ def _arniqa() -> nn.Module:
     from metrics.quality import Arniqa
 
     encoder, regressor = weights.load("arniqa_encoder"), weights.load_script("arniqa_koniq10k").state_dict()
-    with _from_files("arniqa_encoder", "arniqa_koniq10k"):
+    with from_files("arniqa_encoder", "arniqa_koniq10k"):
         return Arniqa(encoder, regressor)
 
 
 def _hyperiqa() -> Callable[[Tensor], Tensor]:
-    library = _optional("pyiqa", "hyperiqa-koniq10k")
+    library = optional("pyiqa", "hyperiqa-koniq10k")
     network = library.create_metric("hyperiqa", pretrained_model_path=str(weights.verified("hyperiqa")))
     return lambda pictures: 100 * network(pictures).flatten()
 
@@ -292,22 +303,10 @@ _LOADERS: dict[str, Callable[[], Callable[..., Any]]] = {
     "lpips-squeeze": partial(_lpips, "squeeze"),
     "yunet-sface": _sface,
     "w600k-r50": _w600k,
+    "dlib-resnet": partial(_dlib, "identity"),
+    "dlib68": partial(_dlib, "points"),
     "arniqa-koniq10k": _arniqa,
     "hyperiqa-koniq10k": _hyperiqa,
     "procface": _procface,
     "proxyedit": _proxyedit,
 }
-_INSTALL = {
-    "face_alignment": "'portrait-bench[face]'",
-    "cv2": "'portrait-bench[face]'",
-    "pyiqa": "pyiqa  # its licence is PolyForm-Noncommercial",
-}
-
-
-def _optional(package: str, key: str) -> Any:  # noqa: ANN401 - a module
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"The network '{key}' needs the package {package} ({error}): pip install {_INSTALL[package]}"
-        ) from None

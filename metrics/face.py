@@ -23,6 +23,7 @@ __all__ = [
     "PRMSE",
     "ExpressionError",
     "HeadPose",
+    "IdentityDistance",
     "aed_squared",
     "akd_l1",
     "akd_l2",
@@ -33,6 +34,7 @@ __all__ = [
     "cosine_similarity",
     "euler_degrees",
     "expression_error",
+    "identity_distance",
     "inter_ocular",
     "nme",
     "prmse_degrees",
@@ -94,6 +96,14 @@ def cosine_similarity(preds: Tensor, target: Tensor) -> Tensor:
     """
     check_pair("B D", preds, target)
     return (_unit(preds) * _unit(target)).sum(1).clamp(-1, 1)
+
+
+def identity_distance(preds: Tensor, target: Tensor) -> Tensor:
+    """Euclidean distance of embeddings ``B D``, ``B``; what a network is trained for whose loss has one.
+
+    Reference: King 2017, High Quality Face Recognition with Deep Metric Learning (dlib's ResNet; 0.6 is one person).
+    """
+    return _gap("B D", preds, target).norm(dim=1)
 
 
 def expression_error(preds: Tensor, target: Tensor) -> Tensor:
@@ -226,6 +236,26 @@ class AED(FaceMetric):
     def compare(generated: Tensor, truth: Tensor) -> Tensor:
         """`aed_squared` at unit length."""
         return (_unit(generated) - _unit(truth)).square().sum(1)  # nan, as cosine_similarity, for a zero vector
+
+
+class IdentityDistance(FaceMetric):
+    """`identity_distance` of the identities of two faces; as target give the picture whose person is to be kept."""
+
+    card = Card(
+        name="ID-L2",
+        group="identity",
+        higher_is_better=False,
+        protocol="Euclidean distance of the embeddings of the generated and the given picture, a miss is 1.5",
+        definition="Euclidean distance of the identity embeddings, of the length that the network gives them.",
+        value_range="[0, inf); 0 for equal embeddings, at most 0.6 for one person by dlib's ResNet",
+        reference="King 2017, High Quality Face Recognition with Deep Metric Learning",
+        traps="For networks that are trained by distance; those that are trained by angle have CSIM.",
+        parity="none: held to dlib's own embeddings and to a closed form",
+        backbone=ANALYSER,
+    )
+    part, proxy_name, worst = "embedding", "proxy-ID-L2", 1.5
+
+    compare = staticmethod(identity_distance)
 
 
 class ExpressionError(FaceMetric):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metrics.backbones import BACKBONES, load_backbone
+from metrics.dlib_faces import DlibFace
 from metrics.face_analysis import Face, FaceAnalyser
 from metrics.frozen import Frozen
 from metrics.pictures import check_rgb
@@ -78,6 +79,33 @@ class IdentityAnalyser:
         ]
 
 
+class DlibAnalyser:
+    """dlib's HOG boxes with 68 points (``dlib68``) or with who it is (``dlib-resnet``); neither is 2DFAN-4 or ArcFace.
+
+    Reference: King 2009, Dlib-ml: A Machine Learning Toolkit (http://dlib.net).
+
+    Args:
+        key: ``dlib68`` or ``dlib-resnet``.
+        network: What `load_backbone` gives for it; loaded if None.
+    """
+
+    proxy, min_confidence = False, 0.5
+
+    def __init__(self, key: str = "dlib68", network: Frozen | None = None) -> None:
+        self.key = key
+        self.network = network or load_backbone(key)
+
+    def __call__(self, pictures: Tensor) -> list[list[Face]]:
+        """The faces of each picture ``B 3 H W`` in [0, 1]."""
+        return [[self._face(face) for face in faces] for faces in self.network([*as_pixels(pictures)])]
+
+    def _face(self, face: DlibFace) -> Face:
+        box, confidence = _doubles(face.box), face.confidence
+        if face.embedding is not None:
+            return Face(box, embedding=_doubles(face.embedding), confidence=confidence)
+        return Face(box, landmarks=_doubles(face.points), confidence=confidence)
+
+
 class ProxyAnalyser:
     """The suite's own face network: landmarks, pose, expression, identity; one face a picture.
 
@@ -116,12 +144,14 @@ def load_analyser(key: str) -> FaceAnalyser:
     """
     if key in ("yunet-sface", "w600k-r50"):
         return IdentityAnalyser(key)
+    if key in ("dlib68", "dlib-resnet"):
+        return DlibAnalyser(key)
     analysers: dict[str, type[LandmarkAnalyser | ProxyAnalyser]] = {
         "2dfan4": LandmarkAnalyser,
         "procface": ProxyAnalyser,
     }
     if key not in analysers:
-        known = [*analysers, "yunet-sface", "w600k-r50"]
+        known = [*analysers, "yunet-sface", "w600k-r50", "dlib68", "dlib-resnet"]
         kind = "looks at no faces" if key in BACKBONES else "is unknown"
         raise ValueError(f"The network '{key}' {kind}; choose one of: {', '.join(known)}.")
     return analysers[key]()

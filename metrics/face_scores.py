@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metrics.backbones import BACKBONES
+from metrics.backbones import BACKBONES, Backbone
 from metrics.base import Card, PerSampleMetric, Scored, Status
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, FaceAnalysisCache, paired
@@ -52,11 +52,16 @@ class FaceMetric(PerSampleMetric):
 
     @classmethod
     def card_of(cls, key: str, proxy: bool = False) -> Card:
-        """The card of the metric by the analyser of that key."""
+        """The card of the metric by the analyser of that key.
+
+        A proxy has names of its own; a network with a label has columns of its own, and says what it was trained for.
+        """
         name, protocol = f"{cls.card.name}[{key}]", f"{key}; {cls.card.protocol}"
         if proxy:
             name, protocol = cls.proxy_name, f"{PROXY}; {cls.card.protocol}; {DISCLAIMER}"
-        return replace(cls.card, name=name, protocol=protocol, backbone=key)
+        card = replace(cls.card, name=name, protocol=protocol, backbone=key)
+        network = BACKBONES.get(key)
+        return _labelled(card, cls.card, network) if network and network.label else card
 
     @classmethod
     def by(cls, network: str, **changes: Any) -> Scored:  # noqa: ANN401 - of a card's fields
@@ -139,6 +144,16 @@ class FaceMetric(PerSampleMetric):
             absent = f"{self.analyser.key} tells no {self.part}, so it gives no {self.card.name}"
             raise ValueError(f"{absent}; choose another.")
         return value[None]
+
+
+def _labelled(card: Card, plain: Card, network: Backbone) -> Card:
+    """A card by a network of photographs that is not the one of the published numbers."""
+    return replace(
+        card,
+        name=f"{plain.name} ({network.label})",
+        protocol=f"{network.key}: {network.preprocess}; {plain.protocol}",
+        traps=f"Comparable with no {plain.name} by another network. {network.note}. {plain.traps}",
+    )
 
 
 def common_valid(

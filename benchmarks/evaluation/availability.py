@@ -42,8 +42,10 @@ def unmet(card: Card, side: float = float("inf")) -> str:
 def remedy(cards: Iterable[Card]) -> str:
     """One line of what is left out for want of weights or packages, and what to do; empty if nothing is."""
     found = {card.name: BACKBONES[card.backbone] for card in cards}
-    files = dict.fromkeys(name for network in found.values() for name in network.missing)
-    packages = dict.fromkeys(network.install for network in found.values() if network.lacks_package)
+    missing = dict.fromkeys(name for network in found.values() for name in network.missing)
+    files = [name for name in missing if not FILES[name].package]
+    lacking = [network for network in found.values() if network.lacks_package or {*network.missing} - {*files}]
+    packages = dict.fromkeys(network.install for network in lacking)
     steps = [f"python -m models.weights fetch {' '.join(files)}"] if files else []
     steps += [f"pip install {' '.join(packages)}"] if packages else []
     return f"Not scored, for want of networks: {', '.join(found)}. To have them: {' && '.join(steps)}" if found else ""

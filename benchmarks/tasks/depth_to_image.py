@@ -15,7 +15,7 @@ from benchmarks.tasks import plain_samples as samples
 from benchmarks.tasks.depth import grey
 from benchmarks.tasks.reenactment import pictures
 from datamodules.outputs.matching import Selection, manifest
-from metrics.face import AKD, CSIM
+from metrics.face import AKD, CSIM, NME, IdentityDistance
 from metrics.fid import FID
 from metrics.image import L1, LPIPS, PSNR, SSIM
 from metrics.proxy import ProxyFD
@@ -31,6 +31,8 @@ METRICS = (
     ProxyFD.scored(least_size=LEAST_PROXY),
     face(AKD, "2dfan4"),
     face(CSIM, "yunet-sface", group="picture"),
+    *(face(metric, "dlib68") for metric in (AKD, NME)),
+    *(face(metric, "dlib-resnet", group="picture") for metric in (CSIM, IdentityDistance)),
     FID.scored(least_size=LEAST_PHOTOGRAPH),
 )
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric

@@ -28,7 +28,7 @@ from metrics.editing import (
 )
 from metrics.editing_masks import AreaError, BestIoU, GridCeiling, GridIoU, MaskAP
 from metrics.editing_proxy import ProxyEditAccuracy, ProxyEditDirection, ProxyEditScore
-from metrics.face import CSIM
+from metrics.face import CSIM, IdentityDistance
 from metrics.fid import FID
 from metrics.image import L1, LPIPS, PSNR, SSIM
 from metrics.mask import MaskIoU
@@ -50,6 +50,7 @@ METRICS = (
     face(CSIM, "procface", group="identity"),  # of the source, whose person is to be kept
     ProxyFD.scored(least_size=LEAST_PROXY),
     face(CSIM, "yunet-sface", group="identity"),
+    *(face(metric, "dlib-resnet", group="identity") for metric in (CSIM, IdentityDistance)),
     FID.scored(least_size=LEAST_PHOTOGRAPH),
     Evaluations.scored(),
 )

@@ -17,7 +17,7 @@ from datamodules.outputs.matching import Selection, manifest
 from datamodules.outputs.sizes import check_sizes
 from datamodules.video.clips import Framing
 from datamodules.video.samples import to_float
-from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose
+from metrics.face import AKD, CSIM, NME, ExpressionError, HeadPose, IdentityDistance
 from metrics.fid import FID, FVD, KID, KVD
 from metrics.image import L1, LPIPS, MSSSIM, PSNR, SSIM
 from metrics.proxy import ProxyFD, ProxyFVD
@@ -35,6 +35,8 @@ METRICS = (
     *(metric.scored(least_size=LEAST_PROXY) for metric in (ProxyFD, ProxyFVD)),
     *(face(metric, "2dfan4") for metric in (AKD, NME)),
     face(CSIM, "yunet-sface", group="picture"),
+    *(face(metric, "dlib68") for metric in (AKD, NME)),
+    *(face(metric, "dlib-resnet", group="picture") for metric in (CSIM, IdentityDistance)),
     *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
 )
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric

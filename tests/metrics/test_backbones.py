@@ -20,7 +20,8 @@ from models.errors import UserError
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """An empty cache of weights, and no network."""
+    """An empty cache of weights, no package that carries any, and no network."""
+    monkeypatch.setattr("models.weight_files.find_spec", lambda name: None)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv(weights.FOLDER, raising=False)
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: pytest.fail("downloaded unasked"))

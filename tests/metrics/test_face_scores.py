@@ -16,6 +16,7 @@ from metrics.face import (
     PRMSE,
     ExpressionError,
     HeadPose,
+    IdentityDistance,
     cohen_kappa,
     cosine_similarity,
 )
@@ -24,7 +25,7 @@ from metrics.face_scores import common_valid
 from metrics.frozen import Frozen
 from tests.metrics.faces import OracleAnalyser, a_face, landmarks, names, pictures, results, rotations, scored
 
-FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose)
+FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadPose, IdentityDistance)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ FACES = (AED, AKD, AKDL2, AUCON, BSCON, CSIM, NME, PRMSE, ExpressionError, HeadP
         (NME, {"landmarks": landmarks() + torch.tensor([1.0, 0.0])}, 1 / 60),
         (CSIM, {"embedding": torch.tensor([0.0, 2.0, 0.0])}, 0.8),
         (AED, {"embedding": torch.tensor([0.0, 2.0, 0.0])}, 0.4),
+        (IdentityDistance, {"embedding": torch.tensor([3.0, 3.0, 0.0])}, 1.0),
         (HeadPose, {"rotation": rotations([14, 5, -3])[0]}, 4.0),
         (PRMSE, {"rotation": rotations([14, 5, -3])[0]}, 4 / np.sqrt(3)),
         (ExpressionError, {"expression": torch.linspace(0, 1, 25, dtype=torch.float64) + 0.1}, 0.1),

@@ -1,4 +1,6 @@
 import os
+import re
+import sys
 from hashlib import sha256
 from zipfile import ZipFile
 
@@ -8,7 +10,7 @@ from torchvision.models import VGG19_Weights
 
 from models import weights
 from models.errors import UserError
-from models.weight_files import WeightsFile
+from models.weight_files import OFFLINE, WeightsFile
 
 
 @pytest.fixture
@@ -46,13 +48,14 @@ def test_the_records_are_plain_and_complete():
         assert file.purpose
         assert file.licence
         assert file.url.startswith("https://") or file.by_hand
+        assert bool(file.package) == (file.by_hand == OFFLINE)
         digest = file.sha256
         assert digest is None or (len(digest) >= 8 and int(digest, 16) >= 0)
         if digest is not None and len(digest) < 64:
             assert digest in file.file_name  # a prefix is the one that the publisher put into the name
     assert len({file.file_name for file in weights.FILES.values()}) == len(weights.FILES)
     flagged = {name for name, file in weights.FILES.items() if file.non_commercial}
-    assert flagged == {"w600k_r50", "hyperiqa"}
+    assert flagged == {"w600k_r50", "hyperiqa", "dlib_68_points"}
 
 
 def test_torchvision_files_lie_where_torch_hub_puts_them_and_carry_their_checksum(cache):
@@ -63,9 +66,11 @@ def test_torchvision_files_lie_where_torch_hub_puts_them_and_carry_their_checksu
 
 def test_an_absent_file_is_not_found_and_never_fetched(cache, monkeypatch):
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *a, **k: pytest.fail("fetched unasked"))
-    for name in weights.FILES:
+    monkeypatch.setattr("models.weight_files.find_spec", lambda name: None)
+    for name, file in weights.FILES.items():
         assert weights.find(name) is None
-        with pytest.raises(UserError, match=f"python -m models.weights fetch {name}$"):
+        remedy = re.escape(OFFLINE) if file.package else f"python -m models.weights fetch {name}"
+        with pytest.raises(UserError, match=f"{remedy}$"):
             weights.load(name)
     with pytest.raises(UserError, match="fetch i3d_k400"):
         weights.load_script("i3d_k400")
@@ -171,6 +176,64 @@ def test_a_file_is_placed_where_other_packages_look_for_it(published, tmp_path, 
     file.path.write_bytes(b"something else")
     with pytest.raises(UserError, match="is another file than"):
         weights.place("made")
+
+
+@pytest.fixture
+def packaged(tmp_path, cache, monkeypatch):
+    """The record of a file in a package that is installed and cannot be imported."""
+    folder = tmp_path / "site" / "faces_by_pip"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('located only')")
+    torch.save({"x": torch.ones(2)}, folder / "models" / "made.dat")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    digest = sha256((folder / "models" / "made.dat").read_bytes()).hexdigest()
+    terms = {"purpose": "tests", "licence": "of the test", "sha256": digest, "by_hand": OFFLINE}
+    file = WeightsFile("made", "", **terms, member="models/made.dat", package="faces_by_pip")
+    monkeypatch.setattr(weights, "FILES", {"made": file})
+    return file
+
+
+def test_a_file_in_a_package_is_found_without_importing_it_between_the_folder_and_the_cache(
+    packaged, tmp_path, monkeypatch
+):
+    inside = tmp_path / "site/faces_by_pip/models/made.dat"
+    packaged.path.write_bytes(b"in the cache")
+    assert weights.find("made") == packaged.packaged == inside
+    assert weights.load("made")["x"].tolist() == [1, 1]
+    assert "faces_by_pip" not in sys.modules
+    monkeypatch.setenv(weights.FOLDER, str(tmp_path / "shared"))
+    (tmp_path / "shared").mkdir()
+    assert weights.find("made") == inside
+    (tmp_path / "shared" / "made.dat").write_bytes(b"explicit")
+    assert weights.find("made") == tmp_path / "shared" / "made.dat"
+    (tmp_path / "shared" / "made.dat").unlink()
+    inside.unlink()
+    assert weights.find("made") == packaged.path
+
+
+def test_fetch_of_a_packaged_file_answers_with_the_pip_line(packaged, cache, tmp_path, capsys):
+    weights.main(["fetch", "made"])
+    assert "made: verified" in capsys.readouterr().out
+    (tmp_path / "site/faces_by_pip/models/made.dat").unlink()
+    with pytest.raises(SystemExit, match=rf"^error: .*\(of the test\) come with a package: {re.escape(OFFLINE)}$"):
+        weights.main(["fetch", "made"])
+    capsys.readouterr()
+    weights.main(["fetch"])  # all that is free: what comes by pip is told, and no failure
+    assert capsys.readouterr().out.endswith(f"comes with a package: made ({OFFLINE})\n")
+    assert list(cache.iterdir()) == []
+
+
+def test_a_damaged_file_in_a_package_is_installed_anew(packaged, tmp_path):
+    (tmp_path / "site/faces_by_pip/models/made.dat").write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"made.dat is damaged; pip install --force-reinstall --no-deps faces-by-pip$"):
+        weights.load("made")
+
+
+def test_the_installed_packages_of_faces_hold_the_pinned_files(cache):
+    pytest.importorskip("dlib", reason="the extra face-offline is not installed")
+    for name in ("dlib_resnet", "dlib_5_points", "dlib_68_points"):
+        assert weights.verified(name) == weights.FILES[name].packaged
+    assert "face_recognition_models" not in sys.modules  # it would need pkg_resources
 
 
 def test_non_commercial_files_are_fetched_only_by_name_with_the_licence(published, cache, capsys):

@@ -68,7 +68,7 @@ A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit
   of an edit pair share theirs; cartoons and the pictures of the dome have none.
 - Skin tones, ages, hair and beards are drawn independently of shape, but for dark hair and eyes with dark skin.
 
-## Licence and intended use
+{agreement}## Licence and intended use
 
 Apache-2.0, as the code that draws them; the pictures may be used and shared freely. They are for research and tests of
 portrait methods. No consent is needed, for nobody is shown. Results on them say little about real faces by themselves.
@@ -86,26 +86,37 @@ portrait methods. No consent is needed, for nobody is shown. Results on them say
 """
 
 
+AGREEMENT = "agreement.md"
+_AGREEMENT = """## How networks of photographs read it
+
+Which faces are found, and how their proportions, landmarks and identities are read by networks that learnt from
+photographs, stands in [{page}]({page}), as `python -m benchmarks.agreement` measures it.
+
+"""
+
+
 def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
     """Writes the card and, beside it, its contact sheet.
 
     Args:
         path: Of the Markdown file; the sheet takes its name with ``.png``. Sheets that lie beside it as ``sheet_*`` are
-            linked.
+            linked, and so is ``agreement.md``.
         image_size: Side of the sheet's pictures in pixels.
         seed: Of the people on the sheet.
     """
     sheet = path.with_suffix(".png")
     write_sheet(sheet, image_size, seed=seed)
-    write_text(path, card(sheet.name, sorted(sheet_file.name for sheet_file in path.parent.glob("sheet_*"))))
+    larger = sorted(sheet_file.name for sheet_file in path.parent.glob("sheet_*"))
+    write_text(path, card(sheet.name, larger, AGREEMENT if path.with_name(AGREEMENT).is_file() else ""))
 
 
-def card(sheet: str, larger: Sequence[str] = ()) -> str:
+def card(sheet: str, larger: Sequence[str] = (), agreement: str = "") -> str:
     """The text of the card, with the numbers of the sets as they are.
 
     Args:
         sheet: Name of its contact sheet.
         larger: Names of other sheets that lie beside it.
+        agreement: Name of the page that says how networks of photographs read the pictures; empty for none.
     """
     links = ", ".join(f"[{name}]({name})" for name in larger)
     expressions = ", ".join(name.replace("_", " ") for name in NAMES)
@@ -118,6 +129,7 @@ def card(sheet: str, larger: Sequence[str] = ()) -> str:
         table=_table(),
         modes=len(shape_basis()),
         shares=len(ALBEDO),
+        agreement=_AGREEMENT.format(page=agreement) if agreement else "",
     )
 
 

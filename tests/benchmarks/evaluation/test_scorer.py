@@ -46,13 +46,17 @@ def test_what_cannot_be_computed_is_named_with_its_reason_and_remedy(with_metric
 def test_all_that_wants_a_network_is_told_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(backbones, "find_spec", lambda package: None)
+    monkeypatch.setattr("models.weight_files.find_spec", lambda package: None)
     batch = video("a", count=2, size=180)
     absent = scored(batch.target, batch).absent
     (line,) = capsys.readouterr().out.splitlines()
     wanting = {name for name, reason in absent.items() if reason == "weights absent"}
-    assert wanting == {"LPIPS-alex", "AKD[2dfan4]", "NME[2dfan4]", "CSIM[yunet-sface]", "FID", "KID", "FVD", "KVD"}
+    by_pip = {"AKD (dlib)", "NME (dlib)", "CSIM (dlib)", "ID-L2 (dlib)"}
+    fetched = {"LPIPS-alex", "AKD[2dfan4]", "NME[2dfan4]", "CSIM[yunet-sface]", "FID", "KID", "FVD", "KVD"}
+    assert wanting == fetched | by_pip
     assert all(name in line for name in wanting)
-    files = re.search(r"python -m models.weights fetch ([\w ]+) && pip install 'portrait-bench\[face\]'$", line)
+    extras = r"'portrait-bench\[face\]' 'portrait-bench\[face-offline\]'$"
+    files = re.search(rf"python -m models.weights fetch ([\w ]+) && pip install {extras}", line)
     assert set(files[1].split()) == {name for key in KEYS for name in backbones.BACKBONES[key].weights}
 
 

@@ -16,8 +16,10 @@ LARGER = ["sheet_128.jpg", "sheet_256.jpg", "sheet_512.jpg"]
 
 def test_the_committed_card_is_what_the_code_writes():
     command_line = "python -m datamodules.world card --image-size 64 --out results/world/card.md"
-    assert (COMMITTED / "card.md").read_text() == card("card.png", LARGER), f"It is stale: {command_line}"
-    assert sorted(path.name for path in COMMITTED.iterdir()) == ["card.md", "card.png", *LARGER]
+    assert (COMMITTED / "card.md").read_text() == card("card.png", LARGER, "agreement.md"), (
+        f"It is stale: {command_line}"
+    )
+    assert sorted(path.name for path in COMMITTED.iterdir()) == ["agreement.md", "card.md", "card.png", *LARGER]
 
 
 def test_the_card_tells_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -31,6 +33,15 @@ def test_the_card_tells_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for told in ("train 424, test 13", "test 1,264", "train 139,800, val 100, ood 900", "Apache-2.0"):
         assert told in text
     assert "{" not in text
+
+
+def test_a_card_links_how_networks_read_the_pictures_where_that_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet, "rows", lambda *_: [("", [torch.zeros(3, 32, 32)])])
+    command.main(["card", "--image-size", "32", "--out", str(tmp_path / "mine.md")])
+    assert "agreement.md" not in (tmp_path / "mine.md").read_text()
+    (tmp_path / "agreement.md").touch()
+    command.main(["card", "--image-size", "32", "--out", str(tmp_path / "mine.md")])
+    assert "[agreement.md](agreement.md)" in (tmp_path / "mine.md").read_text()
 
 
 def test_the_card_tells_how_many_photographs_a_person_has():

@@ -1,0 +1,134 @@
+"""dlib's networks, which learnt from photographs and come by pip alone: faces, their points, and who they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from metrics.backbones import Picture
+from metrics.packages import from_files, optional
+from models.pixels import to_uint8
+
+# The HOG detector knows faces from about 80 px on. At this side it finds 94 %, 97 % and 95 % of the portrait world's
+# stills of 64, 128 and 256 px (python -m benchmarks.agreement); without enlarging them none, 76 % and 95 %.
+SIDE = 256
+CHIP, PADDING = 150, 0.25  # of the ResNet's crop, as its author has them
+BATCH = 8  # crops at once; more are no faster
+SAME = 0.6  # at most the distance of two pictures of one person, as the network was trained
+
+
+@dataclass(frozen=True)
+class DlibFace:
+    """A face, in pixels of the picture.
+
+    Args:
+        box: ``4``: left, top, right, bottom.
+        confidence: The logistic function of the detector's score; in [0.5, 1].
+        points: ``L 2``.
+        embedding: ``128``; None of what tells points alone.
+    """
+
+    box: NDArray[np.float64]
+    confidence: float
+    points: NDArray[np.float64]
+    embedding: NDArray[np.float64] | None = None
+
+
+class DlibPoints:
+    """HOG boxes and the points in them, at pictures enlarged to 256 px.
+
+    Reference: Dalal and Triggs 2005, Histograms of Oriented Gradients; Kazemi and Sullivan 2014, One Millisecond Face
+    Alignment with an Ensemble of Regression Trees.
+
+    Args:
+        library: The package dlib.
+        points: The file of the predictor.
+    """
+
+    def __init__(self, library: Any, points: str) -> None:  # noqa: ANN401 - dlib has no types
+        self.detector = library.get_frontal_face_detector()
+        self.predictor = library.shape_predictor(points)
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[list[DlibFace]]:
+        """The faces of each picture ``H W 3``, 8-bit RGB."""
+        return [[face for face, _ in self.shapes(*enlarged(picture))] for picture in pictures]
+
+    def shapes(self, picture: Picture, factor: int) -> list[tuple[DlibFace, Any]]:
+        """The faces of a picture that is enlarged already, and each as dlib has it, in the enlarged one."""
+        boxes, scores, _ = self.detector.run(picture, 0, 0.0)
+        shapes = [self.predictor(picture, box) for box in boxes]
+        return [(_face(shape, score, factor), shape) for shape, score in zip(shapes, scores, strict=True)]
+
+
+class DlibIdentity:
+    """HOG boxes, five points, and the 128 numbers of who it is, which the Euclidean distance compares.
+
+    Reference: King 2017, High Quality Face Recognition with Deep Metric Learning (dlib's blog).
+
+    Args:
+        library: The package dlib.
+        points: The file of the five points.
+        network: The file of the ResNet.
+    """
+
+    def __init__(self, library: Any, points: str, network: str) -> None:  # noqa: ANN401 - dlib has no types
+        self.points = DlibPoints(library, points)
+        self.network = library.face_recognition_model_v1(network)
+        self.crop = library.get_face_chip
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[list[DlibFace]]:
+        """The faces of each picture ``H W 3``, 8-bit RGB."""
+        looked = [(picture, self.points.shapes(picture, factor)) for picture, factor in map(enlarged, pictures)]
+        crops = [self.crop(picture, shape, CHIP, PADDING) for picture, shapes in looked for _, shape in shapes]
+        parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
+        embeddings = iter([row for part in parts for row in self.network.compute_face_descriptor(part)])
+        return [[_known(face, next(embeddings)) for face, _ in shapes] for _, shapes in looked]
+
+
+def points() -> DlibPoints:
+    """The network ``dlib68``, from its verified file.
+
+    Raises:
+        UserError: If the package or a file is absent.
+    """
+    library = optional("dlib", "dlib68")
+    with from_files("dlib_68_points") as (predictor,):
+        return DlibPoints(library, predictor)
+
+
+def identity() -> DlibIdentity:
+    """The network ``dlib-resnet``, from its verified files. Errors are those of `points`."""
+    library = optional("dlib", "dlib-resnet")
+    with from_files("dlib_5_points", "dlib_resnet") as (predictor, network):
+        return DlibIdentity(library, predictor, network)
+
+
+def enlarged(picture: Picture, side: int = SIDE) -> tuple[Picture, int]:
+    """A picture ``H W 3`` as many times as large as its smaller side needs to reach ``side``, and that factor."""
+    factor = ceil(side / min(picture.shape[:2]))
+    if factor <= 1:
+        return picture, 1
+    levels = torch.from_numpy(picture).permute(2, 0, 1)[None].double() / 255
+    large = interpolate(levels, scale_factor=factor, mode="bicubic", align_corners=False)
+    return to_uint8(large)[0].permute(1, 2, 0).contiguous().numpy(), factor
+
+
+def _face(shape: Any, score: float, factor: int) -> DlibFace:  # noqa: ANN401 - dlib has no types
+    rect = shape.rect
+    corners = np.array([[rect.left(), rect.top()], [rect.right(), rect.bottom()]], dtype=np.float64)
+    points = np.array([[point.x, point.y] for point in shape.parts()], dtype=np.float64)
+    return DlibFace(_back(corners, factor).ravel(), float(1 / (1 + np.exp(-score))), _back(points, factor))
+
+
+def _back(points: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """Points of the enlarged picture in pixels of the given one; centres of pixels are at integers in both."""
+    return (points + 0.5) / factor - 0.5
+
+
+def _known(face: DlibFace, embedding: Any) -> DlibFace:  # noqa: ANN401 - dlib has no types
+    return DlibFace(face.box, face.confidence, face.points, np.array(embedding, dtype=np.float64))
