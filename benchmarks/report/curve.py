@@ -17,7 +17,7 @@ LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
 FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
 GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
 Colour = tuple[int, int, int]
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Extent = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Ends = tuple[float, float]  # the values of a setting in the two metrics
 
@@ -78,7 +78,7 @@ def draw_trade(trade: Trade) -> Image.Image:
     pen.line([frame.at(trade.points[name]) for name in trade.front()], BLACK, 2)
     for place in trade.points.values():
         _dot(pen, frame.at(place), GREY)
-    best, taken = trade.suggested(), list[Box]()
+    best, taken = trade.suggested(), list[Extent]()
     for name, place in {best: trade.points[best], **trade.beside}.items():
         colour = RED if name == best else BLUE
         _dot(pen, frame.at(place), colour)
@@ -123,10 +123,10 @@ def _dot(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: Colour) -> N
 
 
 def _label(
-    pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Box]
-) -> Box:
+    pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Extent]
+) -> Extent:
     """Writes a name beside a point, where it lies in the picture and on no other name if there is such a place."""
-    boxes: list[tuple[Box, tuple[float, float], str]] = []
+    boxes: list[tuple[Extent, tuple[float, float], str]] = []
     for across, down in product((1, -1), (-1, 1, -3, 3)):
         beside = at[0] + across * (DOT + 3), at[1] + down * DOT
         anchor = ("l" if across > 0 else "r") + ("b" if down < 0 else "t")
@@ -137,6 +137,6 @@ def _label(
     return box
 
 
-def _on(box: Box, taken: list[Box]) -> bool:
+def _on(box: Extent, taken: list[Extent]) -> bool:
     """Whether a box lies on one of others."""
     return any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
