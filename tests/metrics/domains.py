@@ -201,6 +201,7 @@ BAD = {
         lambda f: f(TURN * NAN),
     ],
     "face.expression_error": vectors((2, 5)),
+    "face.identity_distance": vectors((2, 5)),
     "face.inter_ocular": [lambda f: f(torch.rand(2, 98, 2)), lambda f: f(POINTS[0]), lambda f: f(set_to(POINTS, NAN))],
     "face.nme": [
         *vectors((2, 68, 2)),

@@ -17,7 +17,12 @@ from metrics.windows import HAS_NUMBA
 from tests.metrics.domains import ALL, BAD, DEPTH, NAN
 
 WITHOUT = {  # what has no number to be wrong, and why
+    "dlib_faces.enlarged": "takes what `face_analysers.as_pixels` has checked",
+    "dlib_faces.identity": "takes nothing",
+    "dlib_faces.points": "takes nothing",
     "face_scores.common_valid": "takes what a metric has stored",
+    "packages.from_files": "takes names of files",
+    "packages.optional": "takes the name of a package",
     "procface.shipped": "takes a device",
     "proxyedit.classes_of": "takes words, of which any may be unknown",
     "proxyedit.shipped_proxyedit": "takes a device",
