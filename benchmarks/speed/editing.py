@@ -9,6 +9,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from models.base import PortraitModule
 from models.diffusion.codecs import PatchPCACodec
 from models.tasks import Context
 
-TINY = ("mcdm.yaml", "tiny/mcdm.yaml")
+TINY = ("mcdm.yaml", "tiny/mcdm.yaml", "variants/mcdm/guidance_released.yaml", "variants/mcdm/noise_blend.yaml")
+SAMPLER = "--model.init_args.sampler.solver=unipc", "--model.init_args.sampler.steps=20"  # as mcdm.yaml
 NETWORK = "denoiser"  # the submodule that is counted in rows
 ROWS, NOISES, STEPS = 8, 10, 20  # of the released design: rows a pass, noises of the mask, steps of the sampler
 RELEASED = ROWS * (NOISES + STEPS)  # evaluations
@@ -105,14 +107,18 @@ def counted(model: PortraitModule, prompts: tuple[str, str], count: int = 1) -> 
 def as_released(network: nn.Module, given: tuple[Any, ...], count: int) -> None:
     """As many evaluations of the network as the released design needs for some pictures, of what it was given last."""
     rows = ROWS * count
-    repeated = [_rows(part, rows) if isinstance(part, Tensor) and part.ndim else part for part in given]
+    repeated = [_rows(part, rows) for part in given]
     for _ in range(NOISES + STEPS):
         network(*repeated)
 
 
-def _rows(part: Tensor, rows: int) -> Tensor:
-    """The first row of a batch, as often as asked."""
-    return part[:1].expand(rows, *part.shape[1:])
+def _rows(part: Any, rows: int) -> Any:  # noqa: ANN401 - a batch, some of them, or what is none
+    """The first row of a batch, or of each that a dataclass holds, as often as asked."""
+    if isinstance(part, Tensor) and part.ndim:
+        return part[:1].expand(rows, *part.shape[1:])
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{field.name: _rows(getattr(part, field.name), rows) for field in fields(part)})
+    return part
 
 
 def seconds(model: PortraitModule, prompts: tuple[str, str], rounds: int) -> Mapping[str, float]:
@@ -131,7 +137,7 @@ def main() -> None:
     parser.add_argument("--target", default=PROMPTS[1], help="the words of their edits")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model, prompts = fitted(TINY), (options.source, options.target)
+    model, prompts = fitted(TINY, *SAMPLER), (options.source, options.target)
     meter = counted(model, prompts)
     print(f"Evaluations of an edit with its mask: {meter.rows} (at most {ASKED}; released: {RELEASED})")
     print("Calls of the other parts: " + ", ".join(f"{name} {count}" for name, count in sorted(meter.calls.items())))

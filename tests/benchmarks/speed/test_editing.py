@@ -67,3 +67,12 @@ def test_both_are_timed(plain):
     times = editing.seconds(plain, PROMPTS, 1)
     assert list(times) == ["ours", "240 evaluations"]
     assert all(value > 0 for value in times.values())
+
+
+def test_the_editor_asks_120_rows_where_the_released_design_asks_240():
+    model = editing.fitted(editing.TINY, *editing.SAMPLER)
+    meter = editing.counted(model, editing.PROMPTS)
+    assert meter.rows == editing.ASKED
+    with editing.Meter().on(model) as released:
+        editing.as_released(model.denoiser, meter.last, 1)
+    assert released.rows == editing.RELEASED == 240
