@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from benchmarks.agreement.sets import PortraitSet
@@ -143,8 +143,8 @@ def auc(distance: Points, same: NDArray[np.bool_]) -> float:
     """Probability that a pair of one person is nearer than a pair of two, ties counted half; nan without either."""
     if same.all() or not same.any():
         return float("nan")
-    ranks = rankdata(-distance)[same]
-    return float((ranks.mean() - (len(ranks) + 1) / 2) / (~same).sum())
+    nearer = mannwhitneyu(-distance[same], -distance[~same]).statistic
+    return float(nearer / (same.sum() * (~same).sum()))
 
 
 def mean(values: NDArray[np.floating] | NDArray[np.bool_]) -> float:

@@ -192,10 +192,9 @@ def trains(joint: Joint, batch: Batch) -> Callable[[], None]:
 
 
 def read_whole(network: ReferenceNetwork, latents: Tensor) -> Features:
-    """What `ReferenceNetwork` reads, of the whole network: the paper's has another use for none of its layers."""
-    levels, features = torch.zeros(len(latents), dtype=torch.long), Features()
-    context = network.context.expand(len(latents), -1, -1)
-    network.unet(latents, levels, context, cross_attention_kwargs={"written": features})
+    """The same tokens as `ReferenceNetwork` reads, by running all of it, as the plain step does."""
+    features: Features = {}
+    network.unet(*network.asked(latents), cross_attention_kwargs={"written": features})
     return features
 
 

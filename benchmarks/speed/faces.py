@@ -1,8 +1,8 @@
 """What face networks cost a picture: ``python -m benchmarks.speed.faces [--keys procface dlib68 dlib-resnet]``.
 
 Prints the processor milliseconds of one thread that a picture of the portrait world takes, by network, side and batch,
-in turns (medians over rounds), and the share of pictures in which a face was found. dlib computes on the processor and
-holds Python's lock, so threads do not help it; crops of faces go through its ResNet eight at a time.
+in turns (medians over rounds), and the share of pictures in which a face was found. dlib computes on the processor;
+crops of faces go through its ResNet eight at a time.
 
 With ``--frames`` (the frames that a benchmark's tests score) and ``--minutes`` (of processor time that it takes) it
 prints which part of the benchmark the networks would be. `make bench` at the tiny scale scores frames of 64 px, below
@@ -12,15 +12,12 @@ the 128 px that networks of photographs are given (`benchmarks.evaluation.availa
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from datamodules.world.sets.portraits import PortraitSpec
-from datamodules.world.sets.presets import preset
-from datamodules.world.sets.samples import open_split
+from benchmarks.agreement.sets import world
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalyser
 
@@ -29,11 +26,8 @@ SIZES = (64, 128, 256)
 
 
 def pictures(count: int, side: int) -> Tensor:
-    """As many stills ``N 3 S S`` of the portrait world, each of another person."""
-    spec = preset("stills", "tiny", image_size=side)
-    assert isinstance(spec, PortraitSpec)
-    stills = open_split(replace(spec, test_people=count, frames_per_clip=1, cross_pairs=0), "test")
-    return torch.stack([stills[index]["image"] for index in range(count)])
+    """As many stills ``N 3 S S`` of the portrait world, each of another person; two or more."""
+    return world(side, count, 1).images
 
 
 def cost(analyser: FaceAnalyser, shown: Tensor, batch: int) -> tuple[float, float]:

@@ -199,19 +199,20 @@ class ReferenceNetwork(nn.Module):
     def record(self, latents: Tensor, sites: list[str]) -> Past:
         """What blocks put out of clean latents ``V n K h w``, by name, ``V n C h w``."""
         with recording(self.unet, sites) as outputs:
-            self.unet(*self._asked(latents.flatten(0, 1)), cross_attention_kwargs={})
+            self.unet(*self.asked(latents.flatten(0, 1)), cross_attention_kwargs={})
         return {name: output.unflatten(0, latents.shape[:2]) for name, output in outputs.items()}
 
     def forward(self, latents: Tensor) -> Features:
         """The tokens of clean latents ``B K h w``, at level 0, by the name of their layer."""
-        return read_tokens(self.unet, *self._asked(latents))
+        return read_tokens(self.unet, *self.asked(latents))
 
     def receive(self, weights: Weights) -> None:
         """Starts as a network of the same channels: the denoiser of a foundation, or a reference network."""
         load_needed(self.unet, of_unet(weights, "reference"), "reference")
         self.context.copy_(weights["context"])
 
-    def _asked(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def asked(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network is given of clean latents ``B K h w``: these, level 0, and its constant words."""
         levels = torch.zeros(len(latents), dtype=torch.long, device=latents.device)
         return latents, levels, self.context.expand(len(latents), -1, -1)
 
