@@ -275,6 +275,22 @@ def model_of(config: Namespace) -> PortraitModule:
     return _made(PortraitModule, config)
 
 
+def fitted(config: Namespace, checkpoint: Path) -> PortraitModule:
+    """Builds the model of a parsed configuration with a checkpoint's weights, for use.
+
+    Args:
+        config: The part ``model``.
+        checkpoint: The file.
+
+    Raises:
+        UserError: If the file is missing or damaged, or of another model.
+    """
+    model, saved = model_of(config), read_checkpoint(checkpoint, "name another one, or fit anew.")
+    model.on_load_checkpoint(saved)
+    model.load_state_dict(saved["state_dict"])
+    return model.eval()
+
+
 def _made(base: type[Part], config: Namespace) -> Part:
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(base, "part", required=True)

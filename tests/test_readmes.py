@@ -147,7 +147,7 @@ def check_pip(arguments: list[str]) -> None:
     install, editable, target = arguments
     assert (install, editable) == ("install", "-e")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert re.fullmatch(r"\.\[(\w+)\]", target)[1] in extras
+    assert re.fullmatch(r"\.\[([\w-]+)\]", target)[1] in extras
 
 
 def check_wrapped(arguments: list[str]) -> None:

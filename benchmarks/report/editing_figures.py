@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.cli import model_of, parse
+from benchmarks.cli import fitted, parse
 from benchmarks.evaluation.figures import mark
 from benchmarks.report.curve import Trade, draw_trade, values_of
 from benchmarks.report.fits import Fits, astronaut, command
 from benchmarks.report.panels import enlarged, save, sheet
 from benchmarks.report.spec import FOLDER, load
 from datamodules.base import PortraitDataModule
-from models.base import PortraitModule, read_checkpoint
+from models.base import PortraitModule
 from models.errors import UserError
 from models.mcdm.pair_stage import PairStage
 from models.tasks import Context, perform, seeds
@@ -90,10 +90,9 @@ def stage_of(fits: Fits) -> PairStage:
         UserError: If it is not done.
     """
     need = fits.run("mcdm_noise", GENERATED, TEST).needs["checkpoint"].needs["pairs"]
-    model = model_of(parse(["fit", *need.args]).model)
-    model.load_state_dict(read_checkpoint(need.checkpoint)["state_dict"])
+    model = fitted(parse(["fit", *need.args]).model, need.checkpoint)
     assert isinstance(model, PairStage)
-    return model.eval()
+    return model
 
 
 def trade(fits: Fits) -> Trade:

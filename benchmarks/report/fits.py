@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.cli import data_module, model_of, parse
+from benchmarks.cli import data_module, fitted, parse
 from benchmarks.report.spec import FOLDER, load
 from benchmarks.run_all import SCALES, default_devices
 from benchmarks.running.plan import Choice, plan
 from benchmarks.runs import Run
 from datamodules.base import PortraitDataModule
 from datamodules.video.inference import Box, cut
-from models.base import PortraitModule, read_checkpoint
+from models.base import PortraitModule
 from models.errors import UserError
 
 ASTRONAUT: Box = (96, 0, 352, 256)  # left, top, right, bottom: the head as large as the world's are
@@ -48,11 +48,7 @@ class Fits:
     def model(self, table: str, row: str, test: str) -> PortraitModule:
         """The fitted model of a row."""
         run = self.run(table, row, test)
-        model = model_of(parse(["test", *run.args]).model)
-        saved = read_checkpoint(run.needs["checkpoint"].checkpoint)
-        model.on_load_checkpoint(saved)
-        model.load_state_dict(saved["state_dict"])
-        return model.eval()
+        return fitted(parse(["test", *run.args]).model, run.needs["checkpoint"].checkpoint)
 
     def those_done(self, table: str, rows: Sequence[str], test: str) -> dict[str, PortraitModule]:
         """The fitted models of those rows whose fit is done; says which are left out."""

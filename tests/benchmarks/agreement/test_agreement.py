@@ -79,7 +79,9 @@ def test_errors_are_of_the_true_eye_corners():
 
 def test_the_page_tells_what_is_known_and_what_is_owed(read):
     text = page("made up", "a command", {128: read, 256: read}, owing=True)
-    assert "| landmark error, 17 points of the jaw, % | 13.0 | 13.0 | 9.4 between two networks | ≤ 12 at 256 px |" in text
+    assert (
+        "| landmark error, 17 points of the jaw, % | 13.0 | 13.0 | 9.4 between two networks | ≤ 12 at 256 px |" in text
+    )
     assert "| identity: AUC of same or different | 1.000 | 1.000 |  | ≥ 0.96 at 256 px |" in text
     missed = [line.split()[0] for line in unmet({128: read, 256: read})]
     assert set(missed) == {

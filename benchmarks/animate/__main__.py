@@ -1,0 +1,190 @@
+"""Moves one's own photograph by one's own video: ``python -m benchmarks.animate photo.jpg driver.mp4``.
+
+The face is found in both and cut out as the portrait world frames its heads, the driving frame that is posed most like
+the photograph stands for it, and the result goes back into the photograph, with the driver's sound. Any method that
+reenacts will do: the files of `-c` with `--ckpt`, or with the fit that they describe, which is run first if it is not
+done. Faces are looked for by dlib (pip install -e ".[face-offline]"); without it the central squares are taken.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks import runs
+from benchmarks.animate import faces, film
+from benchmarks.animate.driver import Driver
+from benchmarks.animate.square import Square
+from benchmarks.cli import fitted, model_of, parse
+from benchmarks.evaluation.figures import mark
+from datamodules.video.clips import read_frame
+from models.base import PortraitModule
+from models.errors import UserError
+from models.tasks import Context, Motion, seeds
+from models.tasks.reenactment import METHOD, Reenactor
+
+FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
+PIECE = 16  # frames in memory at a time
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be animated.
+
+    Args:
+        photograph: ``3 H W``, uint8, of even sides.
+        region: Of the photograph.
+        driver: What moves it.
+        driving: The region of the driver's frames.
+        initial: The driving frame that stands for the photograph, ``3 H W``, uint8.
+    """
+
+    photograph: Tensor
+    region: Square
+    driver: Driver
+    driving: Square
+    initial: Tensor
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(animate(options))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def animate(options: argparse.Namespace) -> Path:
+    """Makes the film that the options ask for.
+
+    Raises:
+        UserError: If something is missing, unreadable or in the way, or the film breaks off.
+    """
+    sound = None if options.silent else options.driver
+    driver = Driver(options.driver)
+    film.check(options.out, sound, options.overwrite)
+    scene = _scene(options, driver)
+    model, size = _model(options)
+    bar = tqdm(total=driver.frames, unit="frame", disable=None)
+    made = filmed(cast(Reenactor, model), scene, size, options.motion)
+    (_, *shape), rate = scene.photograph.shape, driver.rate
+    with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
+        for frames in made:
+            result.write(frames)
+            bar.update(len(frames))
+    return options.out
+
+
+def filmed(model: Reenactor, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
+    """The film, ``T 3 H W`` uint8, a piece at a time.
+
+    Args:
+        model: The method.
+        scene: What is to be animated.
+        size: Side in pixels of what the method is shown.
+        motion: How motion is transferred.
+    """
+    source, initial = scene.region.cut(scene.photograph, size), scene.driving.cut(scene.initial, size)
+    for number, piece in enumerate(scene.driver.pieces(PIECE)):
+        shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1)
+        names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
+        with torch.inference_mode():
+            moved = model.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
+        yield scene.region.paste(moved.float().cpu(), scene.photograph)
+
+
+def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
+    photograph, looks = _even(read_frame(options.photograph)), driver.looks()
+    region, driving = _square(options.square), _square(options.driver_square)
+    initial = looks[0]
+    if not options.whole and not (region and driving):
+        if faces.is_installed():
+            region, driving, initial = _face_squares(options, photograph, looks, region, driving)
+        else:
+            print('Faces are not looked for (pip install -e ".[face-offline]"): the central squares are taken.')
+    return Scene(
+        photograph,
+        region or Square.centred(*photograph.shape[-2:]),
+        driver,
+        driving or Square.centred(*initial.shape[-2:]),
+        initial,
+    )
+
+
+def _face_squares(
+    options: argparse.Namespace, photograph: Tensor, looks: list[Tensor], region: Square | None, driving: Square | None
+) -> tuple[Square, Square, Tensor]:
+    """The regions of the faces, where they are not given, and the frame posed most like the photograph."""
+    points = faces.points_of_photograph(photograph, str(options.photograph), options.face)
+    seen, moving = faces.points_of_driver(looks, str(options.driver))
+    best = looks[seen[faces.most_alike(moving, points)]]
+    return region or Square.around(points), driving or Square.around(moving), best
+
+
+def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
+    """The method, fitted, and the side in pixels of what it is shown.
+
+    Raises:
+        UserError: If it does not reenact, or its fit fails.
+    """
+    args = (*(part for file in options.config for part in ("-c", str(file))), f"--results={options.results}")
+    config = parse(["test", *args])
+    need = runs.Run.of("test", config, parse, args).needs.get("checkpoint")
+    if need and not options.ckpt:
+        if not need.is_done:
+            print("There is no fitted model yet; the tiny one takes about ten minutes on two cores, once.", flush=True)
+        runs.meet(need, "animate")
+    checkpoint = options.ckpt or (need.checkpoint if need else None)
+    model = fitted(config.model, checkpoint) if checkpoint else model_of(config.model).eval()
+    if not hasattr(model, METHOD):
+        raise UserError(f"{type(model).__name__} does not reenact; name the files of a method that does with -c.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device), int(config.data.init_args.image_size)
+
+
+def _square(given: Sequence[int] | None) -> Square | None:
+    if given is not None and given[2] < 1:
+        raise UserError(f"A square of {given[2]} pixels holds nothing; give left, top and a side of at least 1.")
+    return Square(*given) if given else None
+
+
+def _even(picture: Tensor) -> Tensor:
+    """A picture ``3 H W`` less the last row and column where they are odd, which the film cannot hold.
+
+    Raises:
+        UserError: If nothing is left.
+    """
+    height, width = (side - side % 2 for side in picture.shape[-2:])
+    if not height or not width:
+        raise UserError("The photograph is smaller than two pixels; name another one.")
+    return picture[:, :height, :width]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.animate", description=__doc__)
+    parser.add_argument("photograph", type=Path, help="a picture with a face, of any size")
+    parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
+    parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
+    parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")
+    parser.add_argument("-c", "--config", nargs="+", default=FILES, help="the method, as of lightning fit")
+    parser.add_argument("--ckpt", type=Path, help="its weights; unless given those of its fit, which is run if need be")
+    parser.add_argument("--results", default="results/runs", help="the folder that holds the fits")
+    parser.add_argument("--motion", choices=("relative", "absolute"), default="relative", help="FOMM, section 3.3")
+    parser.add_argument("--face", type=int, help="which of several faces in the photograph, 1 is the leftmost")
+    square = ("LEFT", "TOP", "SIDE")
+    parser.add_argument("--square", type=int, nargs=3, metavar=square, help="of the photograph, in place of its face's")
+    parser.add_argument("--driver-square", type=int, nargs=3, metavar=square, help="the same of the driver")
+    parser.add_argument("--whole", action="store_true", help="take the central squares and look for no face")
+    parser.add_argument("--silent", action="store_true", help="leave the driver's sound out")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The driving video: read once, a few frames at a time, however long it is, with its rate and its sound."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+from torch import Tensor
+
+from datamodules.base import DataError
+from datamodules.video.clips import Clip
+from datamodules.video.files import REENCODE, VideoFile, opened
+
+FOLDER_RATE = Fraction(25)  # frames a second of a folder of pictures, which does not say
+LOOKS = 32  # frames, spread over the video, in which the face is looked for
+SEEKABLE = 64  # seconds: in a shorter video all frames are read for them
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A video file, or a folder of frames.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        DataError: By its methods, if it cannot be read or changes its size.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.exists() or (self.path.is_dir() and not Clip(self.path).at_least(1)):
+            raise DataError(f"There is no driving video '{self.path}': name a video file or a folder of frames.")
+
+    @cached_property
+    def rate(self) -> Fraction:
+        """Frames a second."""
+        if self.path.is_dir():
+            return FOLDER_RATE
+        with opened(self.path) as file:
+            return file.rate or FOLDER_RATE
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """How long it is; None where the file does not say."""
+        if self.path.is_dir():
+            return float(len(Clip(self.path)) / FOLDER_RATE)
+        with opened(self.path) as file:
+            return file.container.duration / 1e6 if file.container.duration else None
+
+    @property
+    def frames(self) -> int | None:
+        """About how many frames there are; None where the file does not say."""
+        return None if self.seconds is None else max(round(self.seconds * self.rate), 1)
+
+    def looks(self) -> list[Tensor]:
+        """At most `LOOKS` frames ``3 H W``, uint8, spread over it; of a long file those that it can go to."""
+        if self.path.is_dir() or not self.seconds or self.seconds <= SEEKABLE:
+            return list(self._spread())
+        with opened(self.path) as file:
+            places = np.linspace(0, self.seconds, LOOKS, endpoint=False)
+            found = (_frame_at(file, float(second)) for second in places)
+            return [frame for frame in found if frame is not None]
+
+    def pieces(self, length: int) -> Iterator[Tensor]:
+        """All frames in order, ``T 3 H W`` uint8, at most ``length`` at a time."""
+        frames = self._all()
+        while piece := list(islice(frames, length)):
+            yield torch.stack(piece)
+
+    def _spread(self) -> Iterator[Tensor]:
+        step = max((self.frames or 1) // LOOKS, 1)
+        return islice(self._all(), 0, LOOKS * step, step)
+
+    def _all(self) -> Iterator[Tensor]:
+        shown = self._of_folder() if self.path.is_dir() else self._of_file()
+        size = None
+        for number, frame in enumerate(shown):
+            size = size or frame.shape
+            if frame.shape != size:
+                raise DataError(f"'{self.path}' changes its size at frame {number}: {REENCODE}.")
+            yield frame
+
+    def _of_folder(self) -> Iterator[Tensor]:
+        clip = Clip(self.path)
+        return (clip.read([index])[0] for index in range(len(clip)))
+
+    def _of_file(self) -> Iterator[Tensor]:
+        with opened(self.path) as file:
+            for frame in file.decode(file.packets()):
+                yield _tensor(file, frame)
+
+
+def _frame_at(file: VideoFile, second: float) -> Tensor | None:
+    """The frame at the last key frame before that second; None where the file ends sooner."""
+    start = file.stream.start_time or 0
+    file.seek(start + int(second / float(file.stream.time_base or Fraction(1, 1))))
+    frame = next(file.decode(file.packets()), None)
+    return None if frame is None else _tensor(file, frame)
+
+
+def _tensor(file: VideoFile, frame: VideoFrame) -> Tensor:
+    return torch.from_numpy(file.picture(frame)).permute(2, 0, 1)

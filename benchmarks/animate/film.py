@@ -1,0 +1,174 @@
+"""The resulting video, written as it is made: with the driver's sound, the mark, and nothing lost if it breaks off."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from torch import Tensor
+
+from models.errors import UserError
+
+# What sound each kind of file takes as it is; a Matroska file takes any.
+SOUNDS = {".mp4": {"aac", "mp3", "ac3", "opus", "flac", "alac"}, ".mov": {"aac", "mp3", "ac3", "alac"}, ".mkv": None}
+QUALITY = {"crf": "16"}
+FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}  # what is written can be played, whatever comes
+PRIMING = Fraction(1, 10)  # seconds before the first picture that sound may begin, as that of AAC's decoder does
+
+
+@dataclass
+class Film:
+    """A video that is being written.
+
+    Args:
+        container: The open file.
+        stream: Its pictures.
+        rate: Of them a second.
+        sound: The driver's sound and where it goes; None for silence.
+        frames: How many are written.
+    """
+
+    container: OutputContainer
+    stream: VideoStream
+    rate: Fraction
+    sound: "Sound | None" = None
+    frames: int = 0
+
+    def write(self, frames: Tensor) -> None:
+        """Appends frames ``T 3 H W``, uint8, of even sides, and the sound up to them."""
+        for pixels in frames.permute(0, 2, 3, 1).contiguous().numpy():
+            self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            self.frames += 1
+        if self.sound:
+            self.container.mux(self.sound.until(self.frames / self.rate))
+
+    def finish(self) -> None:
+        """Writes what the encoder still holds."""
+        self.container.mux(self.stream.encode())
+
+
+class Sound:
+    """The sound of a video file, copied as it is.
+
+    Args:
+        source: The open driver.
+        target: The stream that it goes to.
+    """
+
+    def __init__(self, source: InputContainer, target: AudioStream) -> None:
+        self.stream, self.target = source.streams.audio[0], target
+        self.packets = source.demux(self.stream)
+        shown = source.streams.video[0]
+        self.start = Fraction(shown.start_time or 0) * Fraction(shown.time_base or 1)  # where the pictures begin
+        self.waiting: Packet[AudioStream] | None = None
+
+    def until(self, second: Fraction) -> list["Packet[AudioStream]"]:
+        """The packets that begin before a second of the film, and were not given yet."""
+        given = []
+        while packet := self.waiting or next(self.packets, None):
+            self.waiting = packet
+            if self._begins(packet) >= second:
+                break
+            self.waiting = None
+            if packet.size and self._begins(packet) >= -PRIMING:
+                given.append(self._moved(packet))
+        return given
+
+    def _begins(self, packet: "Packet[AudioStream]") -> Fraction:
+        time = packet.pts if packet.pts is not None else packet.dts
+        return Fraction(time or 0) * Fraction(packet.time_base) - self.start if packet.size else -PRIMING
+
+    def _moved(self, packet: "Packet[AudioStream]") -> "Packet[AudioStream]":
+        by = int(self.start / Fraction(packet.time_base))
+        packet.pts = None if packet.pts is None else packet.pts - by
+        packet.dts = None if packet.dts is None else packet.dts - by
+        packet.stream = self.target
+        return packet
+
+
+def check(path: Path, sound: Path | None, overwrite: bool) -> None:
+    """Refuses a file that cannot be written, before anything is made.
+
+    Args:
+        path: The film.
+        sound: The video file whose sound it is to have; None for silence.
+        overwrite: Whether a film of that name may be replaced.
+
+    Raises:
+        UserError: If it is there already, is of no known kind, or cannot hold the sound.
+    """
+    if path.suffix not in SOUNDS:
+        raise UserError(f"'{path}' is no kind of video that is written; end its name with {', '.join(SOUNDS)}.")
+    if path.exists() and not overwrite:
+        raise UserError(f"'{path}' is there already; name another --out, or give --overwrite.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
+    held = SOUNDS[path.suffix]
+    if sound and held is not None and (name := sound_of(sound)) and name not in held:
+        raise UserError(f"A {path.suffix[1:]} does not hold sound as {name}; give --out {path.stem}.mkv or --silent.")
+
+
+def sound_of(path: Path) -> str | None:
+    """The codec of the sound of a video file or a folder; None without sound."""
+    if path.is_dir():
+        return None
+    with av.open(path.absolute(), metadata_errors="ignore") as container:
+        return container.streams.audio[0].codec_context.name if container.streams.audio else None
+
+
+@contextmanager
+def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sound: Path | None) -> Iterator[Film]:
+    """A film that stands under its name once it is whole; one that breaks off stays beside it and can be played.
+
+    Args:
+        path: The file.
+        size: Height and width of the frames, even.
+        rate: Frames a second.
+        comment: What its metadata say.
+        sound: The video file whose sound it has; None for silence.
+
+    Raises:
+        UserError: If it breaks off: says why, and where the part is.
+    """
+    partial = path.with_name(f"{path.stem}.part{path.suffix}")
+    film = None
+    try:
+        with _opened(partial, size, rate, comment, sound) as film:
+            try:
+                yield film
+            finally:  # also what is cut off is to be played
+                film.finish()
+        partial.replace(path)
+    except (OSError, av.FFmpegError, KeyboardInterrupt, UserError) as error:
+        made = f" What is done of it, up to {film.frames} frames, is '{partial}'." if film and film.frames else ""
+        raise UserError(f"{_reason(error, path)}{made}") from error
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped."
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
+    return str(error)
+
+
+@contextmanager
+def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, sound: Path | None) -> Iterator[Film]:
+    options = {} if partial.suffix == ".mkv" else FRAGMENTS
+    with av.open(str(partial), "w", options=options) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        if sound is None or sound_of(sound) is None:
+            yield Film(container, stream, rate)
+            return
+        with av.open(sound.absolute(), metadata_errors="ignore") as source:
+            target = container.add_stream_from_template(source.streams.audio[0])
+            yield Film(container, stream, rate, Sound(source, target))
