@@ -16,7 +16,7 @@ _LID = {
     "light": 0.0015,
 }  # metres from the eyeball to the skin; coarse faces cut deeper between vertices
 _CLOSED = -0.0030  # where the lids meet, metres from the line of the corners
-_HIGHEST = 0.0082  # opening beyond which the fold above the lid would turn over, metres
+_HIGHEST = 0.0075  # opening beyond which the fold above the lid would turn over, metres
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def openings(eye_open: Array | float, expression: Array, gaze: Array) -> tuple[A
     blink, wide = _pair(expression, "blink"), _pair(expression, "wide")
     squint = 1 - (1 - _pair(expression, "squint")) * (1 - 0.45 * _pair(expression, "smile"))
     pitch = np.clip(gaze[..., 1::2], -0.5, 0.35)
-    natural = 0.0048 * np.asarray(eye_open)[..., None]
+    natural = 0.0054 * np.asarray(eye_open)[..., None]
     frowning = 1 - 0.35 * _pair(expression, "brow_down")  # the brow's weight
     upper = natural * (1 - 0.42 * squint + 0.40 * wide) * frowning + 0.0055 * pitch
-    lower = -0.0041 * (1 - 0.78 * squint + 0.16 * wide) + 0.0015 * pitch
+    lower = -0.0044 * (1 - 0.78 * squint + 0.16 * wide) + 0.0015 * pitch
     upper = np.clip(upper, lower, _HIGHEST)
     return upper + (_CLOSED - upper) * blink, lower + (_CLOSED - lower) * blink
 

@@ -125,7 +125,7 @@ def test_eyeballs_stay_balls():
     rest, eyes = shaped(draw_code(np.random.default_rng(3)))
     mesh = template()
     for centre, neutral, name in zip(eyes, ((-1, 1, 1), (1, 1, 1)), ("eye_right", "eye_left"), strict=True):
-        before = mesh.position[mesh.spans[name]] - np.array([0.0320, 0.0, 0.0688]) * neutral
+        before = mesh.position[mesh.spans[name]] - EYE * neutral
         assert np.allclose(rest[mesh.spans[name]] - centre, before, atol=1e-12)
 
 
