@@ -49,7 +49,7 @@ def _jaw_weights() -> tuple[Array, Array]:
 
 
 def jaw_fields(points: Array) -> Array:
-    """Displacements ``2 N 3`` much like the open and the swung jaw's at neutral points ``N 3`` of a face without a slit.
+    """Displacements ``2 N 3`` much like the open and the swung jaw's at points ``N 3`` of a face without a slit.
 
     The drop grows gently from the nose to the chin: it is taken from identities, whose lips it must not squeeze.
     """
@@ -65,7 +65,7 @@ def jaw_fields(points: Array) -> Array:
 
 @cache
 def motions() -> Array:
-    """Displacements ``25 N 3`` of the full mesh by the expressions' fields at full strength, metres; zeros without one."""
+    """Displacements ``25 N 3`` of the full mesh by the fields at full strength, metres; zeros where there is none."""
     mesh = template()
     result = np.zeros((len(NAMES), *mesh.position.shape))
     result[:, mesh.spans["head"]] = basis()
@@ -93,8 +93,8 @@ def _rig(detail: Detail) -> _Rig:
     mesh = template(detail)
     drop, swing = (share[mesh.origin] for share in _jaw_weights())
     jaw = ((drop > 0) | (swing > 0)).nonzero()[0]
-    moved = (motions()[:, mesh.origin[mesh.spans[part]]].reshape(len(NAMES), -1) for part in ("head", "cavity"))
-    return _Rig(*moved, jaw, drop[jaw], swing[jaw])
+    skin, bowl = (motions()[:, mesh.origin[mesh.spans[part]]].reshape(len(NAMES), -1) for part in ("head", "cavity"))
+    return _Rig(skin, bowl, jaw, drop[jaw], swing[jaw])
 
 
 def deform(

@@ -69,12 +69,12 @@ def spectrum() -> Array:
 def shape_basis(detail: Detail = "full") -> Array:
     """The identity modes ``50 N 3``: orthonormal under `area_weights`, and orthogonal to every field of expressions.
 
-    They are orthogonal to the jaw as well, as it is shown open and swung at full strength: a long face is no open jaw. Lids
-    and rolling lips are no fields (`expression.linear`): up to a third of their norm lies within the modes' span.
+    They are orthogonal to the jaw as well, as it is shown open and swung at full strength: a long face is no open jaw.
+    Lids and rolling lips are no fields (`expression.linear`): up to a third of their norm lies within the modes' span.
 
     A coefficient is thus the root mean square displacement of its mode over the body, in metres. The modes are the
-    singular vectors of `features.FIELDS`, freed of what expressions do, so that independent weights of those fields have
-    uncorrelated coefficients of standard deviation `spectrum`.
+    singular vectors of `features.FIELDS`, freed of what expressions do, so that independent weights of those fields
+    have uncorrelated coefficients of standard deviation `spectrum`.
 
     Reference: Blanz and Vetter, A Morphable Model for the Synthesis of 3D Faces, SIGGRAPH 1999, section 3.
     """
@@ -93,5 +93,5 @@ def _fields_at(points: bytes) -> Array:
 
 
 def draw_code(rng: np.random.Generator) -> Array:
-    """Identity coefficients ``50`` in metres, of deviations `spectrum`: weights of the fields uniform within `REACH`."""
+    """Identity coefficients ``50`` in metres, of deviations `spectrum`: the fields' weights are uniform in `REACH`."""
     return rng.uniform(-REACH, REACH, len(FEATURES)) @ _decompose().codes

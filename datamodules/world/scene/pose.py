@@ -58,7 +58,7 @@ def _neck_share(person: Person) -> Array:
 
 @cache
 def _throat_share(detail: Detail) -> Array:
-    """The share of the head's skin: it falls evenly along the neck, so that a sunk chin shortens it but folds nothing."""
+    """The share of the head's skin: it falls evenly along the neck, which a sunk chin so shortens and does not fold."""
     head, mesh = head_grid(), template(detail)
     row = np.rint(head.uv[:, 1] * (len(rows()) - 1)).astype(int)
     return np.interp(rows()[row], _NECK_LEVELS, _NECK_SHARES)[mesh.origin[mesh.spans["head"]]]

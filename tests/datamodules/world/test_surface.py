@@ -174,7 +174,7 @@ def test_the_neck_turns_no_face_over(count: int, detail: Detail):
 
 
 @pytest.mark.parametrize(
-    ("count", "detail", "kind"), [(52, "light", "extremes"), (26, "full", "mixes"), (26, "full", "extremes")]
+    ("count", "detail", "kind"), [(52, "light", "extremes"), *((26, "full", k) for k in ("mixes", "extremes"))]
 )
 def test_teeth_and_tongue_stay_behind_lips_and_cheeks(count: int, detail: str, kind: str):
     """Seen from ahead, without perspective: where there is skin, they lie behind it, and so does the mouth's bowl."""
