@@ -94,11 +94,16 @@ def harmonic_irradiance(normals: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def wrapped_diffuse(cosine: Tensor, wrap: Tensor) -> Tensor:
-    """Diffuse term ``C N`` of a light at the cosines ``N``, its terminator softened by ``wrap`` (``C``) in [0, 1].
+    """Diffuse term ``C N`` of a light at the cosines ``N``, its terminator softened by ``wrap`` in [0, 1].
+
+    Args:
+        cosine: Of normals and the light.
+        wrap: ``C``, or ``C N`` where points differ.
 
     Reference: Green, Real-Time Approximations to Subsurface Scattering, GPU Gems, 2004, section 16.2.
     """
-    return ((cosine + wrap[:, None]) / ((1 + wrap) * (1 + wrap))[:, None]).clamp(min=0)
+    wrap = wrap.reshape(len(wrap), -1)
+    return ((cosine + wrap) / ((1 + wrap) * (1 + wrap))).clamp(min=0)
 
 
 def specular(normals: Tensor, light: Tensor, view: Tensor, gloss: Tensor) -> Tensor:
