@@ -94,26 +94,19 @@ def harmonic_irradiance(normals: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def wrapped_diffuse(cosine: Tensor, wrap: Tensor) -> Tensor:
-    """Diffuse term ``C N`` of a light at the cosines ``N``, its terminator softened by ``wrap`` in [0, 1].
-
-    Args:
-        cosine: Of normals and the light.
-        wrap: ``C``, or ``C N`` where points differ.
+    """Diffuse term ``C N`` of a light at the cosines ``N``, its terminator softened by ``wrap`` (``C``) in [0, 1].
 
     Reference: Green, Real-Time Approximations to Subsurface Scattering, GPU Gems, 2004, section 16.2.
     """
-    wrap = wrap.reshape(len(wrap), -1)
-    return ((cosine + wrap) / ((1 + wrap) * (1 + wrap))).clamp(min=0)
+    return ((cosine + wrap[:, None]) / ((1 + wrap) * (1 + wrap))[:, None]).clamp(min=0)
 
 
-def specular(normals: Tensor, light: Tensor, view: Tensor, gloss: Tensor) -> Tensor:
-    """Energy-normalised half-vector highlight ``N`` for unit vectors ``3 N`` (light: ``3 1``) and exponents ``N``.
+def specular(half: Tensor, facing: Tensor, gloss: Tensor) -> Tensor:
+    """Energy-normalised highlight ``N`` for cosines ``N`` of the normal with half vector and light, and exponents ``N``.
 
     Reference: Blinn, Models of Light Reflection for Computer Synthesized Pictures, SIGGRAPH 1977.
     """
-    cosine = dot(normals, unit(light + view)).clamp(min=1e-4)
-    facing = (dot(normals, light) * 4).clamp(0, 1)
-    return facing * (cosine.log() * gloss).exp() * (gloss + 8) / 25.1327
+    return (facing * 4).clamp(0, 1) * (half.clamp(min=1e-4).log() * gloss).exp() * (gloss + 8) / 25.1327
 
 
 def to_srgb(linear: Tensor) -> Tensor:

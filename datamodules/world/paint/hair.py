@@ -16,11 +16,15 @@ def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
     """Strands from the crown down and, between their tips, skin: linear RGB, gloss and skin, ``H W 5``."""
     curly = looks.hair_style == "curly"
     fine = noise(SIZE, (2.0, 1.2) if curly else (26, 0.75), rng)
+    if looks.cut.hang:  # few texels cross the edge from where it falls, and would be bands
+        turn = np.abs(azimuth_at(texel_grid(SIZE)[0]))
+        fine = fine * (1 - 0.75 * smoothstep(0.7, 0.85, turn) * smoothstep(1.5, 1.2, turn))
     broad = noise(SIZE, (4, 3) if curly else (34, 2.4), rng)
     clumps = np.exp(-np.abs(noise(SIZE, (3.5, 2.6) if curly else (30, 1.7), rng)) / 0.35)  # dark between them
-    bright = np.clip(1 + 0.24 * fine + 0.14 * broad - 0.42 * clumps, 0.22, 2.0)
+    bright = np.clip(1 + 0.24 * fine + 0.14 * broad - 0.42 * clumps, 0.22, 1.8)
     canvas = np.zeros((*SIZE, 5))
-    canvas[..., :3] = _colours(looks, fine) * (bright * _shades(looks))[..., None] ** np.array([1.0, 1.06, 1.12])
+    colours = _colours(looks, fine) * (bright * _shades(looks))[..., None] ** np.array([1.0, 1.06, 1.12])
+    canvas[..., :3] = colours / (1 + 0.5 * np.clip(colours - 0.2, 0, None) / 0.5)  # bright strands are not burnt out
     canvas[..., 3] = (0.22 if curly else 0.40) * np.clip(1 + 0.30 * fine + 0.25 * broad - 0.3 * clumps, 0.3, 1.7)
     share = coverage(looks, noise(SIZE, (12, 0.8), rng) + 0.5 * noise(SIZE, (16, 2.0), rng), fine)
     canvas[..., 4] = 1 - share
@@ -63,6 +67,15 @@ def coverage(looks: Looks, ragged: Array, fine: Array) -> Array:
     if cut.parting:
         line = np.exp(-(((turn - cut.parts_at) / (0.022 + 0.006 * np.abs(ragged))) ** 2))
         share = share * (1 - 0.75 * line * smoothstep(0.25, 0.4, q) * (cut.fringe < 0.5))
-    old = smoothstep(0.6, 1.0, np.array(looks.share("wrinkles"))) * smoothstep(0.4, 0.8, np.array(looks.share("thinning")))
-    thin = 0.5 * old * smoothstep(-0.6, 1.2, fine) * smoothstep(1.2, 0.3, np.abs(turn)) * (1 - free) * (looks.hair_style in ("short", "parted"))
+    old = smoothstep(0.6, 1.0, np.array(looks.share("wrinkles"))) * smoothstep(
+        0.4, 0.8, np.array(looks.share("thinning"))
+    )
+    thin = (
+        0.5
+        * old
+        * smoothstep(-0.6, 1.2, fine)
+        * smoothstep(1.2, 0.3, np.abs(turn))
+        * (1 - free)
+        * (looks.hair_style in ("short", "parted"))
+    )
     return np.clip(share * (1 - thin), 0, 1)

@@ -127,7 +127,7 @@ def _hollows() -> tuple[Array, Array]:
     ax = np.abs(x)
     dark = 0.85 * np.exp(-0.5 * (((ax - 0.0066) / 0.0032) ** 2 + ((y + 0.0480) / 0.0021) ** 2) ** 1.5)
     dark += 0.30 * pair(x, y, 0.0195, -0.042, 0.0016, 0.006) + 0.22 * bump(x, y, 0, -0.0865, 0.016, 0.0025)
-    dark += 0.28 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.16 * pair(x, y, 0.032, 0.010, 0.016, 0.0035)
+    dark += 0.45 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.34 * pair(x, y, 0.032, 0.010, 0.016, 0.0045)
     return dark * _front(), pair(x, y, 0.030, -0.0125, 0.011, 0.003) * _front()
 
 
@@ -174,7 +174,7 @@ def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     share, shade, seam = _lip_shape()
     lines = (1 + 0.07 * noise(SIZE, (3, 0.6), rng)) * shade
     blend(canvas, looks.lips * lines[..., None], (0.78 + 0.16 * looks.lipstick) * share)
-    canvas[..., :3] *= 1 - 0.62 * seam[..., None]
+    canvas[..., :3] *= 1 - 0.85 * seam[..., None]
     canvas[..., 3] += (0.06 + 0.24 * looks.share("lip_gloss")) * share
 
 
@@ -242,11 +242,11 @@ def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     """Whiskers that get fewer, and not paler, towards the beard's edge."""
     if not looks.beard:
         return
-    dots, strokes = noise(SIZE, 0.6, rng), noise(SIZE, (1.6, 0.6), rng)
+    dots, strokes = noise(SIZE, 0.6, rng), noise(SIZE, (2.0, 0.5), rng)
     shape = beard_shape(looks.beard_style)
     stubble = looks.beard_style == "stubble"
-    grain = 0.5 + 0.18 * (dots if stubble else strokes)
-    there = smoothstep(-0.10, 0.34, 1.12 * shape - 0.55 * grain - 0.12 + 0.22 * (looks.beard - 0.6))
+    grain = 0.5 + 0.20 * (dots if stubble else strokes)
+    there = smoothstep(-0.06, 0.22, 1.10 * shape - 0.72 * grain - 0.04 + 0.25 * (looks.beard - 0.6))
     share = there * shape**0.8 * (0.20 + 0.38 * looks.beard if stubble else 0.62 + 0.34 * looks.beard)
     tone = 1 + (0.10 if stubble else 0.22) * strokes[..., None]
     blend(canvas, looks.whiskers * np.clip(tone, 0.4, 1.8), share * np.clip(0.88 + 0.16 * grain, 0, 1))
@@ -282,12 +282,14 @@ def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     _, _, _, level, azimuth = head_map()
     bald = looks.hair_style == "bald"
     cut = HairStyle(recede=2.6 * looks.share("thinning")) if bald else looks.cut
-    ragged = hairline(azimuth, cut) + 0.03 * noise(SIZE, (1.5, 1.6), rng)
+    ragged = hairline(azimuth, cut) + (0.10 * noise(SIZE, (4, 9), rng) if bald else 0.03 * noise(SIZE, (1.5, 1.6), rng))
     fade = 0.7 if bald else 0.05
     stubble = 0.10 + 0.34 * looks.share("roughness")
     share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (stubble if bald else 0.96)
-    strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng), 0.2, 1.6)
-    blend(canvas, np.minimum(looks.hair_colour, 0.6 * looks.skin if bald else 1)[None, None] * strands[..., None], share)
+    strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng) * (_fineness() if bald else 1), 0.2, 1.6)
+    blend(
+        canvas, np.minimum(looks.hair_colour, 0.6 * looks.skin if bald else 1)[None, None] * strands[..., None], share
+    )
     canvas[..., 4] = (share < 0.5) | bald
 
 

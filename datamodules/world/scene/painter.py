@@ -103,9 +103,9 @@ class Painter:
             max(128, *self.shape), self.backend,
         )  # fmt: skip
         texels = _sampled(self._paints(creases, _FINE, 5), uv, samples.image)
-        colours = lit(self.light, normals, where, texels, shadow, self._strands(samples, normals, texels[4], down))
+        colours = lit(self.light, normals, where, texels, shadow, self._strands(samples, texels[4], down), self.backend)
         behind = self.background[number] if len(self.background) > 1 else self.background
-        return averaged(colours, samples.pixel, samples.shape, behind)
+        return averaged(colours, samples.pixel, samples.shape, behind, self.backend)
 
     def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Those of `MAPS` that are wanted, at the exact pixel centres, from one visibility pass."""
@@ -135,13 +135,13 @@ class Painter:
         values = samples.interpolate(table)
         return samples.towards_eye(values[:3], len(self.faces)), values[3:]
 
-    def _strands(self, samples: Fragments, normals: Tensor, skin: Tensor, down: Tensor) -> Strands:
-        """The samples of hair, and how it falls over the surface that they show."""
+    def _strands(self, samples: Fragments, skin: Tensor, down: Tensor) -> Strands:
+        """The samples of hair, and how it falls."""
         hair = (self.face_class.index_select(0, samples.face) == class_of("hair")) & (skin < 0.5)
         at = hair.nonzero().squeeze(1)
-        ahead, fall = normals.index_select(1, at), down.index_select(0, samples.image.index_select(0, at)).T
+        fall = down.T.contiguous().index_select(1, samples.image.index_select(0, at))
         outside = torch.where(samples.face.index_select(0, at) < len(self.faces), 1.0, _INNER)
-        return Strands(at, shading.unit(fall - shading.dot(fall, ahead) * ahead), outside)
+        return Strands(at, fall, outside)
 
     def _positions(self, samples: Fragments, factor: int) -> Tensor:
         """Camera-space points ``3 N`` in metres."""
