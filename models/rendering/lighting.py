@@ -99,8 +99,11 @@ def lit(
 
 
 def _met(normals: Tensor, points: Tensor, light: Light, backend: Backend) -> tuple[Tensor, ...]:
-    """Unit vectors ``3 N`` to the eye; cosines ``N`` of the normals with light and eye; one over the length ``N`` of the
-    sum of the unit vectors to both; and the light around, ``3 N``.
+    """What light and eye make of each sample.
+
+    Returns:
+        Unit vectors ``3 N`` to the eye; cosines ``N`` of the normals with light and eye; one over the length ``N`` of
+        the sum of the unit vectors to both; and the light around, ``3 N``.
     """
     if use_numba(backend, normals.device):
         from models.rendering import lighting_numba  # numba is an extra
@@ -161,7 +164,7 @@ def _on_strands(
 
 
 def _lobe(along: Tensor, out: Tensor, shift: Tensor, width: float) -> Tensor:
-    """A highlight ``M`` of strands that lean from the surface by ``shift``, from the half vector's cosines with both."""
+    """A highlight ``M`` of strands that lean out by ``shift``, from the cosines of half vector and strand or normal."""
     cosine = (along + shift * out) * (1 + shift * shift).rsqrt()
     return ((1 - cosine * cosine).clamp(min=1e-4).log() * (0.5 * width)).exp()
 

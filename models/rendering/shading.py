@@ -102,7 +102,7 @@ def wrapped_diffuse(cosine: Tensor, wrap: Tensor) -> Tensor:
 
 
 def specular(half: Tensor, facing: Tensor, gloss: Tensor) -> Tensor:
-    """Energy-normalised highlight ``N`` for cosines ``N`` of the normal with half vector and light, and exponents ``N``.
+    """Energy-normalised highlight ``N`` from cosines ``N`` of the normal with half vector and light; exponents ``N``.
 
     Reference: Blinn, Models of Light Reflection for Computer Synthesized Pictures, SIGGRAPH 1977.
     """

@@ -95,6 +95,11 @@ def hair(style: HairStyle, rng: np.random.Generator) -> Grid:
     return points, uv, np.concatenate([grid[2] + start for grid, start in zip(grids, starts[:-1], strict=True)])
 
 
+def lock_of(vertex: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the lock that a vertex of the hair belongs to; -1 for the shell."""
+    return np.where(vertex < ROWS * COLUMNS, -1, (vertex - ROWS * COLUMNS) // 8)
+
+
 @cache
 def light_hair_faces() -> NDArray[np.int64]:
     """Faces of every third row and other column of the shell, and of every other lock."""
@@ -188,13 +193,13 @@ def _locks(style: HairStyle, phases: Array, rng: np.random.Generator) -> list[Gr
     end = np.where((np.abs(turn) < 1.0) & (style.fringe < 0.08), np.minimum(end, 0.80), end)  # swept off the forehead
     start = end - uniform(0.28, 0.5, LOCKS) * (0.6 if style.lumps > 0.001 else 1)  # curls are short
     width = uniform(0.0035, 0.0075, LOCKS) * (1 - 0.6 * loose)
-    lift = (0.35 + 1.4 * loose) * style.locks
+    lift = (0.4 + loose) * style.locks
     sway = sway + 0.15 * np.tanh(3 * (turn - style.parts_at)) * (style.parting != 0)  # away from the parting
     t = _ALONG[:, None]
-    along = np.clip(start + (end - start) * t, 0.08, 1)  # rows, locks
+    along = np.clip(start + (end - start) * t, 0.08 + 0.02 * t, 1)  # rows, locks
     half = width * _NARROW[:, None] / (0.012 + 0.07 * np.minimum(1, 2.2 * along))  # radians
     azimuth = (turn + sway * t**2)[..., None] + half[..., None] * [-1, 1]
-    points = _surface(style, np.repeat(along[..., None], 2, -1), np.clip(azimuth, -np.pi, np.pi), phases)
+    points = _surface(style, np.repeat(along[..., None], 2, -1), (azimuth + np.pi) % (2 * np.pi) - np.pi, phases)
     raised = (_HEIGHTS[:, None] + (t == 1) * loose) * lift - 0.0020 * (t == 0)  # loose ones stand off at the tip
     points = points + _outward(points) * (raised if style.locks else raised - 0.002)[..., None, None]
     return [_strip(points[:, i], turn[i]) for i in range(LOCKS)]
@@ -204,7 +209,8 @@ def _strip(points: Array, turn: float) -> Grid:
     """A lock ``4 2 3`` with the paint of the shell's middle at its azimuth."""
     _, uv, faces = as_grid(points)
     middle = 0.5 + 0.5 * np.sign(turn) * (np.abs(turn) / np.pi) ** 0.8
-    uv = np.stack([np.clip(middle + 0.02 * (uv[:, 0] - 0.5), 0, 1), 0.15 + 0.5 * uv[:, 1]], -1)
+    across = 0.02 * (uv[:, 0] - 0.5) * np.repeat(_NARROW, 2)  # where it is narrow it shows less, and not the same finer
+    uv = np.stack([np.clip(middle + across, 0, 1), 0.15 + 0.5 * uv[:, 1]], -1)
     return points.reshape(-1, 3), uv, faces
 
 

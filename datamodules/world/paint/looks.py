@@ -219,6 +219,6 @@ def draw_cut(style: str, rng: np.random.Generator) -> HairStyle:
             return HairStyle(thick, hang, 0.0008, falls, 0.0 if bangs else 0.7 * parting, locks=locks, **line)
         case "curly":
             thick, lumps = rng.uniform(0.018, 0.038), rng.uniform(0.0012, 0.0022)
-            return HairStyle(thick, 0, lumps, 0.25, recede=0.4 * recede, locks=2.2 * locks, **line)
+            return HairStyle(thick, 0, lumps, 0.25, recede=0.4 * recede, locks=1.7 * locks, **line)
         case _:
             return HairStyle(rng.uniform(0.005, 0.008), 0, 0.0003, bun=rng.uniform(0.024, 0.034), locks=0.0015, **line)

@@ -240,6 +240,7 @@ def brow_line(x: Array) -> tuple[Array, Array]:
 
 def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     """Whiskers that get fewer, and not paler, towards the beard's edge."""
+    (rng,) = rng.spawn(1)  # a shave changes no other noise
     if not looks.beard:
         return
     dots, strokes = noise(SIZE, 0.6, rng), noise(SIZE, (2.0, 0.5), rng)

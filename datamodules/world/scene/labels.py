@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.world.body.geometry import Array
+from datamodules.world.body.hair import lock_of
 from datamodules.world.body.template import ATLAS, REGIONS, Template, template
 from datamodules.world.paint.skin import MOUTH_LINE, beard_shape, brow_line, lip_edges
 from models.rendering import rasteriser
@@ -76,10 +77,13 @@ def face_classes(mesh: Template, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def face_parts(mesh: Template, device: torch.device) -> Tensor:
-    """The part of the mesh that every drawn face belongs to, by number."""
+    """The part of the mesh that every drawn face belongs to, by number; each lock of hair is one of its own."""
     of_vertex = np.zeros(len(mesh.position), np.int64)
     for number, span in enumerate(mesh.spans.values()):
         of_vertex[span] = number
+    hair = mesh.spans["hair"]
+    lock = lock_of(mesh.origin[hair] - template().spans["hair"].start)
+    of_vertex[hair] = np.where(lock < 0, of_vertex[hair], len(mesh.spans) + lock)
     return torch.from_numpy(of_vertex[mesh.drawn[:, 0]]).to(device)
 
 

@@ -120,7 +120,10 @@ def in_studio(setting: Setting, seed: np.random.SeedSequence, size: int) -> Sett
 
 
 def draw_studio_light(rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Direction, colour and harmonics as `draw_light` has them, of a studio: most light comes from around, evenly and neutral, the key from near the camera."""
+    """Direction, colour and harmonics as `draw_light` has them, of a studio.
+
+    Most light comes from around, evenly and neutral, the key from near the camera.
+    """
     ambient = np.zeros((9, 3))
     ambient[0] = rng.uniform(0.68, 0.76)
     ambient[1:4] = np.array([[-0.05], [-0.16], [0]]) + rng.normal(0, 0.015, (3, 1))
