@@ -12,7 +12,7 @@ from datamodules.world.body import parts
 from datamodules.world.body.accessories import glasses, hat, light_faces
 from datamodules.world.body.brows import INNER, LENGTH, brow_line
 from datamodules.world.body.geometry import BROW_LEVEL, EYE_LEVEL, MOUTH_LEVEL, Array, loft
-from datamodules.world.body.hair import HairStyle, bun, shell
+from datamodules.world.body.hair import HairStyle, bun, hair, light_hair_faces
 from datamodules.world.body.head import (
     EYE,
     EYE_HALF_WIDTH,
@@ -56,7 +56,7 @@ _EVERY_OTHER = (slice(None, None, 2), slice(None, None, 2))
 _LIGHT_LINES: dict[str, tuple[parts.Lines, parts.Lines]] = {
     "eye_right": _EYE_LINES, "eye_left": _EYE_LINES, "teeth_upper": _EVERY_OTHER, "teeth_lower": _EVERY_OTHER,
     "tongue": _EVERY_OTHER, "cavity": _EVERY_OTHER, "ear_right": _EVERY_OTHER, "ear_left": _EVERY_OTHER,
-    "torso": (slice(None, None, 2), slice(None, None, 3)), "hair": (slice(None, None, 3), slice(None, None, 2)),
+    "torso": (slice(None, None, 2), slice(None, None, 3)),
     "bun": _EVERY_OTHER,
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ def _grids() -> dict[str, parts.Grid]:
         "ear_right": parts.ear(-1),
         "ear_left": parts.ear(1),
         "torso": parts.torso(),
-        "hair": shell(HairStyle(), np.random.default_rng(0)),
+        "hair": hair(HairStyle(), np.random.default_rng(0)),
         "bun": bun(0.0),
         "glasses": glasses("none"),
         "hat": hat("none", HairStyle()),
@@ -134,7 +134,9 @@ def _full() -> tuple[Template, dict[str, Index]]:
     faces = {name: grid[2] + spans[name].start for name, grid in grids.items()}
     light = {"head": head_grid().faces(*light_lines())}
     for name, grid in grids.items():
-        if name in ("glasses", "hat"):
+        if name == "hair":
+            light[name] = spans[name].start + light_hair_faces()
+        elif name in ("glasses", "hat"):
             light[name] = spans[name].start + light_faces(name)
         elif name != "head":
             lines = _LIGHT_LINES.get(name)
