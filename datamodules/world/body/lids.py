@@ -91,6 +91,6 @@ def _rest_on_sphere(points: Array, centre: Array, lids: _Lids) -> Array:
     flat = np.minimum(across * tucked, 0.92 * radius)  # beyond, the sphere's tangent
     sphere = (radius**2 - across * tucked * flat) / np.sqrt(radius**2 - flat**2)
     gap = offset[..., 2] - sphere
-    soft = 0.5 * (offset[..., 2] + sphere + np.sqrt(gap**2 + 0.0040**2))
+    soft = 0.5 * (offset[..., 2] + sphere + np.sqrt(gap**2 + 0.0048**2))
     depth = np.where(lids.rim, sphere, soft)
     return centre + np.stack([offset[..., 0] * tucked, offset[..., 1] * tucked, depth], -1)

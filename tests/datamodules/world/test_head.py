@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from datamodules.world.body.brows import brow_line
 from datamodules.world.body.deformation import deform
 from datamodules.world.body.expression import strengths
 from datamodules.world.body.hair import LOCKS
@@ -104,6 +105,27 @@ def _check_landmarks(mesh: Template, vertices: np.ndarray) -> None:
     assert (y[[37, 38, 43, 44]] > y[[41, 40, 47, 46]] + 0.005).all()
     assert (y[50:53] > y[61:64]).all()
     assert (y[61:64] >= y[65:68][::-1]).all()
+
+
+@pytest.mark.parametrize("detail", ["light", "full"])
+def test_the_jaw_is_marked_evenly_and_is_as_wide_as_a_human_one(detail: str):
+    """By the distance of points 4 and 12, and of the brows' ends, over that of the outer eye corners (photographs)."""
+    marks = neutral(detail)[template(detail).landmarks][:, :2]
+    steps = np.linalg.norm(np.diff(marks[:17], axis=0), axis=1)
+    assert steps.max() < 1.35 * steps.min()
+    corners, jaw, brows = (np.linalg.norm(marks[a] - marks[b]) for a, b in ((36, 45), (4, 12), (17, 26)))
+    assert 1.30 < jaw / corners < 1.45
+    assert 1.22 < brows / corners < 1.36
+
+
+@pytest.mark.parametrize("detail", ["light", "full"])
+def test_the_brows_are_marked_along_their_line(detail: str):
+    marks = template(detail).position[template(detail).landmarks[17:27]]
+    along, middle = brow_line(marks[:, 0])
+    assert (np.diff(along[5:]) > 0.1).all()
+    assert along.min() < 0.08
+    assert along.max() > 0.93
+    assert np.abs(marks[:, 1] - middle - 0.002).max() < 0.0045  # on the grid's rows, about the upper edge
 
 
 def test_landmarks_of_both_tiers_lie_together():
