@@ -173,8 +173,8 @@ def _line(distance: Array, width: float) -> Array:
 def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     share, shade, seam = _lip_shape()
     lines = (1 + 0.07 * noise(SIZE, (3, 0.6), rng)) * shade
-    blend(canvas, looks.lips * lines[..., None], (0.78 + 0.16 * looks.lipstick) * share)
-    canvas[..., :3] *= 1 - 0.85 * seam[..., None]
+    blend(canvas, looks.lips * lines[..., None], (0.86 + 0.10 * looks.lipstick) * share)
+    canvas[..., :3] *= 1 - 0.62 * seam[..., None]
     canvas[..., 3] += (0.06 + 0.24 * looks.share("lip_gloss")) * share
 
 
@@ -223,7 +223,7 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
     thickness = looks.share("brow_thickness")
     along, middle = brow_line(x)
-    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.62 + 0.78 * thickness)
+    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.55 + 0.90 * thickness)
     hairs = noise(SIZE, (1.6, 0.7), rng)
     ragged = np.abs((y - middle) / width) + 0.10 * hairs
     share = np.exp(-(np.clip(ragged, 0, None) ** 3)) * smoothstep(-0.07, 0.12, along) * smoothstep(1.05, 0.82, along)
