@@ -22,8 +22,9 @@ def met(
     count = normals.shape[1]
     view, ambient = (np.empty((3, count), np.float32) for _ in range(2))
     facing, eye, half = (np.empty(count, np.float32) for _ in range(3))
-    given = [tensor.contiguous().numpy() for tensor in (normals, points, direction, to_world, around)]
-    _met(*given, view, facing, eye, half, ambient)
+    turn, sky = to_world.contiguous().numpy(), around.contiguous().numpy()
+    surface, where, towards = normals.contiguous().numpy(), points.contiguous().numpy(), direction.contiguous().numpy()
+    _met(surface, where, towards, turn, sky, view, facing, eye, half, ambient)
     return tuple(torch.from_numpy(made) for made in (view, facing, eye, half, ambient))  # type: ignore[return-value]
 
 

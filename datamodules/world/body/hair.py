@@ -102,11 +102,11 @@ def lock_of(vertex: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @cache
 def light_hair_faces() -> NDArray[np.int64]:
-    """Faces of every third row and other column of the shell, and of every other lock."""
+    """Faces of every third row and other column of the shell, and of every third lock."""
     outer = shell(HairStyle(), np.random.default_rng(0))
     lock = as_grid(np.zeros((4, 2, 3)))
     start = ROWS * COLUMNS
-    strips = [thinned(lock, [0, 2, 3], [0, 1]) + start + 8 * number for number in range(0, LOCKS, 2)]
+    strips = [thinned(lock, [0, 2, 3], [0, 1]) + start + 8 * number for number in range(0, LOCKS, 3)]
     return np.concatenate([thinned(outer, slice(None, None, 3), slice(None, None, 2)), *strips])
 
 

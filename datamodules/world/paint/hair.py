@@ -15,12 +15,10 @@ _GREY = np.array([0.42, 0.41, 0.40])
 def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
     """Strands from the crown down and, between their tips, skin: linear RGB, gloss and skin, ``H W 5``."""
     curly = looks.hair_style == "curly"
-    fine = noise(SIZE, (2.0, 1.2) if curly else (26, 0.75), rng)
-    if looks.cut.hang:  # few texels cross the edge from where it falls, and would be bands
-        turn = np.abs(azimuth_at(texel_grid(SIZE)[0]))
-        fine = fine * (1 - 0.75 * smoothstep(0.7, 0.85, turn) * smoothstep(1.5, 1.2, turn))
+    fine = noise(SIZE, (2.6, 1.7) if curly else (26, 0.75), rng)
     broad = noise(SIZE, (4, 3) if curly else (34, 2.4), rng)
     clumps = np.exp(-np.abs(noise(SIZE, (3.5, 2.6) if curly else (30, 1.7), rng)) / 0.35)  # dark between them
+    fine, broad, clumps = (field * _detail(looks) for field in (fine, broad, clumps))
     bright = np.clip(1 + 0.24 * fine + 0.14 * broad - 0.42 * clumps, 0.22, 1.8)
     canvas = np.zeros((*SIZE, 5))
     colours = _colours(looks, fine) * (bright * _shades(looks))[..., None] ** np.array([1.0, 1.06, 1.12])
@@ -31,6 +29,12 @@ def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
     canvas[..., :3] += (1 - share)[..., None] * (looks.skin - canvas[..., :3])
     canvas[..., 3] += (1 - share) * (0.3 - canvas[..., 3])
     return canvas
+
+
+def _detail(looks: Looks) -> Array:
+    """How much strands differ, by column: little where few texels cross a wide curtain, or they would be bands."""
+    turn = np.abs(azimuth_at(texel_grid(SIZE)[0]))
+    return 1 - 0.8 * smoothstep(0.70, 0.85, turn) * smoothstep(1.6, 1.2, turn) * (looks.cut.hang > 0)
 
 
 def _colours(looks: Looks, fine: Array) -> Array:
@@ -45,7 +49,9 @@ def _shades(looks: Looks) -> Array:
     """Dark at the roots along a parting and under what hangs, lighter towards the tips."""
     u, v = texel_grid(SIZE)
     side = hanging(azimuth_at(u), looks.cut)
+    turn = np.abs(azimuth_at(u))
     inner = 0.45 * side * np.exp(-0.5 * ((v - 0.64) / 0.08) ** 2)  # beside the ears
+    inner = np.maximum(inner, 0.35 * smoothstep(0.8, 0.9, turn) * smoothstep(1.3, 1.0, turn) * (looks.cut.hang > 0))
     return (0.84 + 0.28 * v) * (1 - inner) * (1 - 0.25 * smoothstep(0.15, 0.0, v))
 
 

@@ -82,7 +82,7 @@ class Looks:
     @property
     def lips(self) -> Array:
         """Colour of the lips, ``3``: thin skin over much blood, and on every fourth mouth what is put on it."""
-        blood = self.share("haemoglobin") + 0.75 + 0.5 * self.share("lip_tint")
+        blood = self.share("haemoglobin") + 1.15 + 0.5 * self.share("lip_tint")
         bare = skin_colour(np.array(0.06 + 0.96 * self.share("melanin")), np.array(blood))
         return bare + 0.55 * self.lipstick * (np.array([0.36, 0.025, 0.045]) - bare)
 

@@ -3,33 +3,20 @@
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from datamodules.world.body.geometry import Array, bump, pair, smoothstep
 from datamodules.world.body.hair import HairStyle, hairline
-from datamodules.world.body.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
+from datamodules.world.body.head import EYE, EYE_HALF_WIDTH
+from datamodules.world.paint.beard import paint_beard
+from datamodules.world.paint.head_map import SIZE, head_map
 from datamodules.world.paint.looks import Looks, skin_colour
-from datamodules.world.paint.textures import blank, blend, noise, texel_grid
+from datamodules.world.paint.textures import blank, blend, noise
 from datamodules.world.seeds import generator
 
-SIZE = (320, 320)
 MOUTH_LINE = -0.0685  # where the lips meet, metres
 WRINKLES = (
     "forehead", "glabella", "crow_right", "crow_left", "fold_right", "fold_left", "nose", "chin",
 )  # fmt: skip
-
-
-@cache
-def head_map() -> tuple[Array, Array, Array, Array, Array]:
-    """Neutral x, y, z, level and azimuth at the texels of the head."""
-    head = head_grid()
-    u, v = texel_grid(SIZE)
-    at = np.stack([v * (head.grid.shape[0] - 1), u * (head.grid.shape[1] - 1)])
-    grid = head.position[head.grid]
-    x, y, z = (map_coordinates(grid[..., i], at, order=1) for i in range(3))
-    level = map_coordinates(rows(), at[:1], order=1)
-    azimuth = map_coordinates(columns(), at[1:], order=1)
-    return x, y, z, level, azimuth
 
 
 @cache
@@ -43,7 +30,7 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
     canvas[..., :3], canvas[..., 4] = _paint_skin(looks, rng), 1
     canvas[..., 3] = 0.24 + 0.20 * looks.share("gloss") + 0.12 * _oily_zones()
     _paint_creases(canvas, looks)
-    _paint_beard(canvas, looks, rng)
+    paint_beard(canvas, looks, rng)
     _paint_lips(canvas, looks, rng)
     _paint_lids(canvas, looks)
     _paint_brows(canvas, looks, rng)
@@ -173,8 +160,8 @@ def _line(distance: Array, width: float) -> Array:
 def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     share, shade, seam = _lip_shape()
     lines = (1 + 0.07 * noise(SIZE, (3, 0.6), rng)) * shade
-    blend(canvas, looks.lips * lines[..., None], (0.78 + 0.16 * looks.lipstick) * share)
-    canvas[..., :3] *= 1 - 0.85 * seam[..., None]
+    blend(canvas, looks.lips * lines[..., None], (0.86 + 0.10 * looks.lipstick) * share)
+    canvas[..., :3] *= 1 - 0.62 * seam[..., None]
     canvas[..., 3] += (0.06 + 0.24 * looks.share("lip_gloss")) * share
 
 
@@ -223,7 +210,7 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
     thickness = looks.share("brow_thickness")
     along, middle = brow_line(x)
-    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.62 + 0.78 * thickness)
+    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.55 + 0.90 * thickness)
     hairs = noise(SIZE, (1.6, 0.7), rng)
     ragged = np.abs((y - middle) / width) + 0.10 * hairs
     share = np.exp(-(np.clip(ragged, 0, None) ** 3)) * smoothstep(-0.07, 0.12, along) * smoothstep(1.05, 0.82, along)
@@ -236,46 +223,6 @@ def brow_line(x: Array) -> tuple[Array, Array]:
     """How far along a brow a point is, 0 at its inner and 1 at its outer end, and the height of its middle, metres."""
     along = (np.abs(x) - 0.0125) / 0.0385
     return along, 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
-
-
-def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
-    """Whiskers that get fewer, and not paler, towards the beard's edge."""
-    (rng,) = rng.spawn(1)  # a shave changes no other noise
-    if not looks.beard:
-        return
-    dots, strokes = noise(SIZE, 0.6, rng), noise(SIZE, (2.0, 0.5), rng)
-    shape = beard_shape(looks.beard_style)
-    stubble = looks.beard_style == "stubble"
-    grain = 0.5 + 0.20 * (dots if stubble else strokes)
-    there = smoothstep(-0.06, 0.22, 1.10 * shape - 0.72 * grain - 0.04 + 0.25 * (looks.beard - 0.6))
-    share = there * shape**0.8 * (0.20 + 0.38 * looks.beard if stubble else 0.62 + 0.34 * looks.beard)
-    tone = 1 + (0.10 if stubble else 0.22) * strokes[..., None]
-    blend(canvas, looks.whiskers * np.clip(tone, 0.4, 1.8), share * np.clip(0.88 + 0.16 * grain, 0, 1))
-    canvas[..., 3] -= 0.14 * share
-
-
-@cache
-def beard_shape(style: str) -> Array:
-    """Where a beard of `BEARDS` grows, ``H W`` in [0, 1]."""
-    x, y, z = head_map()[:3]
-    cheeks = smoothstep(0.009, -0.008, y - beard_edge(x)) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
-    cheeks = cheeks * (1 - 0.4 * bump(x, y, 0, -0.060, 0.010, 0.018))
-    lip = np.clip(1.25 * pair(x, y, 0.012, -0.0555, 0.013, 0.0038), 0, 1)
-    sides = pair(x, y, 0.0310, -0.072, 0.0042, 0.012)
-    chin = np.clip(1.5 * bump(x, y, 0, -0.098, 0.017, 0.011), 0, 1) * smoothstep(-0.128, -0.112, y)
-    match style:
-        case "goatee":
-            shape = np.maximum.reduce([lip, 0.9 * sides, chin])
-        case "moustache":
-            shape = np.clip(1.15 * lip, 0, 1)
-        case _:
-            shape = np.maximum(cheeks, lip)
-    return np.clip(shape * (z > -0.005), 0, 1)
-
-
-def beard_edge(x: Array) -> Array:
-    """Height of the beard's upper edge on the cheeks, metres."""
-    return -0.060 + 0.40 * np.clip(np.abs(x) - 0.030, 0, None) ** 0.8
 
 
 def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:

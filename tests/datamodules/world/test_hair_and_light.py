@@ -9,8 +9,8 @@ import torch
 from datamodules.world.body.hair import HairStyle, hair, hairline, light_hair_faces, shell, shell_edge
 from datamodules.world.body.template import REGIONS
 from datamodules.world.paint.appearance import paint
+from datamodules.world.paint.beard import beard_shape
 from datamodules.world.paint.looks import ALBEDO, BEARDS, Looks, draw_cut, draw_looks
-from datamodules.world.paint.skin import beard_shape
 from datamodules.world.scene.labels import CLASSES, painted_classes
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import build_person, make_person

@@ -27,7 +27,7 @@ def neutral(detail: str) -> np.ndarray:
 def test_the_tiers_have_their_sizes_and_use_every_vertex(detail: str, fewest: int, most: int):
     mesh = template(detail)
     worn = sum(mesh.spans[name].stop - mesh.spans[name].start for name in ("glasses", "hat"))
-    locks = 6 * LOCKS // 2 if detail == "light" else 8 * LOCKS
+    locks = 6 * LOCKS // 3 if detail == "light" else 8 * LOCKS
     assert fewest <= len(mesh.position) - worn - locks <= most
     assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.position)))
     assert len(mesh.drawn) > len(mesh.faces)
