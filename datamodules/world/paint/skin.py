@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 
+from datamodules.world.body.brows import brow_line
 from datamodules.world.body.geometry import Array, bump, pair, smoothstep
 from datamodules.world.body.hair import HairStyle, hairline
 from datamodules.world.body.head import EYE, EYE_HALF_WIDTH
@@ -217,12 +218,6 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     density = np.clip(0.84 + 0.14 * thickness + 0.07 * hairs, 0, 1)
     blend(canvas, looks.brows, share * density * _front())
     canvas[..., 3] -= 0.12 * share * _front()
-
-
-def brow_line(x: Array) -> tuple[Array, Array]:
-    """How far along a brow a point is, 0 at its inner and 1 at its outer end, and the height of its middle, metres."""
-    along = (np.abs(x) - 0.0125) / 0.0385
-    return along, 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
 
 
 def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.world.body.brows import brow_line
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.hair import lock_of
 from datamodules.world.body.template import ATLAS, REGIONS, Template, template
 from datamodules.world.paint.beard import beard_shape
-from datamodules.world.paint.skin import MOUTH_LINE, brow_line, lip_edges
+from datamodules.world.paint.skin import MOUTH_LINE, lip_edges
 from models.rendering import rasteriser
 
 CLASSES = (
