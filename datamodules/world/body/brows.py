@@ -4,7 +4,7 @@ import numpy as np
 
 from datamodules.world.body.geometry import Array
 
-INNER, LENGTH = 0.0115, 0.0498  # metres from the middle of the face to a brow's inner end, and on to its outer end
+INNER, LENGTH = 0.0115, 0.0535  # metres from the middle of the face to a brow's inner end, and on to its outer end
 _RISE, _FALL, _HEIGHT = 0.0068, 0.0040, 0.0172
 
 

@@ -175,11 +175,11 @@ def _moved(grid: parts.Grid, offset: Array) -> parts.Grid:
 
 def _landmarks() -> Index:
     """The 68 landmarks as vertices of the head, in iBUG order (the jaw from the picture's left)."""
-    span = INNER + LENGTH * np.array([0.97, 0.76, 0.52, 0.28, 0.04])
+    span = INNER + LENGTH * np.array([0.925, 0.66, 0.43, 0.20, 0.0])
     along, middle = brow_line(span)
-    brows = list(zip(span, middle + _BROW_EDGE * np.sin(np.pi * along), strict=True))
+    brows = list(zip(span, middle + _BROW_EDGE * np.sin(np.pi * along) ** 0.5, strict=True))
     bridge = [(0.0, 0.0015), (0.0, -0.0125), (0.0, -0.0225), (0.0, -0.0372)]
-    base = [(-0.0130, -0.0460), (-0.0070, -0.0495), (0.0, -0.0505), (0.0070, -0.0495), (0.0130, -0.0460)]
+    base = [(-0.0130, -0.0460), (-0.0070, -0.0475), (0.0, -0.0500), (0.0070, -0.0475), (0.0130, -0.0460)]
     points = [(-x, y) for x, y in brows] + brows[::-1] + bridge + base
     return np.array([*_jaw(), *(_nearest(x, y) for x, y in points), *_eyes(), *_mouth()])
 
@@ -238,7 +238,7 @@ def _mouth() -> list[int]:
     y = -0.0685
     upper = [_nearest(s * half, y + dy) for s, dy in zip(shares[1:-1], outer_y[1:-1], strict=True)]
     lower = [_nearest(s * half, y - dy * 1.25) for s, dy in zip(shares[-2:0:-1], outer_y[-2:0:-1], strict=True)]
-    corners = [_edge(row, s * half, True) for s in (-1.03, 1.03)]
-    inner = [_edge(row, s * half, True) for s in (-0.95, -0.28, 0.0, 0.28, 0.95)]
+    corners = [_edge(row, s * half, True) for s in (-0.98, 0.98)]
+    inner = [_edge(row, s * half, True) for s in (-0.87, -0.28, 0.0, 0.28, 0.87)]
     inner_lower = [_edge(row, s * half, False) for s in (0.28, 0.0, -0.28)]
     return [corners[0], *upper, corners[1], *lower, *inner, *inner_lower]

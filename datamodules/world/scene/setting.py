@@ -8,7 +8,7 @@ from datamodules.world.body.geometry import Array, turn_x, turn_y, turn_z
 from datamodules.world.paint.background import MARGIN, paint_backdrop, paint_background, panned
 from datamodules.world.seeds import generators
 
-FRAMING = 2.2  # height of the picture over that of the face, at the face
+FRAMING = 2.05  # height of the picture over that of the face, at the face
 FOCAL_MM = (35.0, 135.0)  # equivalent focal lengths on a 24 mm high frame
 RATIOS = (1.7, 5.5)  # lighting ratios: from a cloudy day to a lamp at night
 
