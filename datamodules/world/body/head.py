@@ -82,7 +82,7 @@ def row_of(level: float) -> int:
 @cache
 def columns() -> Array:
     """Azimuths of the columns from the back over -x, the face and +x to the back: dense on the face."""
-    sine = np.concatenate([np.linspace(0, 0.625, 19), [0.695, 0.812]])
+    sine = np.concatenate([np.linspace(0, 0.625, 19), [0.695, 0.820]])
     face = np.arcsin(sine)
     half = np.concatenate([face, np.linspace(face[-1], np.pi, 10)[1:]])
     return np.concatenate([-half[:0:-1], half])
