@@ -139,7 +139,7 @@ def draw_looks(rng: np.random.Generator) -> Looks:
     code = dict(zip(ALBEDO, rng.uniform(0, 1, len(ALBEDO)), strict=True))
     dark, old = code["melanin"] > 0.45, code["wrinkles"]
     style = str(rng.choice(STYLES, p=(0.10, 0.20, 0.18, 0.14, 0.16, 0.12, 0.10)))
-    bearded = style in ("bald", "short", "parted", "curly") and rng.uniform() < 0.5
+    bearded = style in ("bald", "short", "parted", "curly") and rng.uniform() < 0.6
     code["beard"] = 0.35 + 0.65 * code["beard"] if bearded else 0.0
     if style not in ("bald", "short", "parted", "curly"):
         code["thinning"] *= 0.5

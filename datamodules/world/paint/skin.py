@@ -190,7 +190,8 @@ def _paint_lids(canvas: Array, looks: Looks) -> None:
     blend(canvas, looks.skin * [0.74, 0.48, 0.44], rim)
     canvas[..., 3] += 0.75 * wet  # the line of tears along the lower lid
     canvas[..., :3] *= 1 - crease[..., None]
-    canvas[..., :3] *= 1 - shadow[..., None] * [0.8, 1, 0.9]
+    made_up = 1 + 2.5 * looks.lipstick
+    canvas[..., :3] *= 1 - made_up * shadow[..., None] * [0.8, 1, 0.9]
 
 
 @cache
@@ -211,7 +212,7 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
     thickness = looks.share("brow_thickness")
     along, middle = brow_line(x)
-    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.55 + 0.90 * thickness)
+    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.45 + 1.10 * thickness)
     hairs = noise(SIZE, (1.6, 0.7), rng)
     ragged = np.abs((y - middle) / width) + 0.10 * hairs
     share = np.exp(-(np.clip(ragged, 0, None) ** 3)) * smoothstep(-0.07, 0.12, along) * smoothstep(1.05, 0.82, along)
