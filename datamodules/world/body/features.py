@@ -45,7 +45,7 @@ def _harmonic(polynomial: Callable[[Array, Array, Array], Array], amount: float)
 # Displacement at a weight of one, metres, of points x, y, z of the neutral mesh.
 FIELDS: dict[str, FeatureField] = {
     "size": lambda x, y, z: (0.011 * x, 0.011 * y, 0.011 * z),
-    "skull_width": lambda x, y, z: (0.044 * x * smoothstep(-0.14, -0.04, y), 0, 0),
+    "skull_width": lambda x, y, z: (0.047 * x * smoothstep(-0.14, -0.04, y), 0, 0),
     "skull_height": lambda x, y, z: (0, 0.0042 * smoothstep(0.02, 0.11, y), 0),
     "skull_depth": lambda x, y, z: (0, 0, 0.05 * z * smoothstep(0.02, -0.06, z) * smoothstep(-0.13, -0.05, y)),
     "face_length": lambda x, y, z: (0, -0.0093 * _below(y, 0.025, 0.15), 0),
@@ -54,13 +54,13 @@ FIELDS: dict[str, FeatureField] = {
     "chin_forward": lambda x, y, z: (0, 0, 0.0050 * bump(x, y, 0, -0.108, 0.03, 0.018) * smoothstep(0, 0.05, z)),
     "cheekbones": lambda x, y, z: _outwards(x, 0.0040 * pair(x, y, 0.060, -0.032, 0.018, 0.018) * _front(z)),
     "brow_ridge": lambda x, y, z: (0, 0, 0.00352 * bump(x, y, 0, 0.028, 0.04, 0.010) * smoothstep(0.02, 0.06, z)),
-    "eye_spacing": lambda x, y, z: (_side(x) * 0.0039 * pair(x, y, 0.032, 0.002, 0.023, 0.024) * _front(z), 0, 0),
-    "eye_tilt": lambda x, y, z: (0, 0.168 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.018, 0.022) * _front(z), 0),
-    "eye_height": lambda x, y, z: (0, 0.0014 * pair(x, y, 0.031, 0.001, 0.028, 0.036) * _front(z), 0),
-    "nose_length": lambda x, y, z: (0, -0.0037 * bump(x, y, 0, -0.036, 0.019, 0.020) * _front(z), 0),
-    "nose_width": lambda x, y, z: (0.36 * x * bump(x, y, 0, -0.039, 0.020, 0.016) * _front(z), 0, 0),
+    "eye_spacing": lambda x, y, z: (_side(x) * 0.0038 * pair(x, y, 0.032, 0.002, 0.025, 0.027) * _front(z), 0, 0),
+    "eye_tilt": lambda x, y, z: (0, 0.150 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.018, 0.022) * _front(z), 0),
+    "eye_height": lambda x, y, z: (0, 0.0011 * pair(x, y, 0.031, 0.001, 0.028, 0.036) * _front(z), 0),
+    "nose_length": lambda x, y, z: (0, -0.0032 * bump(x, y, 0, -0.036, 0.018, 0.020) * _front(z), 0),
+    "nose_width": lambda x, y, z: (0.35 * x * bump(x, y, 0, -0.039, 0.020, 0.017) * _front(z), 0, 0),
     "nose_bridge": lambda x, y, z: (0, 0, 0.0042 * bump(x, y, 0, -0.010, 0.010, 0.016) * _front(z)),
-    "nose_tip": lambda x, y, z: (0, 0, 0.0027 * bump(x, y, 0, -0.038, 0.013, 0.011) * _front(z)),
+    "nose_tip": lambda x, y, z: (0, 0, 0.0024 * bump(x, y, 0, -0.038, 0.013, 0.011) * _front(z)),
     "nose_turn": lambda x, y, z: (0, 0.0028 * bump(x, y, 0, -0.041, 0.013, 0.010) * smoothstep(0.085, 0.100, z), 0),
     "lip_fullness": lambda x, y, z: (
         0,
@@ -68,7 +68,7 @@ FIELDS: dict[str, FeatureField] = {
         0.0005 * bump(x, y, 0, -0.0685, 0.022, 0.010) * _front(z),
     ),
     "mouth_width": lambda x, y, z: (0.15 * x * bump(x, y, 0, -0.0685, 0.034, 0.016) * _front(z), 0, 0),
-    "mouth_height": lambda x, y, z: (0, 0.0024 * bump(x, y, 0, -0.0685, 0.036, 0.018) * _front(z), 0),
+    "mouth_height": lambda x, y, z: (0, 0.0022 * bump(x, y, 0, -0.0685, 0.036, 0.019) * _front(z), 0),
     "forehead_slope": lambda x, y, z: (0, 0, -0.0050 * bump(x, y, 0, 0.080, 0.07, 0.03) * smoothstep(-0.02, 0.05, z)),
     "neck_width": lambda x, y, z: (0.07 * x * smoothstep(-0.10, -0.13, y) * smoothstep(-0.21, -0.17, y), 0, 0),
     "shoulders": lambda x, y, z: (0.05 * x * smoothstep(-0.16, -0.22, y), 0, 0),
@@ -82,8 +82,8 @@ FIELDS: dict[str, FeatureField] = {
     "occiput": lambda x, y, z: (0, 0, -0.0045 * bump(x, y, 0, -0.010, 0.05, 0.03) * smoothstep(-0.03, -0.08, z)),
     "nose_hump": lambda x, y, z: (0, 0, 0.0018 * bump(x, y, 0, -0.018, 0.006, 0.006) * _front(z)),
     "nostril_flare": lambda x, y, z: _outwards(x, 0.0016 * pair(x, y, 0.0135, -0.042, 0.005, 0.006) * _front(z)),
-    "nose_root": lambda x, y, z: (0.23 * x * bump(x, y, 0, 0.002, 0.014, 0.011) * _front(z), 0, 0),
-    "chin_height": lambda x, y, z: (0, -0.0048 * bump(x, y, 0, -0.1090, 0.026, 0.016) * _front(z), 0),
+    "nose_root": lambda x, y, z: (0.23 * x * bump(x, y, 0, 0.002, 0.014, 0.012) * _front(z), 0, 0),
+    "chin_height": lambda x, y, z: (0, -0.0046 * bump(x, y, 0, -0.1070, 0.026, 0.015) * _front(z), 0),
     "lip_balance": lambda x, y, z: (
         0,
         0,
@@ -108,11 +108,11 @@ FIELDS: dict[str, FeatureField] = {
     "skull_slant": _harmonic(lambda x, y, z: y * z, 0.0030),
     "cheek_fullness": lambda x, y, z: _outwards(x, 0.0042 * pair(x, y, 0.060, -0.056, 0.018, 0.022) * _front(z)),
     "skull_twist": _harmonic(lambda x, y, z: x * z, 0.00054),
-    "face_taper": lambda x, y, z: (0.078 * x * np.tanh((y + 0.030) / 0.05) * smoothstep(-0.15, -0.10, y), 0, 0),
+    "face_taper": lambda x, y, z: (0.084 * x * np.tanh((y + 0.030) / 0.05) * smoothstep(-0.15, -0.10, y), 0, 0),
     "eye_hood": lambda x, y, z: (
         0,
-        -0.00055 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
-        0.0012 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
+        -0.0005 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
+        0.0008 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
     ),
 }
 # Features that go beyond one part of the face; expressions are made orthogonal to them.

@@ -177,7 +177,9 @@ def _landmarks() -> Index:
     """The 68 landmarks as vertices of the head, in iBUG order (the jaw from the picture's left)."""
     span = INNER + LENGTH * np.array([0.925, 0.66, 0.43, 0.20, 0.0])
     along, middle = brow_line(span)
-    brows = list(zip(span, middle + _BROW_EDGE * np.sin(np.pi * along) ** 0.5, strict=True))
+    edge = _BROW_EDGE * np.sin(np.pi * along) ** 0.5
+    edge[0] = -0.001  # the outer end is read at its tip
+    brows = list(zip(span, middle + edge, strict=True))
     bridge = [(0.0, 0.0015), (0.0, -0.0125), (0.0, -0.0225), (0.0, -0.0372)]
     base = [(-0.0130, -0.0460), (-0.0070, -0.0475), (0.0, -0.0500), (0.0070, -0.0475), (0.0130, -0.0460)]
     points = [(-x, y) for x, y in brows] + brows[::-1] + bridge + base

@@ -137,6 +137,8 @@ def draw_looks(rng: np.random.Generator) -> Looks:
     Melanin and the depth of wrinkles are uniform, so that skin tones and ages are sampled evenly.
     """
     code = dict(zip(ALBEDO, rng.uniform(0, 1, len(ALBEDO)), strict=True))
+    for name in ("brow_thickness", "iris_melanin"):  # more often thin or thick, light or dark, than in the middle
+        code[name] = 0.5 - 0.5 * float(np.cos(np.pi * code[name]))
     dark, old = code["melanin"] > 0.45, code["wrinkles"]
     style = str(rng.choice(STYLES, p=(0.10, 0.20, 0.18, 0.14, 0.16, 0.12, 0.10)))
     bearded = style in ("bald", "short", "parted", "curly") and rng.uniform() < 0.6
