@@ -199,7 +199,8 @@ def _lid_shape() -> tuple[Array, Array, Array, Array, Array]:
     """Lashes, the rim of the lower lid, what of it is wet, the crease of the upper lid and the shadow over it."""
     x, y = head_map()[:2]
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
-    near = smoothstep(1.12, 0.92, np.abs(across)) * _front()
+    beyond = np.abs(across) - 0.10 * (across > 0)  # lashes reach past the outer corner
+    near = smoothstep(1.12, 0.92, beyond) * _front()
     thick = 0.0014 + 0.0008 * np.clip(across, -1, 1)
     lashes = 0.95 * near * smoothstep(thick + 0.0012, thick, y) * (y > -0.0002)
     rim = 0.75 * near * smoothstep(-0.0017, -0.0008, y) * (y < 0.0001)
