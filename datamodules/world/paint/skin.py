@@ -47,8 +47,8 @@ def _paint_skin(looks: Looks, rng: np.random.Generator) -> Array:
     blood = looks.share("haemoglobin") + 0.12 * noise(SIZE, 9, rng) + 0.09 * rough * fine**0.5 * noise(SIZE, 2.5, rng)
     melanin = looks.share("melanin") + 0.016 * noise(SIZE, 6, rng) + 0.010 * rough * fine * noise(SIZE, 1.0, rng)
     flush, circles = _flush()
-    blood += (0.12 + 0.65 * looks.share("blush") ** 2) * flush + 0.55 * looks.share("eye_circles") * circles
-    melanin += 0.12 * looks.share("eye_circles") * circles + _spots(looks)
+    blood += (0.12 + 0.65 * looks.share("blush") ** 2) * flush + 0.80 * looks.share("eye_circles") * circles
+    melanin += 0.18 * looks.share("eye_circles") * circles + _spots(looks)
     pores = 0.06 * rough * fine * np.clip(noise(SIZE, 0.6, rng) - 0.6, 0, 2) * (0.4 + _oily_zones())
     return skin_colour(np.clip(melanin, 0, None), np.clip(blood, -0.2, None)) * (1 - pores)[..., None]
 
@@ -199,7 +199,7 @@ def _lid_shape() -> tuple[Array, Array, Array, Array, Array]:
     """Lashes, the rim of the lower lid, what of it is wet, the crease of the upper lid and the shadow over it."""
     x, y = head_map()[:2]
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
-    beyond = np.abs(across) - 0.10 * (across > 0)  # lashes reach past the outer corner
+    beyond = np.abs(across) - np.where(across > 0, 0.20, 0.06)  # lashes reach past the outer corner
     near = smoothstep(1.12, 0.92, beyond) * _front()
     thick = 0.0014 + 0.0008 * np.clip(across, -1, 1)
     lashes = 0.95 * near * smoothstep(thick + 0.0012, thick, y) * (y > -0.0002)
