@@ -15,7 +15,7 @@ from datamodules.world.body.template import Detail, template
 
 # Weights of the named fields lie within it, and more often near its ends than in its middle: a network of photographs
 # tells people apart by how far they are from the mean head, and a head of many middling parts is nobody's.
-REACH, _BETA = 1.76, 0.3
+REACH, _BETA = 1.78, 0.4
 _DEVIATION = REACH / np.sqrt(2 * _BETA + 1)
 
 
