@@ -240,7 +240,7 @@ def _mouth() -> list[int]:
     y = -0.0685
     upper = [_nearest(s * half, y + dy) for s, dy in zip(shares[1:-1], outer_y[1:-1], strict=True)]
     lower = [_nearest(s * half, y - dy * 1.25) for s, dy in zip(shares[-2:0:-1], outer_y[-2:0:-1], strict=True)]
-    corners = [_edge(row, s * half, True) for s in (-0.98, 0.98)]
+    corners = [_edge(row + 1, s * half, True) for s in (-0.98, 0.98)]  # read a little below the slit
     inner = [_edge(row, s * half, True) for s in (-0.87, -0.28, 0.0, 0.28, 0.87)]
     inner_lower = [_edge(row, s * half, False) for s in (0.28, 0.0, -0.28)]
     return [corners[0], *upper, corners[1], *lower, *inner, *inner_lower]

@@ -84,7 +84,7 @@ class Looks:
         """Colour of the lips, ``3``: thin skin over much blood, and on every fourth mouth what is put on it."""
         blood = self.share("haemoglobin") + 1.15 + 0.5 * self.share("lip_tint")
         bare = skin_colour(np.array(0.06 + 0.96 * self.share("melanin")), np.array(blood))
-        return bare + 0.55 * self.lipstick * (np.array([0.36, 0.025, 0.045]) - bare)
+        return bare + 0.75 * self.lipstick * (np.array([0.36, 0.025, 0.045]) - bare)
 
     @property
     def lipstick(self) -> float:

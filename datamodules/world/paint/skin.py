@@ -101,7 +101,7 @@ def _paint_creases(canvas: Array, looks: Looks) -> None:
     hollows, bags = _hollows()
     old = looks.share("wrinkles") ** 2
     shares = np.array([0.7, 0.35, 0.5, 0.5, 0.8, 0.8, 0.0, 0.4])
-    dark = hollows + (0.04 + 0.16 * old) * bags + (0.04 + 0.42 * old) * np.tensordot(shares, _patterns(), 1)
+    dark = hollows + (0.04 + 0.16 * old) * bags + (0.04 + 0.52 * old) * np.tensordot(shares, _patterns(), 1)
     canvas[..., :3] *= 1 - np.clip(dark, 0, 0.95)[..., None] * np.array([0.85, 1.0, 1.0])
     y = head_map()[1]
     neck = smoothstep(-0.108, -0.122, y) * smoothstep(-0.175, -0.135, y)
@@ -199,7 +199,7 @@ def _lid_shape() -> tuple[Array, Array, Array, Array, Array]:
     """Lashes, the rim of the lower lid, what of it is wet, the crease of the upper lid and the shadow over it."""
     x, y = head_map()[:2]
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
-    beyond = np.abs(across) - np.where(across > 0, 0.20, 0.06)  # lashes reach past the outer corner
+    beyond = np.abs(across) - np.where(across > 0, 0.22, 0.14)
     near = smoothstep(1.12, 0.92, beyond) * _front()
     thick = 0.0014 + 0.0008 * np.clip(across, -1, 1)
     lashes = 0.95 * near * smoothstep(thick + 0.0012, thick, y) * (y > -0.0002)
