@@ -55,13 +55,13 @@ FIELDS: dict[str, FeatureField] = {
     "cheekbones": lambda x, y, z: _outwards(x, 0.0040 * pair(x, y, 0.060, -0.032, 0.018, 0.018) * _front(z)),
     "brow_ridge": lambda x, y, z: (0, 0, 0.0025 * bump(x, y, 0, 0.028, 0.04, 0.010) * smoothstep(0.02, 0.06, z)),
     "eye_spacing": lambda x, y, z: (_side(x) * 0.0038 * pair(x, y, 0.032, 0.002, 0.025, 0.027) * _front(z), 0, 0),
-    "eye_tilt": lambda x, y, z: (0, 0.150 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.018, 0.022) * _front(z), 0),
-    "eye_height": lambda x, y, z: (0, 0.0007 * pair(x, y, 0.031, 0.001, 0.028, 0.038) * _front(z), 0),
+    "eye_tilt": lambda x, y, z: (0, 0.165 * (np.abs(x) - 0.032) * pair(x, y, 0.032, 0, 0.018, 0.022) * _front(z), 0),
+    "eye_height": lambda x, y, z: (0, 0.0005 * pair(x, y, 0.031, 0.001, 0.028, 0.038) * _front(z), 0),
     "nose_length": lambda x, y, z: (0, -0.0029 * bump(x, y, 0, -0.036, 0.018, 0.020) * _front(z), 0),
-    "nose_width": lambda x, y, z: (0.35 * x * bump(x, y, 0, -0.039, 0.020, 0.017) * _front(z), 0, 0),
+    "nose_width": lambda x, y, z: (0.365 * x * bump(x, y, 0, -0.039, 0.020, 0.017) * _front(z), 0, 0),
     "nose_bridge": lambda x, y, z: (0, 0, 0.0042 * bump(x, y, 0, -0.010, 0.010, 0.016) * _front(z)),
-    "nose_tip": lambda x, y, z: (0, 0, 0.0018 * bump(x, y, 0, -0.038, 0.013, 0.011) * _front(z)),
-    "nose_turn": lambda x, y, z: (0, 0.0035 * bump(x, y, 0, -0.041, 0.013, 0.010) * smoothstep(0.085, 0.100, z), 0),
+    "nose_tip": lambda x, y, z: (0, 0, 0.0016 * bump(x, y, 0, -0.038, 0.013, 0.011) * _front(z)),
+    "nose_turn": lambda x, y, z: (0, 0.0035 * bump(x, y, 0, -0.041, 0.013, 0.0095) * smoothstep(0.085, 0.100, z), 0),
     "lip_fullness": lambda x, y, z: (
         0,
         0.17 * (y + 0.0685) * bump(x, y, 0, -0.0685, 0.024, 0.0090) * _front(z),
@@ -111,7 +111,7 @@ FIELDS: dict[str, FeatureField] = {
     "face_taper": lambda x, y, z: (0.092 * x * np.tanh((y + 0.030) / 0.05) * smoothstep(-0.15, -0.10, y), 0, 0),
     "eye_hood": lambda x, y, z: (
         0,
-        -0.0004 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
+        -0.0003 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
         0.0006 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
     ),
 }

@@ -118,9 +118,11 @@ def test_a_code_at_the_reach_of_one_feature_moves_the_head_by_that_feature():
     number, points = list(features.FIELDS).index("skull_depth"), template().position[template().spans["head"]]
 
     class Alone:
-        def uniform(self, low: float, high: float, count: int) -> np.ndarray:
-            assert -low == high == REACH
-            return high * np.eye(count)[number]
+        """At the end of one feature's weights, and in the middle of all others'."""
+
+        def beta(self, a: float, b: float, count: int) -> np.ndarray:
+            assert a == b < 1
+            return 0.5 + 0.5 * np.eye(count)[number]
 
     moved = displacement(points, draw_code(Alone()))
     assert np.allclose(moved, REACH * features.raw_fields(points)[number], atol=1e-6)
