@@ -47,7 +47,7 @@ def _lids(detail: Detail) -> _Lids:
     x, y, z = head.position[origin].T
     index = ((np.abs(np.abs(x) - EYE[0]) < 0.026) & (np.abs(y) < 0.022) & (z > 0.03)).nonzero()[0]
     near = origin[index]
-    reach = eye_profile(x[index]) * (1 - smoothstep(0, 0.021, np.abs(y[index])))
+    reach = eye_profile(x[index]) * (1 - smoothstep(0, 0.020, np.abs(y[index])))
     rim = head.lid_rim[near]
     radius = np.where(rim, 0.96 * EYE_RADIUS, EYE_RADIUS + _LID[detail])
     return _Lids(index, (x[index] > 0).astype(int), head.eye_side[near] > 0, reach, rim, radius)

@@ -10,7 +10,7 @@ from datamodules.world.body.hair import HairStyle, hairline
 from datamodules.world.body.head import EYE, EYE_HALF_WIDTH
 from datamodules.world.paint.beard import paint_beard
 from datamodules.world.paint.head_map import SIZE, head_map
-from datamodules.world.paint.looks import Looks, skin_colour
+from datamodules.world.paint.looks import Looks, skin_colour, to_ends
 from datamodules.world.paint.textures import blank, blend, noise
 from datamodules.world.seeds import generator
 
@@ -211,7 +211,7 @@ def _lid_shape() -> tuple[Array, Array, Array, Array, Array]:
 
 def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
-    thickness = looks.share("brow_thickness")
+    thickness = to_ends(looks.share("brow_thickness"))
     along, middle = brow_line(x)
     width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.46 + 1.05 * thickness)
     hairs = noise(SIZE, (1.6, 0.7), rng)
