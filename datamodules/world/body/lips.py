@@ -10,7 +10,7 @@ from datamodules.world.body.geometry import MOUTH_LEVEL, Array, smoothstep
 from datamodules.world.body.head import Index, head_grid, mouth_profile, row_of
 from datamodules.world.body.template import Detail, template
 
-_ROLL = 0.56  # radians at full strength
+_ROLL = 0.52  # radians at full strength
 _SOFT = 0.0001  # metres of gap that lips keep where they touch
 _REACH = 0.009  # metres over which the skin about a lip follows it
 

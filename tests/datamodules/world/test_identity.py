@@ -92,7 +92,7 @@ def test_broad_features_are_hardly_touched_by_that():
     broad = np.array([name in features.BROAD for name in features.FIELDS])
     assert lost[broad].max() < 0.12  # by the inside of the mouth, which narrows with the lips
     assert lost.max() < 0.65
-    assert np.median(lost) < 0.05
+    assert np.median(lost) < 0.06
 
 
 def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
