@@ -112,7 +112,7 @@ FIELDS: dict[str, FeatureField] = {
     "eye_hood": lambda x, y, z: (
         0,
         -0.0001 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
-        0.0006 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
+        0.0003 * pair(x, y, 0.034, 0.0145, 0.018, 0.0080) * _front(z),
     ),
 }
 # Features that go beyond one part of the face; expressions are made orthogonal to them.
