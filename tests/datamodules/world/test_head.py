@@ -130,7 +130,7 @@ def test_the_brows_are_marked_along_their_line(detail: str):
 
 def test_landmarks_of_both_tiers_lie_together():
     gap = np.linalg.norm(neutral("light")[template("light").landmarks] - neutral("full")[template().landmarks], axis=1)
-    assert gap.max() < 0.004  # a brow is marked on the light grid's columns, which are coarse
+    assert gap.max() < 0.004  # inner corners of the mouth, a column apart
     assert gap.mean() < 0.0006
 
 
