@@ -40,6 +40,10 @@ class DaGAN(PortraitModule):
         transform: The random transform of the equivariance losses.
         optimiser: Adam, for each of the two steps.
         align_corners: Whether warps sample so that the identity grid is the identity; false as released.
+        determinant_floor: What the determinants of jacobians are kept away from zero by; 0, as released, inverts them
+            as they are.
+        joint_pass: Whether a training step finds the keypoints of source, driving and transformed frames in one pass,
+            whose batch norms see all three; false as released: one pass each.
         adapt_scale: Whether relative motion is scaled by the size of the faces.
     """
 
@@ -58,20 +62,23 @@ class DaGAN(PortraitModule):
         transform: TransformConfig,
         optimiser: DaGANOptimiserConfig,
         align_corners: bool,
+        determinant_floor: float,
+        joint_pass: bool,
         adapt_scale: bool,
     ) -> None:
         super().__init__(image_size)
         _check_size(image_size, keypoints, motion, generator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
-        self.align_corners, self.adapt_scale = align_corners, adapt_scale
+        self.align_corners, self.determinant_floor = align_corners, determinant_floor
+        self.joint_pass, self.adapt_scale = joint_pass, adapt_scale
         self.perceptual_name = perceptual.name
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
         if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
             self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
         self.keypoint_detector = KeypointDetector(keypoints)
-        self.generator = Generator(generator, motion, keypoints.number, align_corners)
+        self.generator = Generator(generator, motion, keypoints.number, align_corners, determinant_floor)
         self.discriminator = Discriminator(discriminator, keypoints.number)
         self.to(memory_format=torch.channels_last)  # convolutions and norms take less time so
 
@@ -85,7 +92,7 @@ class DaGAN(PortraitModule):
         transform = RandomTransform(len(driving), self.transform, driving)
         images = torch.cat([source, driving, transform.image(driving, self.align_corners)])
         disparity = self.disparity(images)
-        at_source, at_driving, at_transformed = self.find_keypoints(images, disparity).chunk(3)
+        at_source, at_driving, at_transformed = self._keypoints_of_three(images, disparity)
         source_disparity, driving_disparity = (None, None) if disparity is None else disparity.chunk(3)[:2]
 
         code = self.generator.encode(source, source_disparity)
@@ -185,8 +192,15 @@ class DaGAN(PortraitModule):
         disparity = self.disparity(images)
         there, here = self.find_keypoints(images, disparity), source.repeat(times)
         if initial is not None:
-            there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale)
+            there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale, self.determinant_floor)
         return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
+
+    def _keypoints_of_three(self, images: Tensor, disparity: Tensor | None) -> list[AffineKeypoints]:
+        """Keypoints of source, driving and transformed frames, one after the other in ``3B 3 H W``."""
+        if self.joint_pass:
+            return self.find_keypoints(images, disparity).chunk(3)
+        maps = [None] * 3 if disparity is None else disparity.chunk(3)
+        return [self.find_keypoints(*each) for each in zip(images.chunk(3), maps, strict=True)]
 
     def _adversarial_losses(self, wanted: list[Tensor], fake: Tensor, keypoints: AffineKeypoints) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
@@ -207,7 +221,7 @@ class DaGAN(PortraitModule):
         value = losses.equivariance_value(driving, transformed, transform)
         parts = {"equivariance_value": self.loss.equivariance_value * value}
         if driving.jacobian is not None:
-            jacobian = losses.equivariance_jacobian(driving, transformed, transform)
+            jacobian = losses.equivariance_jacobian(driving, transformed, transform, self.determinant_floor)
             parts["equivariance_jacobian"] = self.loss.equivariance_jacobian * jacobian
         kind, threshold = self.loss.keypoint_distance_kind, self.loss.keypoint_distance_threshold
         if kind != "none":

@@ -106,12 +106,19 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
 class Generator(nn.Module):
     """Draws the source as the driving keypoints are placed (DaGAN, Fig. 2)."""
 
-    def __init__(self, config: GeneratorConfig, motion: MotionConfig, keypoints: int, align_corners: bool) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        motion: MotionConfig,
+        keypoints: int,
+        align_corners: bool,
+        determinant_floor: float,
+    ) -> None:
         super().__init__()
         self.query, self.align_corners = config.attention.query, align_corners
         widths = [min(config.max_features, config.block_expansion * 2**i) for i in range(config.num_down_blocks + 1)]
         pairs = list(pairwise(widths))
-        self.dense_motion_network = DenseMotion(motion, keypoints, align_corners)
+        self.dense_motion_network = DenseMotion(motion, keypoints, align_corners, determinant_floor)
         self.first = SameBlock(3, widths[0], config.kernel_size)
         self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
         if self.query in DEPTH_QUERIES:

@@ -25,12 +25,12 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool, padding_mode: str = "
     return grid_sample(image, grid, padding_mode=padding_mode, align_corners=align_corners)
 
 
-def inverse_2x2(matrix: Tensor, smallest: float = 1e-4) -> Tensor:
-    """Inverts matrices ``... 2 2`` in closed form, the determinant kept at least ``smallest`` away from zero."""
+def inverse_2x2(matrix: Tensor, floor: float) -> Tensor:
+    """Inverts matrices ``... 2 2`` in closed form, the determinant kept at least ``floor`` away from zero."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     determinant = a * d - b * c
-    away = torch.where(determinant < 0, -1.0, 1.0).to(matrix) * smallest
-    determinant = torch.where(determinant.abs() < smallest, away, determinant)
+    away = torch.where(determinant < 0, -1.0, 1.0).to(matrix) * floor
+    determinant = torch.where(determinant.abs() < floor, away, determinant)
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return adjugate / determinant[..., None, None]
 
