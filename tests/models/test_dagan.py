@@ -22,6 +22,7 @@ SMALLEST = {
     "discriminator": {"block_expansion": 4, "max_features": 16},
     "depth": {"layers": 10, "width": 4, "decoder_width": 2},
 }
+SMALL_SPADE = {"spade": {"width": 16, "middle_blocks": 1, "compressed": 4, "hidden": 4}}
 
 
 def pairs(batch=2, size=64):
@@ -34,9 +35,10 @@ def smallest(dagan):
     return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
 
 
-@pytest.mark.parametrize("variant", ["released", "fomm", "baseline", "fdn", "cam", "sa"])
+@pytest.mark.parametrize("variant", ["released", "fomm", "fomm_vox", "baseline", "fdn", "cam", "sa", "spade"])
 def test_every_variant_trains_and_reenacts(smallest, fit, variant):
-    model = smallest(f"variants/dagan/{variant}.yaml")
+    changes = {"generator": SMALLEST["generator"] | SMALL_SPADE} if variant == "spade" else {}
+    model = smallest(f"variants/dagan/{variant}.yaml", **changes)
     fit(model, pairs(), 1)
     video = model.eval().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64), Context())
     assert video.shape == (1, 3, 3, 64, 64)
@@ -70,9 +72,10 @@ def silent(name, model):
     return name.startswith("depth_network.") or before_norm or ("bottleneck" in name and name.endswith("conv1.bias"))
 
 
-@pytest.mark.parametrize("variant", [None, "fomm", "sa"])
+@pytest.mark.parametrize("variant", [None, "fomm", "sa", "spade"])
 def test_every_trainable_parameter_gets_a_gradient(dagan, fit, variant):
-    model = dagan(TINY, *([f"variants/dagan/{variant}.yaml"] if variant else []))
+    changes = {"generator": SMALL_SPADE} if variant == "spade" else {}
+    model = dagan(TINY, *([f"variants/dagan/{variant}.yaml"] if variant else []), **changes)
     fit(model, pairs(), 2)  # two steps, because the attention's gate starts at zero
     without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert {n for n in without if not silent(n, model)} == set()
