@@ -10,8 +10,8 @@ from models.editing.spade_networks import (
     SPADEGenerator,
     SPADEGeneratorConfig,
 )
-from models.modulation import ModulatedBlock, SpatialModulation, averaged
 from models.errors import UserError
+from models.modulation import ModulatedBlock, SpatialModulation, averaged
 from models.tasks import Context
 from tests.models.conftest import build
 
