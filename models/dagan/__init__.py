@@ -1,6 +1,7 @@
 """DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -66,7 +67,9 @@ class DaGAN(PortraitModule):
         joint_pass: bool,
         adapt_scale: bool,
     ) -> None:
+        given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__(image_size)
+        self.given = given
         _check_size(image_size, keypoints, motion, generator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
@@ -176,6 +179,37 @@ class DaGAN(PortraitModule):
             self.depth_network.eval()
         return self
 
+    def contract(self) -> dict[str, Any]:
+        """What changes pictures and does not show in the shapes of the weights."""
+        keypoints, attention = self.given["keypoints"], self.given["generator"]["attention"]
+        return {
+            "align_corners": self.align_corners,
+            "determinant_floor": self.determinant_floor,
+            "keypoints.temperature": keypoints["temperature"],
+            "motion.kp_variance": self.given["motion"]["kp_variance"],
+            **{f"attention.{name}": attention[name] for name in ("query", "scale", "pool")},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the arguments down, too, by which ``DaGAN.load_from_checkpoint`` builds the model again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["hyper_parameters"] = self.given | {"_instantiator": "lightning.pytorch.cli.instantiate_module"}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another model.
+
+        Raises:
+            UserError: If it is another model's, or does not say under which settings its weights were fitted.
+        """
+        if "contract" not in checkpoint:
+            raise UserError(
+                "The checkpoint does not say under which settings its weights were fitted, and under others they draw "
+                "other pictures; convert a released file by: python -m benchmarks.released --help"
+            )
+        if checkpoint["contract"] == {} and "loops" in checkpoint:  # a fit from before this contract
+            checkpoint["contract"] = self.contract()
+        super().on_load_checkpoint(checkpoint)
+
     @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Which perceptual loss a fit would use."""
@@ -240,3 +274,12 @@ def _check_size(size: int, keypoints: KeypointDetectorConfig, motion: MotionConf
     steps = (round(1 / keypoints.scale_factor), round(1 / motion.scale_factor), 2**generator.num_down_blocks)
     if any(size % step for step in steps):
         raise UserError(f"image_size {size} is not a multiple of {max(steps)}; choose one that is, such as 256.")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - an argument of any kind
+    """An argument as a checkpoint holds it, where nothing but plain values is read."""
+    return _listed(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _listed(tree: dict[str, Any]) -> dict[str, Any]:
+    return {k: _listed(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in tree.items()}

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,18 +11,7 @@ from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
 from models.dagan.generator import ROWS_AT_ONCE, AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
-
-RELEASED = Path(__file__).with_name("dagan_released_keys.txt")
-
-
-def released(part):
-    """Names and shapes of a part's tensors, as its released checkpoint has them."""
-    lines = RELEASED.read_text().split(f"[{part}]\n")[1].split("[")[0].splitlines()
-    tensors = {}
-    for module, *entries in map(str.split, lines):
-        for tensor, shape in (entry.split("=") for entry in entries):
-            tensors[f"{module}.{tensor}"] = tuple(int(n) for n in shape.split("x") if n)
-    return tensors
+from tests.models.released_files import published
 
 
 def shapes(module):
@@ -52,15 +39,15 @@ def paper_depth(depth_stage):
     [("generator", "generator"), ("kp_detector", "keypoint_detector"), ("discriminator", "discriminator")],
 )
 def test_the_paper_size_has_the_names_and_shapes_of_the_released_weights(paper, part, attribute):
-    assert shapes(getattr(paper, attribute)) == released(part)
+    assert shapes(getattr(paper, attribute)) == published(part)
 
 
 def test_the_depth_stage_has_the_names_and_shapes_of_the_released_weights(paper_depth):
     decoder = {k: v for k, v in shapes(paper_depth.depth_network).items() if k.startswith("decoder.")}
     heads = {k: v for k, v in shapes(paper_depth.pose_network).items() if k.startswith("net.")}
     trunk = {k: v for k, v in shapes(resnet18()).items() if not k.startswith("fc.")}
-    assert decoder == released("dec18")
-    assert heads == released("pose")
+    assert decoder == published("dec18")
+    assert heads == published("pose")
     assert shapes(paper_depth.depth_network.encoder) == trunk
     assert shapes(paper_depth.pose_network.encoder) == trunk | {"conv1.weight": (64, 6, 7, 7)}
 
