@@ -20,13 +20,14 @@ from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
+from models.published import Published
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 
 
-class DaGAN(PortraitModule):
+class DaGAN(PortraitModule, Published):
     """Depth-aware generative adversarial network, and by its switches FOMM and the paper's ablations (section 3).
 
     Args:

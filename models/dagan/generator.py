@@ -102,7 +102,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, scale=scale)
-    parts = [(scale * rows @ key.mT).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
+    parts = [(scale * rows @ key.transpose(1, 2)).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
     return torch.cat(parts, 1)
 
 

@@ -38,7 +38,7 @@ def inverse_2x2(matrix: Tensor, floor: float) -> Tensor:
 def gaussian_heatmaps(points: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """Draws a Gaussian at each of the points ``B K 2``: ``B K H W``, 1 at the point itself."""
     grid = coordinate_grid(size[0], size[1], points)
-    x, y = points.mT.unsqueeze(2).unbind(1)
+    x, y = points.transpose(1, 2).unsqueeze(2).unbind(1)
     along_x = torch.exp(-0.5 * (grid[0, :, :1] - x).square() / variance)
     along_y = torch.exp(-0.5 * (grid[:, 0, 1:] - y).square() / variance)
     return (along_y[:, :, None] * along_x[:, None]).permute(0, 3, 1, 2)  # channels last, as the networks have them

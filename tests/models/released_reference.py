@@ -71,8 +71,8 @@ class Network:
 
 
 def grid(height: int, width: int, like: Tensor) -> Tensor:
-    x = torch.linspace(-1, 1, width).to(like).expand(height, width)
-    y = torch.linspace(-1, 1, height).to(like)[:, None].expand(height, width)
+    x = torch.linspace(-1, 1, width, dtype=like.dtype).expand(height, width)
+    y = torch.linspace(-1, 1, height, dtype=like.dtype)[:, None].expand(height, width)
     return torch.stack([x, y], -1)
 
 
