@@ -212,13 +212,13 @@ def _tensor(name: str, shape: tuple[int, ...], random: torch.Generator) -> Tenso
 
 def adam(networks: dict[str, Tensor], step: Any = 11, factor: float = 2.0) -> dict[str, Any]:
     """State of an optimiser whose moments tell which parameter they are of: twice it, and its square."""
-    moved = [tensor for name, tensor in networks.items() if not _is_buffer(name)]
+    moved = [tensor for name, tensor in networks.items() if not is_buffer(name)]
     state = {i: {"step": step, "exp_avg": factor * t, "exp_avg_sq": t**2} for i, t in enumerate(moved)}
     group = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
     return {"state": state, "param_groups": [group | {"params": list(range(len(moved)))}]}
 
 
-def _is_buffer(name: str) -> bool:
+def is_buffer(name: str) -> bool:
     last = name.rpartition(".")[2]
     buffers = ("running_mean", "running_var", "num_batches_tracked", "weight_u", "weight_v")
     return last in buffers or name in ("down.weight", "dense_motion_network.down.weight")
