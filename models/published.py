@@ -36,18 +36,21 @@ class Published(nn.Module, ModelHubMixin):
             save_file(tensors, partial, inside)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:  # noqa: ANN401 - the mixin's own
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:  # noqa: ANN401 - the mixin's own
         """Builds the module of a local folder, or of the hub, which is asked only for what is no folder.
 
         Raises:
             UserError: If the file is missing, damaged, or of another model.
         """
-        if Path(model_id).is_dir():
-            path = Path(model_id) / FILE
-        else:
-            asked = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-            path = Path(hf_hub_download(model_id, FILE, **{name: options[name] for name in asked}))
-        return cls.read(path)
+        folder = Path(pretrained_model_name_or_path)
+        if folder.is_dir():
+            return cls.read(folder / FILE)
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:  # noqa: ANN401 - the mixin's own
+        asked = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        return cls.read(Path(hf_hub_download(model_id, FILE, **{name: options[name] for name in asked})))
 
     @classmethod
     def read(cls, path: Path) -> Self:

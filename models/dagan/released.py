@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import is_zipfile
 
 import lightning
 import torch
@@ -17,7 +18,7 @@ from torch.nn.functional import normalize
 
 from models.dagan import DaGAN
 from models.errors import UserError
-from models.reading import reading
+from models.reading import check_zip, reading
 
 Weights = dict[str, Tensor]
 PARTS = {"generator": "generator", "kp_detector": "keypoint_detector", "discriminator": "discriminator"}
@@ -208,6 +209,8 @@ def _fill(model: DaGAN, part: str, weights: Weights, source: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     with reading(path, "file of released weights", AGAIN):
+        if is_zipfile(path):  # older versions of torch wrote none
+            check_zip(path)
         held = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(held, dict):
             raise ValueError("it holds no weights by name")

@@ -62,6 +62,22 @@ def test_a_checkpoint_builds_the_model_again_and_the_file_holds_the_configuratio
     torch.testing.assert_close(again.reenact(*inputs(), Context()), model.reenact(*inputs(), Context()), atol=0, rtol=0)
 
 
+def test_what_is_no_folder_is_asked_of_the_hub(dagan, tmp_path, monkeypatch):
+    model = dagan(TINY, **SMALLEST).eval()
+    model.save_pretrained(tmp_path)
+    asked = []
+
+    def download(repo_id, filename, **options):
+        asked.append((repo_id, filename))
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr("models.published.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda **o: download(o["repo_id"], o["filename"]))
+    again = DaGAN.from_pretrained("somebody/dagan")
+    assert ("somebody/dagan", "model.safetensors") in asked
+    torch.testing.assert_close(again.reenact(*inputs(), Context()), model.reenact(*inputs(), Context()), atol=0, rtol=0)
+
+
 def test_files_that_are_not_of_this_model_are_one_sentence(dagan, tmp_path):
     dagan(TINY, **SMALLEST).save_pretrained(tmp_path / "whole")
     whole = tmp_path / "whole" / "model.safetensors"

@@ -87,9 +87,15 @@ def test_files_of_several_processes_and_of_old_versions_are_read(options, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spade", [False, True])
-def test_files_of_the_released_size_draw_the_released_pictures(spade, tmp_path):
+def test_files_of_the_released_size_draw_the_released_picture(spade, tmp_path):
     held = files.save(tmp_path, files.Sizes(spade=spade))
-    same_pictures(converted(tmp_path)[0], held, 256, 3e-5)  # two float32 sums of this size differ by 1.4e-5
+    model = converted(tmp_path)[0]
+    source, driving = torch.rand(1, 3, 256, 256), torch.rand(1, 3, 256, 256)
+    with torch.no_grad():
+        expected, frames = animate(held, source, driving), reenacted(model, source, driving, None)
+    assert expected.std() > 0.02
+    torch.testing.assert_close(frames, expected, atol=3e-5, rtol=0)  # sums of float32: 1e-5 is not kept everywhere
+    assert ((frames - expected).abs() > 1e-5).double().mean() < 1e-3
 
 
 def test_the_spade_generator_has_the_released_tensors_exactly(dagan):
