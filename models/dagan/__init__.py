@@ -70,7 +70,7 @@ class DaGAN(PortraitModule, Published):
     ) -> None:
         given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__(image_size)
-        self.given = given
+        self.given, self.released = given, ""
         _check_size(image_size, keypoints, motion, generator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
@@ -194,6 +194,8 @@ class DaGAN(PortraitModule, Published):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes the arguments down, too, by which ``DaGAN.load_from_checkpoint`` builds the model again."""
         super().on_save_checkpoint(checkpoint)
+        if self.released:  # a fit that went on from released weights is read as they are
+            checkpoint["released"] = self.released
         checkpoint["hyper_parameters"] = self.given | {"_instantiator": "lightning.pytorch.cli.instantiate_module"}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -210,6 +212,7 @@ class DaGAN(PortraitModule, Published):
         if checkpoint["contract"] == {} and "loops" in checkpoint:  # a fit from before this contract
             checkpoint["contract"] = self.contract()
         super().on_load_checkpoint(checkpoint)
+        self.released = checkpoint.get("released", "")
 
     @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:

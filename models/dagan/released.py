@@ -148,8 +148,8 @@ def checkpoint_of(model: DaGAN, release: Release, name: str) -> dict[str, Any]:
         "callbacks": {},
         "optimizer_states": [optimiser for optimiser, _ in states],
         "lr_schedulers": [schedule for _, schedule in states],
-        "released": name,
     }
+    model.released = name
     model.on_save_checkpoint(checkpoint)
     return checkpoint
 

@@ -107,6 +107,7 @@ def test_a_fit_goes_on_after_the_released_epochs_with_the_released_moments(calls
     batches = 8 // built.datamodule.batch_size
     assert built.trainer.current_epoch == EPOCHS + 1
     assert left["resumed_at_epochs"] == [EPOCHS]
+    assert not cli.parse(["test", *TINY, f"--ckpt_path={built.run_.checkpoint}"]).model.init_args.align_corners
     for states in left["optimizer_states"]:
         assert {float(state["step"]) for state in states["state"].values()} == {11.0 + batches}
         assert {group["lr"] for group in states["param_groups"]} == {2e-4}
