@@ -16,7 +16,7 @@ from jsonargparse import Namespace
 
 from benchmarks import cli
 from models.dagan import DaGAN
-from models.dagan.released import Release, Weights, checkpoint_of, load, read_depth, read_release
+from models.dagan.released import Release, ReleasedWeights, checkpoint_of, load, read_depth, read_release
 from models.dagan.released_sizes import is_fomm, needs_depth, options
 from models.errors import UserError
 from models.files import aside
@@ -43,7 +43,7 @@ def convert(generator: Path, depth: Path | None, out: Path) -> str:
     load(model, release, weights, generator)
     with aside(out) as partial:
         torch.save(checkpoint_of(model, release, generator.name), partial)
-    return _told(found, release)
+    return _summary(found, release)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{given.out}: {told}\nTo use it: lightning predict -c benchmarks/dagan.yaml --ckpt_path={given.out} ...")
 
 
-def _depth(folder: Path | None, needed: bool) -> Weights | None:
+def _depth(folder: Path | None, needed: bool) -> ReleasedWeights | None:
     if not needed:
         return None
     if folder is None:
@@ -89,7 +89,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return base | changes | nested
 
 
-def _told(found: dict[str, Any], release: Release) -> str:
+def _summary(found: dict[str, Any], release: Release) -> str:
     method = "FOMM" if is_fomm(found) else "DaGAN"
     parts = [f"{method} of {found['keypoints']['number']} keypoints"]
     parts += ["SPADE generator"] if found["generator"]["spade"] else []

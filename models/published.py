@@ -19,7 +19,7 @@ FILE = "model.safetensors"
 AGAIN = "write it again with save_pretrained."
 
 
-class Published(nn.Module, ModelHubMixin):
+class Publishable(nn.Module, ModelHubMixin):
     """Gives a module ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
 
     Attributes:

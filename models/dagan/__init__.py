@@ -20,14 +20,14 @@ from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
-from models.published import Published
+from models.published import Publishable
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 
 
-class DaGAN(PortraitModule, Published):
+class DaGAN(PortraitModule, Publishable):
     """Depth-aware generative adversarial network, and by its switches FOMM and the paper's ablations (section 3).
 
     Args:

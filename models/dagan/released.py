@@ -20,7 +20,7 @@ from models.dagan import DaGAN
 from models.errors import UserError
 from models.reading import check_zip, reading
 
-Weights = dict[str, Tensor]
+ReleasedWeights = dict[str, Tensor]
 PARTS = {"generator": "generator", "kp_detector": "keypoint_detector", "discriminator": "discriminator"}
 NEEDED = ("generator", "kp_detector")
 STEPS = (("generator", "kp_detector"), ("discriminator",))  # what each of our two optimisers moves
@@ -46,7 +46,7 @@ _BUFFERS = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked|weig
 class Release(NamedTuple):
     """A released file: the tensors of each network and the state of each optimiser, by the file's own names."""
 
-    networks: dict[str, Weights]
+    networks: dict[str, ReleasedWeights]
     optimisers: dict[str, dict[str, Any]]
     epochs: int
 
@@ -75,7 +75,7 @@ def read_release(path: Path) -> Release:
     return Release(networks, optimisers, int(epoch) + 1)
 
 
-def read_depth(folder: Path) -> Weights:
+def read_depth(folder: Path) -> ReleasedWeights:
     """Reads the depth network of a folder with ``encoder.pth`` and ``depth.pth``, by the names that it has here.
 
     The trunk's classifier and the sizes that stand beside the weights are left out.
@@ -83,7 +83,7 @@ def read_depth(folder: Path) -> Weights:
     Raises:
         UserError: If a file is missing, cannot be read, or holds something else.
     """
-    found: Weights = {}
+    found: ReleasedWeights = {}
     for name, prefix in zip(DEPTH_FILES, ("encoder.", "decoder."), strict=True):
         path = folder / name
         if not path.is_file():
@@ -96,7 +96,7 @@ def read_depth(folder: Path) -> Weights:
     return found
 
 
-def load(model: DaGAN, release: Release, depth: Weights | None, path: Path) -> None:
+def load(model: DaGAN, release: Release, depth: ReleasedWeights | None, path: Path) -> None:
     """Fills a model; where the file holds no discriminator, that stays as it is.
 
     Args:
@@ -187,7 +187,7 @@ def _adam(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return {"step": torch.tensor(float(state["step"]))} | {name: state[name] for name in ("exp_avg", "exp_avg_sq")}
 
 
-def _complete(weights: Weights) -> Weights:
+def _complete(weights: ReleasedWeights) -> ReleasedWeights:
     """The tensors of a network as newer versions of torch save them where spectral norm is in use."""
     normed = [name.removesuffix("_orig") for name in weights if name.endswith(".weight_orig")]
     found = {name: value for name, value in weights.items() if name not in normed}  # torch 1.0 saves the quotient, too
@@ -197,7 +197,7 @@ def _complete(weights: Weights) -> Weights:
     return found
 
 
-def _fill(model: DaGAN, part: str, weights: Weights, source: str) -> None:
+def _fill(model: DaGAN, part: str, weights: ReleasedWeights, source: str) -> None:
     try:
         getattr(model, part).load_state_dict(weights)
     except RuntimeError as error:
@@ -217,7 +217,7 @@ def _read(path: Path) -> dict[str, Any]:
     return held
 
 
-def _tensors(path: Path, part: str, held: object) -> Weights:
+def _tensors(path: Path, part: str, held: object) -> ReleasedWeights:
     if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
         raise UserError(f"'{path}' holds something else than tensors as its '{part}'; {AGAIN}")
     return {name.removeprefix("module."): value for name, value in held.items()}

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from models.dagan.depth import LAYERS
-from models.dagan.released import Release, Weights
+from models.dagan.released import Release, ReleasedWeights
 from models.errors import UserError
 
 Options = dict[str, Any]
@@ -33,7 +33,7 @@ class _Network(dict[str, Tensor]):
         return any(name.startswith(prefix) for name in self)
 
 
-def options(release: Release, depth: Weights | None) -> Options:
+def options(release: Release, depth: ReleasedWeights | None) -> Options:
     """The arguments of `models.dagan.DaGAN` that a released file settles; grids and the like are in YAML.
 
     Args:
