@@ -28,6 +28,7 @@ def inputs(count: int = 2, modalities: int = 2):
         ({"masked": False, "reference": "both"}, (12, 8)),
         ({"generated": ["image", "depth", "normals"]}, (27, 12)),
         ({"generated": ["image", "depth", "normals"], "masked": False}, (12, 12)),
+        ({"reference": "both", "carry": 2.0}, (22, 10)),
     ],
 )
 def test_channels_are_those_of_the_paper_and_of_the_general_formula(changes, channels):
@@ -43,6 +44,8 @@ def test_channels_are_those_of_the_paper_and_of_the_general_formula(changes, cha
         {"levels": "per_modality"},
         {"reference": "concatenated"},
         {"reference": "both"},
+        {"reference": "both", "carry": 2.0},
+        {"reference": "concatenated", "carry": 2.0, "generated": ["image", "depth", "normals"]},
     ],
 )
 def test_at_the_start_every_modality_is_denoised_as_the_foundation_denoises_pictures(changes):
@@ -69,6 +72,59 @@ def test_the_second_stage_starts_as_the_first():
     torch.testing.assert_close(
         second(noisy, levels, clean, masks * 0), first(noisy, levels, clean, masks), rtol=0, atol=0
     )
+
+
+def carrying(*shares: float, **changes) -> Denoiser:
+    """A network that says nothing but the same share of each modality everywhere."""
+    made = Denoiser(UNET, layout(**{"reference": "both", "carry": 4.0} | changes), K).eval()
+    torch.nn.init.zeros_(made.unet.conv_out.weight)
+    bias = torch.zeros(len(made.unet.conv_out.bias))
+    bias[-len(shares) :] = torch.tensor(shares)
+    made.unet.conv_out.bias.data.copy_(bias)
+    return made
+
+
+def test_what_is_shown_of_a_place_is_carried_to_it():
+    """By shares 4 x 0.25 and 4 x 0.5: the reference where the picture is generated, else what is given."""
+    noisy, levels, clean, masks = inputs()
+    seen = torch.randn(2, K, 4, 4)
+    masks[1, 0], masks[:, 1] = 0, 0
+    masks[0, 1, :, 1:3, 1:3] = 1  # of a partial mask one cell more is hidden: here all of the modality
+    said = carrying(0.25, 0.5)(noisy, levels, clean, masks, seen)
+    expected = torch.stack([torch.stack([seen[0], clean[0, 1] * 0]), torch.stack([clean[1, 0], 2 * clean[1, 1]])])
+    torch.testing.assert_close(said, expected)
+
+
+def test_a_dropped_reference_is_not_carried():
+    noisy, levels, clean, masks = inputs()
+    said = carrying(0.25, 0.5)(
+        noisy, levels, clean, masks, torch.randn(2, K, 4, 4), dropped=torch.tensor([True, False])
+    )
+    assert said[0].eq(0).all()
+    assert said[1, 0].ne(0).all()
+
+
+@pytest.mark.parametrize("changes", [{"masked": False}, {"masked": False, "levels": "per_modality"}])
+def test_without_masked_latents_the_reference_alone_is_carried(changes):
+    noisy, levels, clean, masks = inputs()
+    masks[:, 1], seen = 0, torch.randn(2, K, 4, 4)
+    said = carrying(0.25, 0.5, **changes)(noisy, levels, clean, masks, seen)
+    torch.testing.assert_close(said[:, 0], seen)
+    assert said[:, 1].eq(0).all()
+
+
+def test_shares_learn_from_the_first_step():
+    model = Denoiser(UNET, layout(reference="both", carry=4.0), K)
+    model.receive(PlainDenoiser(UNET, K).state_dict())
+    noisy, levels, clean, masks = inputs()
+    model(noisy, levels, clean, masks, torch.randn(2, K, 4, 4)).square().mean().backward()
+    assert model.unet.conv_out.weight.grad[2 * K].abs().max() > 0
+    assert model.unet.conv_out.weight[2 * K :].eq(0).all()
+
+
+def test_a_reference_that_is_not_shown_cannot_be_carried():
+    with pytest.raises(UserError, match=r"set layout\.reference to both, or carry to 0"):
+        layout(carry=4.0)
 
 
 def test_tiled_halves_start_as_the_mean_of_both_latents_would():
