@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.base import load_needed
 from models.diffusion.attention import Features, checkpointed, install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
+from models.diffusion.schedule import Prediction
 from models.diffusion.surgery import expand_conv_in, expand_conv_out, of_unet
 from models.errors import UserError
 from models.joint.masks import kept
@@ -33,8 +34,8 @@ class LayoutConfig:
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
-        carry: How fast the network learns to carry what it is shown of a place to its output (`Denoiser.carried`);
-            0 for a network without that.
+        carry: How fast the network learns what not to carry to its output of what it is shown of a place
+            (`Denoiser.carried`); 0 for a network that carries nothing.
 
     Raises:
         UserError: If a modality is unknown, more than two are to have levels of their own, or a reference is to be
@@ -56,6 +57,15 @@ class LayoutConfig:
             raise UserError("Levels per modality are told of two: let layout.generated name two, or share the level.")
         if self.carry and not self.concatenates:
             raise UserError("Only latents that are shown are carried: set layout.reference to both, or carry to 0.")
+
+    def check(self, prediction: Prediction) -> None:
+        """Refuses to carry what the network's output is not of.
+
+        Raises:
+            UserError: In one sentence.
+        """
+        if self.carry and prediction != "v":
+            raise UserError("Latents are carried into v alone: set schedule.prediction to v, or layout.carry to 0.")
 
     @property
     def modalities(self) -> list[str]:
@@ -163,13 +173,14 @@ class Denoiser(nn.Module):
         return [part.flatten(1, 2) for part in inputs]
 
     def carried(self, shares: Tensor, given: Tensor, masks: Tensor, reference: Tensor | None) -> Tensor:
-        """What is carried to the output: shares of the latents that are given, and where none are, of the reference's.
+        """What is carried to the output: of the latents that are given, and where none are, of the reference's.
 
-        The network says the shares place by place; they start at zero. A network of few features and steps brings
-        hardly more of a place through its layers and norms than its colour.
+        At the start it is all of them, as v has them of noise alone, so that what stands still is copied, and the
+        network says place by place how much less it is to be. A small network brings little more of a place through
+        its layers and norms than the colour.
 
         Args:
-            shares: ``B G h w``, of each modality.
+            shares: ``B G h w``, of each modality; what is taken off, over `LayoutConfig.carry`.
             given: ``B G K h w``, 0 where nothing is given.
             masks: ``B G 1 h w``; 1 is to be generated.
             reference: ``B K h w``, the picture's alone: there is none of other modalities.
@@ -177,7 +188,7 @@ class Denoiser(nn.Module):
         assert reference is not None
         is_image = masks.new_tensor([name == "image" for name in self.layout.generated])[:, None, None, None]
         shown = given * self.layout.masked + masks * is_image * reference[:, None]
-        return self.layout.carry * shares[:, :, None] * shown
+        return (self.layout.carry * shares[:, :, None] - 1) * shown
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
