@@ -34,7 +34,7 @@ class LayoutConfig:
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
-        carry: How fast the network learns what not to carry to its output of what it is shown of a place
+        carry: How fast the network learns what to carry to its output of what it is shown of a place
             (`Denoiser.carried`); 0 for a network that carries nothing.
 
     Raises:
@@ -175,12 +175,11 @@ class Denoiser(nn.Module):
     def carried(self, shares: Tensor, given: Tensor, masks: Tensor, reference: Tensor | None) -> Tensor:
         """What is carried to the output: of the latents that are given, and where none are, of the reference's.
 
-        At the start it is all of them, as v has them of noise alone, so that what stands still is copied, and the
-        network says place by place how much less it is to be. A small network brings little more of a place through
-        its layers and norms than the colour.
+        The network says place by place how much of them, at the start nothing; v has them with a minus. A small network
+        brings little more of a place through its layers and norms than the colour.
 
         Args:
-            shares: ``B G h w``, of each modality; what is taken off, over `LayoutConfig.carry`.
+            shares: ``B G h w``, of each modality, over `LayoutConfig.carry`.
             given: ``B G K h w``, 0 where nothing is given.
             masks: ``B G 1 h w``; 1 is to be generated.
             reference: ``B K h w``, the picture's alone: there is none of other modalities.
@@ -188,7 +187,7 @@ class Denoiser(nn.Module):
         assert reference is not None
         is_image = masks.new_tensor([name == "image" for name in self.layout.generated])[:, None, None, None]
         shown = given * self.layout.masked + masks * is_image * reference[:, None]
-        return (self.layout.carry * shares[:, :, None] - 1) * shown
+        return -self.layout.carry * shares[:, :, None] * shown
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
