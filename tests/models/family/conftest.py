@@ -1,0 +1,55 @@
+"""Builds the methods of DaGAN's tables by the command line's own parser, from the files that a row names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import cli
+from models.base import PortraitModule
+
+ROOT = Path(__file__).parents[3]
+PATCHES = {"discriminator.block_expansion": 4, "discriminator.max_features": 16}
+SMALLEST = {
+    "monkey_net": PATCHES
+    | {
+        **{
+            f"{part}.{name}": size
+            for part in ("detector", "flow", "unet")
+            for name, size in (("block_expansion", 4), ("max_features", 16), ("num_blocks", 2))
+        },
+    },
+}
+
+
+def built(method: str, scale: str = "tiny", image_size: int = 64, **changes: object) -> PortraitModule:
+    files = ["dagan.yaml", f"{scale}/dagan.yaml", f"variants/dagan/{method}_{scale}.yaml"]
+    args = [part for name in files if name != "paper/dagan.yaml" for part in ("-c", str(ROOT / "benchmarks" / name))]
+    args += [f"--data.init_args.image_size={image_size}"]
+    args += [f"--model.init_args.{name}={value}" for name, value in changes.items()]
+    torch.manual_seed(0)
+    return cli.model_of(cli.parse(["fit", *args]).model)
+
+
+@pytest.fixture
+def smallest() -> Callable[..., PortraitModule]:
+    """A method at a size that trains in a blink."""
+    return lambda method, **changes: built(method, **SMALLEST[method] | changes)
+
+
+@pytest.fixture
+def tiny() -> Callable[..., PortraitModule]:
+    """A method as the tiny scale has it."""
+    return built
+
+
+@pytest.fixture
+def paper() -> Callable[..., PortraitModule]:
+    """A method at the paper's size, without memory for its weights."""
+
+    def on_meta(method: str) -> PortraitModule:
+        with torch.device("meta"):
+            return built(method, "paper", 256)
+
+    return on_meta
