@@ -11,15 +11,10 @@ from models.base import PortraitModule
 
 ROOT = Path(__file__).parents[3]
 PATCHES = {"discriminator.block_expansion": 4, "discriminator.max_features": 16}
+BLOCKS = {"block_expansion": 4, "max_features": 16, "num_blocks": 2}
 SMALLEST = {
-    "monkey_net": PATCHES
-    | {
-        **{
-            f"{part}.{name}": size
-            for part in ("detector", "flow", "unet")
-            for name, size in (("block_expansion", 4), ("max_features", 16), ("num_blocks", 2))
-        },
-    },
+    "monkey_net": PATCHES | {f"{part}.{k}": v for part in ("detector", "flow", "unet") for k, v in BLOCKS.items()},
+    "x2face": {f"networks.{k}": v for k, v in BLOCKS.items()} | {"networks.vector": 8},
 }
 
 

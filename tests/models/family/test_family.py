@@ -12,7 +12,7 @@ from models.tasks.reenactment import Reenactment
 from tests.models.family.conftest import SMALLEST
 
 METHODS = sorted(SMALLEST)
-STEPS = {"monkey_net": 60}  # until a batch is learnt by heart
+STEPS = {"monkey_net": 60, "x2face": 120}  # until a batch is learnt by heart
 
 
 def pairs(batch=2, size=64):
