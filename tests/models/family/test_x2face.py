@@ -4,7 +4,6 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from models.dagan.x2face import sampled
-from models.errors import UserError
 from models.tasks import Context
 
 
@@ -93,7 +92,7 @@ def test_a_step_has_the_gradient_of_the_photometric_loss(smallest, fit):
 
 
 def test_a_size_that_cannot_be_halved_so_often_is_refused(smallest):
-    with pytest.raises(UserError, match="image_size 72 is not a multiple of 16"):
+    with pytest.raises(ValueError, match="image_size 72 is not a multiple of 16"):
         smallest("x2face", image_size=72, **{"networks.num_blocks": 4})
 
 
