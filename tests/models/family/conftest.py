@@ -14,6 +14,9 @@ PATCHES = {"discriminator.block_expansion": 4, "discriminator.max_features": 16}
 BLOCKS = {"block_expansion": 4, "max_features": 16, "num_blocks": 2}
 SMALLEST = {
     "monkey_net": PATCHES | {f"{part}.{k}": v for part in ("detector", "flow", "unet") for k, v in BLOCKS.items()},
+    "tpsmm": {f"motion.{k}": v for k, v in BLOCKS.items()}
+    | {"splines.number": 3, "splines.points": 4, "splines.width": 4, "background.width": 4}
+    | {"inpainting.block_expansion": 4, "inpainting.max_features": 8},
     "x2face": {f"networks.{k}": v for k, v in BLOCKS.items()} | {"networks.vector": 8},
 }
 
