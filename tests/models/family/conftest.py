@@ -14,6 +14,10 @@ PATCHES = {"discriminator.block_expansion": 4, "discriminator.max_features": 16}
 BLOCKS = {"block_expansion": 4, "max_features": 16, "num_blocks": 2}
 SMALLEST = {
     "monkey_net": PATCHES | {f"{part}.{k}": v for part in ("detector", "flow", "unet") for k, v in BLOCKS.items()},
+    "osfv": PATCHES
+    | {f"{part}.{k}": v for part in ("canonical", "flow") for k, v in BLOCKS.items()}
+    | {"canonical.number": 5, "pose.width": 4, "volume.block_expansion": 4, "volume.channels": 2}
+    | {"painter.features": 8, "flow.compressed": 1},
     "tpsmm": {f"motion.{k}": v for k, v in BLOCKS.items()}
     | {"splines.number": 3, "splines.points": 4, "splines.width": 4, "background.width": 4}
     | {"inpainting.block_expansion": 4, "inpainting.max_features": 8},
