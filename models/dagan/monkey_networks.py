@@ -122,9 +122,12 @@ def moments(weights: Tensor, variance_floor: float) -> GaussianKeypoints:
 def heatmaps(keypoints: GaussianKeypoints, size: tuple[int, int]) -> Tensor:
     """Draws each keypoint as a Gaussian of its own covariance, 1 at its mean: ``B K H W`` (eq. 3)."""
     grid = coordinate_grid(size[0], size[1], keypoints.mean)
-    offset = grid - keypoints.mean[:, :, None, None]
-    inverse = inverse_2x2(keypoints.covariance, SMALLEST_DETERMINANT)
-    return torch.exp(-0.5 * torch.einsum("bkhwi,bkij,bkhwj->bkhw", offset, inverse, offset))
+    x, y = keypoints.mean.mT[:, :, None, None].unbind(1)  # channels last, as the networks have them
+    dx, dy = grid[:1, :, :1] - x, grid[:, :1, 1:] - y
+    inverse = inverse_2x2(keypoints.covariance, SMALLEST_DETERMINANT)[:, None, None]
+    across = 2 * inverse[..., 0, 1] * dx
+    squared = inverse[..., 0, 0] * dx.square() + inverse[..., 1, 1] * dy.square() + across * dy
+    return torch.exp(-0.5 * squared).permute(0, 3, 1, 2)
 
 
 def transfer_gaussians(
