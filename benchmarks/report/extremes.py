@@ -14,7 +14,7 @@ class VideoScore(NamedTuple):
 
 
 class Extremes(NamedTuple):
-    """The video in the middle of a row's, the worse of the two middle ones if they are even in number, and the worst."""
+    """The middle one of a row's videos (the worse of two middle ones), and the worst."""
 
     median: VideoScore
     worst: VideoScore

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from benchmarks.report.markdown import VERDICTS
 from benchmarks.report.page import HTML
 from benchmarks.report.paper import PaperFigures, paper_figures, reasons, why
-from benchmarks.report.sheets import ABSENT, Sheet, head, verdict_text
+from benchmarks.report.sheets import ABSENT, OF_THESE_FITS, Sheet, head, verdict_text
 from benchmarks.report.spec import Row, card
 from benchmarks.report.verdicts import Cell, Comparison, Verdict
 
@@ -53,6 +53,7 @@ class ClaimLine(NamedTuple):
     where: str
     test: str
     advantage: Markup
+    of_fits: str
     number: str
     whisker: tuple[float, float, float] | None
     p: str
@@ -136,7 +137,8 @@ def _claim_line(sheet: Sheet, verdict: Verdict, words: str) -> ClaimLine:
         claim=claim.text,
         where=head(claim.metric),
         test=claim.test if len(sheet.table.tests) > 1 else "",
-        advantage=Markup(advantage),
+        advantage=Markup(advantage.removesuffix(OF_THESE_FITS)),
+        of_fits=OF_THESE_FITS if advantage.endswith(OF_THESE_FITS) else "",
         number=_number(result.advantage) if result else "",
         whisker=_whisker(result) if result else None,
         p=p,
@@ -173,7 +175,10 @@ def ends(sheet: Sheet) -> list[Ends]:
 def _ends(sheet: Sheet, i: int) -> Ends:
     facts = card(sheet.table.columns[i].metric)
     rows = [
-        (row.name, [(video, f"{value:.{facts.digits}f}", _number(value)) for video, value in sheet.extremes[row.name, i]])
+        (
+            row.name,
+            [(video, f"{value:.{facts.digits}f}", _number(value)) for video, value in sheet.extremes[row.name, i]],
+        )
         for row in sheet.table.rows
         if (row.name, i) in sheet.extremes
     ]

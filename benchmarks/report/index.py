@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from benchmarks.report import notes, systems
 from benchmarks.report.files import Sheets, read_all, table_names
 from benchmarks.report.grids import claim_lines, ends, grids
@@ -23,6 +25,8 @@ PAGE = "report/index.html"  # beside the folder of tables
 FILES = {"text": ".md", "page": ".html", "LaTeX": ".tex", "numbers": ".csv", "claims": ".claims.csv"}
 FILES |= {"samples": ".samples.csv", "record": ".record.json"}
 FACTS = {"data": "data", "metrics by": "weights of the metrics", "pretrained": "weights of the methods"}
+FIGURE_ROWS = 4  # videos that a test's figure shows, one above the other (`evaluation.callbacks.Evaluator`)
+SCREEN = 800  # pixels; a higher picture is cut
 TOTALS = ("claims", "held", "contradicted", "open", "checks", "judged", "checks_held")
 Section = dict[str, Any]  # what a template is given of a table or a system
 
@@ -71,14 +75,15 @@ def _system(name: str, sections: list[Section], published: Sheets, page: Path) -
 
 def _section(folder: Path, sheet: Sheet, page: Path) -> Section:
     """All that the page shows of a table."""
-    table = sheet.table
-    picture = folder / f"{table.name}.png"
+    table, short = sheet.table, sheet.table.title.partition(" (")[0]
     files = {what: folder / f"{table.name}{suffix}" for what, suffix in FILES.items()}
     return {
         "id": f"{folder.name}-{table.name}",
         "scale": folder.name,
-        "system": table.base,
+        "system": systems.family(table.base),
         "title": table.title,
+        "short": short,
+        "source": table.title.removeprefix(short).strip(" ()"),
         "note": table.note,
         "tally": tally(sheet),
         "checks_text": checks_text(tally(sheet)),
@@ -89,7 +94,7 @@ def _section(folder: Path, sheet: Sheet, page: Path) -> Section:
         "charts": charts(sheet),
         "ends": ends(sheet),
         "published": [(block, published_texts(block)) for block in table.published],
-        "picture": _link(folder, picture.name, page) if picture.is_file() else "",
+        "picture": _picture(folder / f"{table.name}.png", page),
         "strip": _strip(sheet),
         "notes": [each for each in sheet.notes if each not in (*notes.READING, notes.OF_SETS, table.note)],
         "facts": list(_provenance(sheet)),
@@ -102,6 +107,15 @@ def _section(folder: Path, sheet: Sheet, page: Path) -> Section:
 def _link(folder: Path, name: str, page: Path) -> str:
     """A file's place as seen from the page; empty without a name."""
     return Path(os.path.relpath(folder / name, page.parent)).as_posix() if name else ""
+
+
+def _picture(path: Path, page: Path) -> Section | None:
+    """A table's picture with its size; of a tall one the page shows what a test's figure has of its first video."""
+    if not path.is_file():
+        return None
+    width, height = Image.open(path).size
+    shown = height // FIGURE_ROWS if height > SCREEN else height
+    return {"link": _link(path.parent, path.name, page), "width": width, "height": height, "shown": shown}
 
 
 def _strip(sheet: Sheet) -> str:
@@ -143,7 +157,9 @@ def main() -> None:
     options = parser.parse_args()
     try:
         if not options.tables.is_dir() or not any(map(table_names, options.tables.iterdir())):
-            raise UserError(f"{options.tables} holds no published tables; name the folder that holds tiny/ by --tables.")
+            raise UserError(
+                f"{options.tables} holds no published tables; name the folder that holds tiny/ by --tables."
+            )
         page = options.out / "index.html" if options.out else options.tables.parent / PAGE
         print(write_index(read_all(options.tables), page))
     except UserError as error:

@@ -26,11 +26,13 @@ class Chart(NamedTuple):
     Args:
         test: The test.
         metric: The quality.
+        head: Its direction and unit with it.
         svg: The picture.
     """
 
     test: str
     metric: str
+    head: str
     svg: Markup
 
 
@@ -118,22 +120,22 @@ def _round_steps(low: float, high: float) -> list[float]:
 
 
 def _chart(sheet: Sheet, i: int, trade: Trade, bounds: Bounds) -> Chart:
-    ends = trade.points | trade.beside
+    ends = dict(trade.points) | dict(trade.beside)
     across = Scale([x for x, _ in ends.values()], LEFT, WIDE - RIGHT, logarithmic=True)
-    values = [y for _, y in ends.values()] + [bound for name in trade.points for bound in bounds[name]]
+    values = [y for _, y in ends.values()] + [bound for pair in bounds.values() for bound in pair]
     upward = Scale(values, TALL - BOTTOM, TOP)
     line = [(across(x), upward(y)) for name in trade.front() for x, y in [trade.points[name]]]
-    column = sheet.table.columns[i]
+    heads, column = [head(metric) for metric in trade.metrics], sheet.table.columns[i]
     facts = {"wide": WIDE, "tall": TALL, "field": (LEFT, TOP, WIDE - RIGHT, TALL - BOTTOM), "line": line}
-    facts |= {"across": across.ticks(), "upward": upward.ticks(), "heads": [head(m) for m in trade.metrics]}
+    facts |= {"across": across.ticks(), "upward": upward.ticks(), "heads": heads}
     facts |= {"logarithmic": across.logarithmic, "points": _points(trade, bounds, across, upward)}
-    return Chart(column.test, column.metric, Markup(template("chart.html.j2").render(facts)))
+    return Chart(column.test, column.metric, heads[1], Markup(template("chart.html.j2").render(facts)))
 
 
 def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[Point]:
     """The rows with labels that lie on no other label or point, if there is such a place."""
     front, points = trade.front(), list[Point]()
-    ends = trade.points | trade.beside
+    ends = dict(trade.points) | dict(trade.beside)
     dots = {name: (across(x), upward(y)) for name, (x, y) in ends.items()}
     taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots.values()]
     digits = [card(metric).digits for metric in trade.metrics]

@@ -29,6 +29,11 @@ def _page(system: str) -> str:
     return page.read_text(encoding="utf-8") if page.is_file() else ""
 
 
+def family(base: str) -> str:
+    """The system of a table's base: its name before an underscore, where the base itself has no page."""
+    return base if _page(base) else base.partition("_")[0]
+
+
 def title(system: str) -> str:
     """The heading of a system's page; its own name without a page."""
     head = _page(system).partition("\n")[0]
