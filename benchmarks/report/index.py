@@ -113,7 +113,8 @@ def _picture(path: Path, page: Path) -> Section | None:
     """A table's picture with its size; of a tall one the page shows what a test's figure has of its first video."""
     if not path.is_file():
         return None
-    width, height = Image.open(path).size
+    with Image.open(path) as picture:
+        width, height = picture.size
     shown = height // FIGURE_ROWS if height > SCREEN else height
     return {"link": _link(path.parent, path.name, page), "width": width, "height": height, "shown": shown}
 
