@@ -30,7 +30,7 @@ class Line(NamedTuple):
     counts: list[str]
 
 
-class Grid(NamedTuple):
+class GridPart(NamedTuple):
     """The columns of one test.
 
     Args:
@@ -70,7 +70,7 @@ class ClaimLine(NamedTuple):
     why: str
 
 
-class Ends(NamedTuple):
+class EndsPart(NamedTuple):
     """The median and the worst video of each row by a metric: name and value, as text and as number."""
 
     caption: str
@@ -79,7 +79,7 @@ class Ends(NamedTuple):
     rows: list[tuple[str, list[tuple[str, str, str]]]]
 
 
-def grids(sheet: Sheet) -> list[Grid]:
+def grids(sheet: Sheet) -> list[GridPart]:
     """The table, a part for each test."""
     return [_grid(sheet, test, columns) for test, columns in _columns(sheet).items()]
 
@@ -92,14 +92,14 @@ def _columns(sheet: Sheet) -> dict[str, list[int]]:
     return places
 
 
-def _grid(sheet: Sheet, test: str, columns: list[int]) -> Grid:
+def _grid(sheet: Sheet, test: str, columns: list[int]) -> GridPart:
     blocks = [
         (title, [_line(sheet, row, columns) for row in rows if test in sheet.table.tests_of(row)])
         for title, rows in sheet.blocks
     ]
     higher = [card(sheet.table.columns[i].metric).higher_is_better for i in columns]
     heads = [sheet.heads[i] for i in columns]
-    return Grid(_caption(sheet, columns[0]), heads, higher, [(title, lines) for title, lines in blocks if lines])
+    return GridPart(_caption(sheet, columns[0]), heads, higher, [(title, lines) for title, lines in blocks if lines])
 
 
 def _caption(sheet: Sheet, i: int) -> str:
@@ -166,13 +166,13 @@ def _whisker(result: Comparison) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def ends(sheet: Sheet) -> list[Ends]:
+def ends(sheet: Sheet) -> list[EndsPart]:
     """Median and worst video of every row, a part for each test."""
     columns = dict.fromkeys(i for _, i in sheet.extremes)
     return [_ends(sheet, i) for i in columns]
 
 
-def _ends(sheet: Sheet, i: int) -> Ends:
+def _ends(sheet: Sheet, i: int) -> EndsPart:
     facts = card(sheet.table.columns[i].metric)
     rows = [
         (
@@ -182,7 +182,7 @@ def _ends(sheet: Sheet, i: int) -> Ends:
         for row in sheet.table.rows
         if (row.name, i) in sheet.extremes
     ]
-    return Ends(_caption(sheet, i), sheet.heads[i], facts.higher_is_better, rows)
+    return EndsPart(_caption(sheet, i), sheet.heads[i], facts.higher_is_better, rows)
 
 
 def _number(value: float) -> str:

@@ -36,7 +36,7 @@ class Chart(NamedTuple):
     svg: Markup
 
 
-class Point(NamedTuple):
+class ChartPoint(NamedTuple):
     """A row in the picture: places in its units, the label's anchor, and what it says."""
 
     name: str
@@ -132,9 +132,9 @@ def _chart(sheet: Sheet, i: int, trade: Trade, bounds: Bounds) -> Chart:
     return Chart(column.test, column.metric, heads[1], Markup(template("chart.html.j2").render(facts)))
 
 
-def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[Point]:
+def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[ChartPoint]:
     """The rows with labels that lie on no other label or point, if there is such a place."""
-    front, points = trade.front(), list[Point]()
+    front, points = trade.front(), list[ChartPoint]()
     ends = dict(trade.points) | dict(trade.beside)
     dots = {name: (across(x), upward(y)) for name, (x, y) in ends.items()}
     taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots.values()]
@@ -146,7 +146,7 @@ def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[
         low, high = (y if np.isnan(bound) else upward(bound) for bound in bounds[name])
         values = [f"{value:.{d}f}" for value, d in zip(ends[name], digits, strict=True)]
         words = f"{name}: {trade.metrics[0]} {values[0]}, {trade.metrics[1]} {values[1]}"
-        points.append(Point(name, kind, x, y, low, high, label, words))
+        points.append(ChartPoint(name, kind, x, y, low, high, label, words))
     return points
 
 
