@@ -14,10 +14,11 @@ from benchmarks.report import index, paper, spec, systems
 from benchmarks.report.arms import Arms
 from benchmarks.report.extremes import extremes
 from benchmarks.report.files import left, read_all
+from benchmarks.report.frames import claims_frame
 from benchmarks.report.plots import Scale, charts
 from benchmarks.report.results import SCORES, Provenance
 from benchmarks.report.sheets import assemble
-from tests.benchmarks.report.made_up import claim, matrix
+from tests.benchmarks.report.made_up import CONTENT, claim, matrix
 
 PUBLISHED = Path(__file__).parents[3] / "results"
 PAGE = PUBLISHED / index.PAGE
@@ -238,9 +239,16 @@ def test_the_command_writes_the_page_where_it_is_told_and_says_what_is_missing(w
 
 def test_a_table_that_nobody_ran_still_has_its_place(written):
     table, scores, provenance = left("small", written)
-    claims = [claim("ours_1", "far"), claim("far", "copy")]
+    claims = [replace(claim("ours_1", "far"), why="Nobody <ran> it."), claim("far", "copy")]
     sheet = assemble(replace(table, claims=claims, published=[]), scores.iloc[:0], provenance)
     folder = written.parents[2] / "tables/tiny"
     page = tree(index.index({folder: {"small": sheet}}, folder.parents[1] / index.PAGE))
     assert [row.get("data-kind") for row in bodies(page, "claims")[0]] == ["no verdict", "no verdict"]
     assert "n/a (not run)" in text_of(page)
+    assert [text_of(each) for each in page.iter("span") if each.get("class") == "why"] == ["Nobody <ran> it."]
+    assert "why" not in claims_frame(sheet)
+
+
+def test_the_words_of_a_claim_stand_for_each_of_its_metrics():
+    claim = {"text": "t", "better": "far", "worse": "copy", "test": "self", "metrics": ["L1", "PSNR"], "why": "So."}
+    assert [each.why for each in spec.parse(CONTENT | {"claims": [claim]}).claims] == ["So.", "So."]
