@@ -108,6 +108,36 @@ def identity() -> DlibIdentity:
         return DlibIdentity(library, predictor, network)
 
 
+class DlibDetector:
+    """Whether dlib's detectors see a face in a picture.
+
+    Reference: Dalal and Triggs 2005, Histograms of Oriented Gradients; King 2015, Max-Margin Object Detection.
+
+    Args:
+        library: The package dlib.
+        network: The file of the CNN.
+    """
+
+    def __init__(self, library: Any, network: str) -> None:  # noqa: ANN401 - dlib has no types
+        self.gradients = library.get_frontal_face_detector()
+        self.network = library.cnn_face_detection_model_v1(network)
+
+    def by_gradients(self, picture: Picture) -> bool:
+        """Whether HOG finds one in a picture ``H W 3``, 8-bit RGB, at the size that it has."""
+        return bool(len(self.gradients(picture, 0)))
+
+    def by_network(self, picture: Picture) -> bool:
+        """Whether the CNN finds one in it once it is enlarged to 256 px."""
+        return bool(len(self.network(enlarged(picture)[0], 0)))
+
+
+def detector() -> DlibDetector:
+    """The detectors, from a verified file. Errors are those of `points`."""
+    library = optional("dlib", "dlib's detectors")
+    with from_files("dlib_cnn_detector") as (network,):
+        return DlibDetector(library, network)
+
+
 def enlarged(picture: Picture, side: int = SIDE) -> tuple[Picture, int]:
     """A picture ``H W 3`` as many times as large as its smaller side needs to reach ``side``, and that factor."""
     factor = ceil(side / min(picture.shape[:2]))

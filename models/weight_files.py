@@ -164,6 +164,12 @@ FILES = {
             "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
         ),
         _dlib(
+            "dlib_cnn_detector",
+            "mmod_human_face_detector.dat",
+            "faces that dlib's CNN finds (benchmarks.agreement)",
+            "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+        ),
+        _dlib(
             "dlib_68_points",
             "shape_predictor_68_face_landmarks.dat",
             "68 landmarks of AKD (dlib)",

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
-from torch import Tensor
 
 from benchmarks.agreement.sets import PortraitSet
-from metrics.dlib_faces import SAME
+from metrics.backbones import Picture
+from metrics.dlib_faces import SAME, detector
 from metrics.face_analysers import as_pixels, load_analyser
 from metrics.face_analysis import Face, FaceAnalyser, area
-from metrics.packages import optional
 
 Points = NDArray[np.float64]
 CORNERS, JAW, BROWS = (36, 45), (4, 12), (17, 26)  # between which points distances are measured
@@ -26,12 +25,14 @@ class Readers:
     Args:
         points: Tells 68 landmarks.
         identity: Tells an embedding that the Euclidean distance compares.
-        detects: Whether the detector finds a face in pictures ``B 3 H W`` at the size that they have, ``B``.
+        by_gradients: Whether the HOG detector finds a face in a picture ``H W 3``, 8-bit, at the size that it has.
+        by_network: Whether the CNN does, once it is enlarged.
     """
 
     points: FaceAnalyser
     identity: FaceAnalyser
-    detects: Callable[[Tensor], list[bool]]
+    by_gradients: Callable[[Picture], bool]
+    by_network: Callable[[Picture], bool]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Agreement:
         frontal: Of how many the landmarks are measured: frontal ones in which a face was found.
         native: Share in which the HOG detector finds a face at the size that they have.
         found: Share in which it does once they are enlarged, as every metric does.
+        cnn: Share in which the CNN does, of the enlarged ones.
         jaw: Distance of points 4 and 12 over that of the outer eye corners, as read.
         true_jaw: The same of the truth.
         brows: As ``jaw``, of points 17 and 26.
@@ -60,6 +62,7 @@ class Agreement:
     frontal: int
     native: float
     found: float
+    cnn: float
     jaw: float
     true_jaw: float
     brows: float
@@ -89,9 +92,8 @@ def readers() -> Readers:
     Raises:
         UserError: If the package or a file is absent.
     """
-    points, identity = load_analyser("dlib68"), load_analyser("dlib-resnet")
-    detector = optional("dlib", "dlib68").get_frontal_face_detector()
-    return Readers(points, identity, lambda images: [bool(len(detector(image, 0))) for image in as_pixels(images)])
+    detects = detector()
+    return Readers(load_analyser("dlib68"), load_analyser("dlib-resnet"), detects.by_gradients, detects.by_network)
 
 
 def measure(portraits: PortraitSet, by: Readers) -> Agreement:
@@ -110,8 +112,9 @@ def measure(portraits: PortraitSet, by: Readers) -> Agreement:
     return Agreement(
         len(seen),
         len(rows),
-        float(np.mean(by.detects(portraits.images))),
+        float(np.mean([by.by_gradients(picture) for picture in as_pixels(portraits.images)])),
         len([face for face in seen if face]) / len(seen),
+        float(np.mean([by.by_network(picture) for picture in as_pixels(portraits.images)])),
         *(jaw, true_jaw, brows, true_brows),
         *(inner, contour, brow),
         *spread(embeddings, portraits.person[owners]),

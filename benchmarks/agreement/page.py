@@ -11,6 +11,7 @@ ROWS = {  # what a field is called, and the digits after its point
     "frontal": ("of them frontal, with a face that was found", 0),
     "native": ("HOG detector: share found at this size", 3),
     "found": ("HOG detector: share found, enlarged to 256 px", 3),
+    "cnn": ("CNN detector: share found, enlarged to 256 px", 3),
     "true_jaw": ("jaw, points 4 to 12, over the outer eye corners: truth", 2),
     "jaw": ("jaw, points 4 to 12, over the outer eye corners: as read", 2),
     "jaw_gap": ("jaw: how far the truth is off what is read, %", 0),

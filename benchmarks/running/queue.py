@@ -7,6 +7,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.running.spent import FILE, Ledger, in_words
 from benchmarks.runs import Run
 
 
@@ -63,7 +64,7 @@ def execute(
         settled: Is told the key of each run that has ended, done or not.
     """
     waiting = [job for job in jobs if not job.run.is_done]
-    progress = Progress(waiting, len(jobs), devices)
+    progress = Progress(waiting, len(jobs), devices, Ledger(jobs[0].run.results / FILE if jobs else None))
     running, free = dict[int, Started](), list(devices)
     ended, failed = list[Started](), dict[str, str]()
     while waiting or running or ended:
@@ -99,19 +100,21 @@ class Progress:
         jobs: What is to be run.
         among: The number of all runs, done ones too.
         devices: On which they run.
+        ledger: What earlier runs took.
     """
 
-    def __init__(self, jobs: Iterable[Job], among: int, devices: Sequence[str]) -> None:
-        self.left, self.slots = list(jobs), max(1, len(devices))
+    def __init__(self, jobs: Iterable[Job], among: int, devices: Sequence[str], ledger: Ledger) -> None:
+        self.left, self.slots, self.ledger = list(jobs), max(1, len(devices)), ledger
         self.total = len(self.left)
-        self.spent: dict[str, tuple[float, int]] = {}
-        print(f"{among - self.total} of {among} runs are done; {self.total} to go on {', '.join(devices)}.", flush=True)
+        self.seen = list(self.left)
+        begun = f"{among - self.total} of {among} runs are done; {self.total} to go on {', '.join(devices)}"
+        print(f"{begun}{self._outlook()}.", flush=True)
 
     def tell(self, job: Job, seconds: float) -> dict[str, str]:
         """Prints the line of a run that has ended; its label and last words if it failed."""
         self.left.remove(job)
-        spent, epochs = self.spent.get(job.run.kind, (0.0, 0))
-        self.spent[job.run.kind] = spent + seconds, epochs + job.epochs
+        if job.run.is_done:
+            self.ledger.note(job.run, seconds)
         log = job.run.folder / "log.txt"
         state = "done" if job.run.is_done else f"FAILED, see {log}"
         place = f"[{self.total - len(self.left):3d}/{self.total}]"
@@ -119,12 +122,11 @@ class Progress:
         return {} if job.run.is_done else {job.label: last_line(log)}
 
     def _outlook(self) -> str:
-        """What is left, by the time that an epoch, or a test, took so far."""
-        if not self.left or not {job.run.kind for job in self.left} <= self.spent.keys():
+        """What is left, by what the same runs took with other seeds, else by what an epoch, or a test, took."""
+        if not self.left:
             return ""
-        rates = {kind: seconds / epochs for kind, (seconds, epochs) in self.spent.items()}
-        seconds = sum(rates[job.run.kind] * job.epochs for job in self.left) / self.slots
-        return f"; about {seconds / 60:.0f} min left" if seconds >= 60 else f"; about {seconds:.0f} s left"
+        seconds = self.ledger.estimate(self.left, self.ledger.rates(self.seen))
+        return "" if seconds is None else f"; about {in_words(seconds / self.slots)} left"
 
 
 def is_ready(run: Run) -> bool:

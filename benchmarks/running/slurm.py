@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.running.queue import Job, Progress
+from benchmarks.running.spent import Ledger
 from benchmarks.runs import Run
 from models.errors import UserError
 
@@ -111,7 +112,7 @@ def execute(
     started, failed = time.monotonic(), dict[str, str]()
     left = submit(jobs, executor, parameters)
     by_key = {job.run.key: job for job in jobs}
-    progress = Progress([by_key[key] for key in left], len(jobs), ["SLURM"])
+    progress = Progress([by_key[key] for key in left], len(jobs), ["SLURM"], Ledger())
     while left:
         for key in [key for key, job in left.items() if job.done()]:
             del left[key]

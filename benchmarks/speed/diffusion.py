@@ -174,7 +174,7 @@ def fitted(files: tuple[str, ...], *options: str) -> Joint:
     joint = model(files, "cpu", *options)
     shown = batch_of(joint, SAMPLES, 1)
     grain = torch.rand(SAMPLES, 3, joint.image_size, joint.image_size) / 10  # so that all components vary
-    pictures, _ = target_pictures(shown, joint.layout.modalities, joint.quantiles)
+    pictures = target_pictures(shown, joint.layout.modalities, joint.quantiles)
     cast(Any, joint.codec).fit(torch.cat([pictures, shown["image"][:, 0] + grain]), 1.0)
     return joint
 

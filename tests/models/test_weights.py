@@ -231,7 +231,7 @@ def test_a_damaged_file_in_a_package_is_installed_anew(packaged, tmp_path):
 
 def test_the_installed_packages_of_faces_hold_the_pinned_files(cache):
     pytest.importorskip("dlib", reason="the extra face-offline is not installed")
-    for name in ("dlib_resnet", "dlib_5_points", "dlib_68_points"):
+    for name in ("dlib_resnet", "dlib_5_points", "dlib_68_points", "dlib_cnn_detector"):
         assert weights.verified(name) == weights.FILES[name].packaged
     assert "face_recognition_models" not in sys.modules  # it would need pkg_resources
 

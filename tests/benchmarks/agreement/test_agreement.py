@@ -39,13 +39,13 @@ def read():
     box = torch.tensor([0.0, 0, 9, 9])
     points.tell(shown, [[] if p is None else [Face(box, torch.from_numpy(p))] for p in seen])
     identity.tell(shown, [[] if e is None else [Face(box, embedding=torch.tensor(e).double())] for e in embeddings])
-    by = Readers(points, identity, lambda images: [True, False, False, False])
+    by = Readers(points, identity, lambda picture: picture[0, 0, 0] == 0, lambda picture: picture[0, 0, 0] < 2)
     frontal = np.array([True, True, True, False])
     return measure(PortraitSet("made up", shown, np.array([0, 0, 1, 1]), frontal, truth), by)
 
 
 def test_a_set_is_read_as_it_was_made(read):
-    assert (read.pictures, read.frontal, read.native, read.found) == (4, 2, 0.25, 0.75)
+    assert (read.pictures, read.frontal, read.native, read.found, read.cnn) == (4, 2, 0.25, 0.75, 0.5)
     assert read.jaw == pytest.approx((1.2 + 1.4) / 2)
     assert read.true_jaw == pytest.approx(0.7)
     assert read.jaw_gap == pytest.approx(100 * 0.6 / 1.3)
@@ -134,6 +134,7 @@ def test_the_astronaut_is_read_without_a_truth(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     rows = dict(line.strip("| ").rsplit(" | ", 1) for line in lines if line.startswith("| ") and line[2] != " ")
     assert rows["HOG detector: share found at this size"] == "1.000"
+    assert rows["CNN detector: share found, enlarged to 256 px"] == "1.000"
     assert float(rows["identity: mean distance of one person's pictures"]) < 0.6
     assert 1.2 < float(rows["jaw, points 4 to 12, over the outer eye corners: as read"]) < 1.6
     assert not any("truth" in label or "different" in label for label in rows)
@@ -145,6 +146,7 @@ def test_dlib_reads_the_world_near_its_truth():
     assert read.pictures == 8
     assert read.native <= read.found
     assert read.found >= 0.7
+    assert read.cnn == 1
     assert read.inner < 8
     assert read.same < read.others
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.running import queue
 from benchmarks.running.queue import Job, execute
+from benchmarks.running.spent import Ledger, in_words
 from benchmarks.runs import Run, write_json
 
 
@@ -82,3 +83,29 @@ def test_each_run_has_one_line_and_the_time_left_is_told_once_each_kind_has_been
         "3/4] fit fit 2 done in 50 s; about 2 min left",
         "4/4] fit fit 3 done in 50 s",
     ]
+
+
+def test_what_was_run_with_another_seed_tells_the_time_before_anything_starts(tmp_path, capsys, monkeypatch):
+    def jobs(seed, more=()):
+        runs = [(name, epochs) for name, epochs in [("a", 2), ("b", 4), *more]]
+        args = {name: ("-c", f"{name}.yaml", f"--seed_everything={seed}", "--results=r") for name, _ in runs}
+        return [Job(name, Run("fit", f"{name}{seed}", tmp_path, args[name]), epochs) for name, epochs in runs]
+
+    seconds = iter(range(0, 100_000, 3000))
+    monkeypatch.setattr(queue.time, "monotonic", lambda: next(seconds))
+    execute(jobs(0), ["cpu:0"], Runner())
+    first = capsys.readouterr().out.splitlines()[0]
+    execute(jobs(1, more=[("c", 6)]), ["cpu:0", "cpu:1"], Runner())
+    second = capsys.readouterr().out.splitlines()[0]
+    assert first == "0 of 2 runs are done; 2 to go on cpu:0."
+    # a and b took 3000 s each; c, of six epochs, is taken to need as much as these six did
+    assert second == "0 of 3 runs are done; 3 to go on cpu:0, cpu:1; about 100 min left."
+
+
+def test_a_fit_that_went_on_does_not_shorten_what_is_known(tmp_path):
+    ledger, run = Ledger(tmp_path / "spent.json"), Run("fit", "f", tmp_path)
+    ledger.note(run, 100)
+    ledger.note(run, 7)
+    assert Ledger(tmp_path / "spent.json").estimate([Job("f", run)], {}) == 100
+    assert ledger.estimate([Job("f", run), Job("g", Run("fit", "g", tmp_path))], {}) is None
+    assert [in_words(seconds) for seconds in (59, 61, 7300)] == ["59 s", "1 min", "2.0 h"]
