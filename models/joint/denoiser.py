@@ -140,7 +140,7 @@ class Denoiser(nn.Module):
             ``B G K h w``.
         """
         given = kept(clean[:, : noisy.shape[1]], masks)
-        if reference is not None and dropped is not None:
+        if self.layout.concatenates and reference is not None and dropped is not None:
             reference = reference * ~dropped[:, None, None, None]
         every = torch.cat(self._inputs(noisy, masks, given, clean[:, noisy.shape[1] :], reference), 1)
         words = {"reference": features, "dropped": dropped} if self.layout.has_network else {}
