@@ -117,13 +117,19 @@ def test_the_theme_follows_the_system_until_somebody_chooses_and_is_kept(browser
     dark, button = page.evaluate(ground), page.locator("#theme")
     assert dark != light
     playwright.expect(button).to_have_attribute("aria-pressed", "true")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(ground) == light  # paper is white
+    page.emulate_media(media="screen", color_scheme="dark")
     button.click()
     assert page.evaluate(ground) == light
     assert button.get_attribute("aria-pressed") == "false"
     page.reload(wait_until="domcontentloaded")
     assert page.evaluate(ground) == light
-    page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="light")
+    button.click()
+    assert page.evaluate(ground) == dark
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == light
     assert not page.locator("nav").is_visible()
     assert not page.faults
 
