@@ -185,9 +185,11 @@ class Denoiser(nn.Module):
             reference: ``B K h w``, the picture's alone: there is none of other modalities.
         """
         assert reference is not None
-        is_image = masks.new_tensor([name == "image" for name in self.layout.generated])[:, None, None, None]
-        shown = given * self.layout.masked + masks * is_image * reference[:, None]
-        return -self.layout.carry * shares[:, :, None] * shown
+        shown = [
+            part * self.layout.masked + (mask * reference if name == "image" else 0)
+            for name, part, mask in zip(self.layout.generated, given.unbind(1), masks.unbind(1), strict=True)
+        ]
+        return -self.layout.carry * shares[:, :, None] * torch.stack(shown, 1)
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
