@@ -38,6 +38,8 @@ def silent(name, model):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_parameter_gets_a_gradient_and_moves(tiny, fit, method):
     model = tiny(method, **AT_ONCE.get(method, {}))
+    if method == "osfv":  # within the hinge's margins real and generated scores pull the last bias equally
+        model.discriminator.conv.bias.data.fill_(1.5)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     fit(model, pairs(), 2)  # two steps, because some heads start at zero
     without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
