@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from models.base import load_needed
 from models.diffusion.attention import Features, checkpointed, install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
-from models.diffusion.schedule import Prediction
 from models.diffusion.surgery import expand_conv_in, expand_conv_out, of_unet
 from models.errors import UserError
 from models.joint.masks import kept
@@ -34,12 +33,9 @@ class LayoutConfig:
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
-        carry: How fast the network learns what to carry to its output of what it is shown of a place
-            (`Denoiser.carried`); 0 for a network that carries nothing.
 
     Raises:
-        UserError: If a modality is unknown, more than two are to have levels of their own, or a reference is to be
-            carried whose latents are not concatenated.
+        UserError: If a modality is unknown, or more than two are to have levels of their own.
     """
 
     generated: list[str]
@@ -48,24 +44,12 @@ class LayoutConfig:
     reference: Literal["network", "concatenated", "both", "none"]
     levels: Literal["shared", "per_modality"]
     start: Literal["zero", "tile_half"]
-    carry: float
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.modalities if name not in MODALITIES]:
             raise UserError(f"'{unknown[0]}' is no modality of layout: choose of {', '.join(MODALITIES)}.")
         if self.levels == "per_modality" and len(self.generated) != 2:
             raise UserError("Levels per modality are told of two: let layout.generated name two, or share the level.")
-        if self.carry and not self.concatenates:
-            raise UserError("Only latents that are shown are carried: set layout.reference to both, or carry to 0.")
-
-    def check(self, prediction: Prediction) -> None:
-        """Refuses to carry what the network's output is not of.
-
-        Raises:
-            UserError: In one sentence.
-        """
-        if self.carry and prediction != "v":
-            raise UserError("Latents are carried into v alone: set schedule.prediction to v, or layout.carry to 0.")
 
     @property
     def modalities(self) -> list[str]:
@@ -85,7 +69,7 @@ class LayoutConfig:
     def channels(self, latent: int) -> tuple[int, int]:
         """Input and output channels for a codec of so many channels."""
         count = latent * len(self.modalities) + (1 + latent) * len(self.generated) * self.masked
-        return count + latent * self.concatenates, (latent + (self.carry > 0)) * len(self.generated)
+        return count + latent * self.concatenates, latent * len(self.generated)
 
 
 class Denoiser(nn.Module):
@@ -139,13 +123,17 @@ class Denoiser(nn.Module):
         Returns:
             ``B G K h w``.
         """
-        given = kept(clean[:, : noisy.shape[1]], masks)
-        if self.layout.concatenates and reference is not None and dropped is not None:
-            reference = reference * ~dropped[:, None, None, None]
-        every = torch.cat(self._inputs(noisy, masks, given, clean[:, noisy.shape[1] :], reference), 1)
+        inputs = [noisy.flatten(1, 2)]
+        if self.layout.masked:
+            inputs += [masks.flatten(1, 2), kept(clean[:, : noisy.shape[1]], masks).flatten(1, 2)]
+        if self.layout.given:
+            inputs.append(clean[:, noisy.shape[1] :].flatten(1, 2))
+        if self.layout.concatenates:
+            assert reference is not None
+            inputs.append(reference if dropped is None else reference * ~dropped[:, None, None, None])
         words = {"reference": features, "dropped": dropped} if self.layout.has_network else {}
         second = {"class_labels": levels[:, 1]} if self._two_levels else {}
-        context = self.context.expand(len(noisy), -1, -1)
+        context, every = self.context.expand(len(noisy), -1, -1), torch.cat(inputs, 1)
         if self.motion is None:
             output = self.unet(every, levels[:, 0], context, cross_attention_kwargs=words, **second).sample
         else:
@@ -153,43 +141,7 @@ class Denoiser(nn.Module):
                 video = every.unflatten(0, (-1, frames)).transpose(1, 2)
                 output = self.unet(video, levels[::frames, 0], context, cross_attention_kwargs=words).sample
             output = output.transpose(1, 2).flatten(0, 1)
-        if not self.layout.carry:
-            return output.unflatten(1, (-1, self.latent))
-        said, shares = output.split([noisy.shape[1] * self.latent, noisy.shape[1]], 1)
-        return said.unflatten(1, (-1, self.latent)) + self.carried(shares, given, masks, reference)
-
-    def _inputs(
-        self, noisy: Tensor, masks: Tensor, given: Tensor, conditions: Tensor, reference: Tensor | None
-    ) -> list[Tensor]:
-        """What the layout has the network see, as channels."""
-        inputs = [noisy]
-        if self.layout.masked:
-            inputs += [masks, given]
-        if self.layout.given:
-            inputs.append(conditions)
-        if self.layout.concatenates:
-            assert reference is not None
-            inputs.append(reference[:, None])
-        return [part.flatten(1, 2) for part in inputs]
-
-    def carried(self, shares: Tensor, given: Tensor, masks: Tensor, reference: Tensor | None) -> Tensor:
-        """What is carried to the output: of the latents that are given, and where none are, of the reference's.
-
-        The network says place by place how much of them, at the start nothing; v has them with a minus. A small network
-        brings little more of a place through its layers and norms than the colour.
-
-        Args:
-            shares: ``B G h w``, of each modality, over `LayoutConfig.carry`.
-            given: ``B G K h w``, 0 where nothing is given.
-            masks: ``B G 1 h w``; 1 is to be generated.
-            reference: ``B K h w``, the picture's alone: there is none of other modalities.
-        """
-        assert reference is not None
-        shown = [
-            part * self.layout.masked + (mask * reference if name == "image" else 0)
-            for name, part, mask in zip(self.layout.generated, given.unbind(1), masks.unbind(1), strict=True)
-        ]
-        return -self.layout.carry * shares[:, :, None] * torch.stack(shown, 1)
+        return output.unflatten(1, (-1, self.latent))
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
@@ -220,8 +172,7 @@ class Denoiser(nn.Module):
             columns = [place % old_ins if place < known else None for place in range(ins)]
             expand_conv_in(base, columns, 0.5 if tiles else 1.0)
         if outs != old_outs:
-            latents = self.latent * len(self.layout.generated)
-            expand_conv_out(base, [place % old_outs if place < latents else None for place in range(outs)])
+            expand_conv_out(base, [place % old_outs for place in range(outs)])
         return base
 
 

@@ -1,14 +1,12 @@
 """Channels, surgery and what the denoiser is shown (j10: 1, 10)."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from models.diffusion.networks import PlainDenoiser
 from models.errors import UserError
 from models.joint.denoiser import Denoiser, ReferenceNetwork
-from tests.models.joint.conftest import SCHEDULE, UNET, joint, layout
+from tests.models.joint.conftest import UNET, joint, layout
 
 K = 4
 LEVELS = torch.tensor([[3, 3], [700, 700]])
@@ -30,7 +28,6 @@ def inputs(count: int = 2, modalities: int = 2):
         ({"masked": False, "reference": "both"}, (12, 8)),
         ({"generated": ["image", "depth", "normals"]}, (27, 12)),
         ({"generated": ["image", "depth", "normals"], "masked": False}, (12, 12)),
-        ({"reference": "both", "carry": 2.0}, (22, 10)),
     ],
 )
 def test_channels_are_those_of_the_paper_and_of_the_general_formula(changes, channels):
@@ -72,70 +69,6 @@ def test_the_second_stage_starts_as_the_first():
     torch.testing.assert_close(
         second(noisy, levels, clean, masks * 0), first(noisy, levels, clean, masks), rtol=0, atol=0
     )
-
-
-def carrying(*shares: float, **changes) -> Denoiser:
-    """A network that says nothing but the same share of each modality everywhere."""
-    made = Denoiser(UNET, layout(**{"reference": "both", "carry": 4.0} | changes), K).eval()
-    torch.nn.init.zeros_(made.unet.conv_out.weight)
-    bias = torch.zeros(len(made.unet.conv_out.bias))
-    bias[-len(shares) :] = torch.tensor(shares)
-    made.unet.conv_out.bias.data.copy_(bias)
-    return made
-
-
-def test_what_is_shown_of_a_place_is_carried_to_it():
-    """By 4 x 0.5 - 1 and 4 x 0.75 - 1: the reference where the picture is generated, else what is given."""
-    noisy, levels, clean, masks = inputs()
-    seen = torch.randn(2, K, 4, 4)
-    masks[1, 0], masks[:, 1] = 0, 0
-    masks[0, 1, :, 1:3, 1:3] = 1  # of a partial mask one cell more is hidden: here all of the modality
-    said = carrying(-0.25, -0.5)(noisy, levels, clean, masks, seen)
-    expected = torch.stack([torch.stack([seen[0], clean[0, 1] * 0]), torch.stack([clean[1, 0], 2 * clean[1, 1]])])
-    torch.testing.assert_close(said, expected)
-
-
-def test_a_dropped_reference_is_not_carried():
-    noisy, levels, clean, masks = inputs()
-    said = carrying(-0.25, -0.5)(
-        noisy, levels, clean, masks, torch.randn(2, K, 4, 4), dropped=torch.tensor([True, False])
-    )
-    assert said[0].eq(0).all()
-    assert said[1, 0].ne(0).all()
-
-
-@pytest.mark.parametrize("changes", [{"masked": False}, {"masked": False, "levels": "per_modality"}])
-def test_without_masked_latents_the_reference_alone_is_carried(changes):
-    noisy, levels, clean, masks = inputs()
-    masks[:, 1], seen = 0, torch.randn(2, K, 4, 4)
-    said = carrying(-0.25, -0.5, **changes)(noisy, levels, clean, masks, seen)
-    torch.testing.assert_close(said[:, 0], seen)
-    assert said[:, 1].eq(0).all()
-
-
-@pytest.mark.parametrize("generated", [["image", "depth"], ["depth", "image"], ["image", "depth", "normals"]])
-def test_at_the_start_nothing_is_carried_and_every_share_of_pictures_learns(generated):
-    """What v says of noise alone is the picture's negative: here the reference's, beside the foundation's word."""
-    foundation, count = PlainDenoiser(UNET, K), len(generated)
-    model = Denoiser(UNET, layout(reference="both", carry=4.0, generated=generated), K)
-    model.receive(foundation.state_dict())
-    noisy, clean, seen = torch.randn(2, count, K, 4, 4), torch.randn(2, count, K, 4, 4), torch.randn(2, K, 4, 4)
-    said = model(noisy, LEVELS[:, :1].expand(2, count), clean, torch.ones(2, count, 1, 4, 4), seen)
-    word = foundation(noisy[:, 0], LEVELS[:, 0])
-    torch.testing.assert_close(said, word[:, None].expand_as(said))
-    said.square().mean().backward()
-    shares = model.unet.conv_out.weight.grad[count * K :].abs().amax((1, 2, 3))
-    assert [bool(share > 0) for share in shares] == [name == "image" for name in generated]
-
-
-def test_a_reference_that_is_not_shown_cannot_be_carried():
-    with pytest.raises(UserError, match=r"set layout\.reference to both, or carry to 0"):
-        layout(carry=4.0)
-
-
-def test_a_network_that_predicts_the_noise_carries_nothing():
-    with pytest.raises(UserError, match=r"set schedule\.prediction to v, or layout\.carry to 0"):
-        joint(reference="both", carry=4.0, schedule=replace(SCHEDULE, prediction="epsilon", zero_snr=False))
 
 
 def test_tiled_halves_start_as_the_mean_of_both_latents_would():
