@@ -73,7 +73,7 @@ def animate(options: argparse.Namespace) -> Path:
     scene = _scene(options, driver)
     model, size = _model(options)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
-    made = filmed(cast(Reenactor, model), scene, size, options.motion)
+    made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
     with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
         for frames in made:
@@ -82,7 +82,7 @@ def animate(options: argparse.Namespace) -> Path:
     return options.out
 
 
-def filmed(model: Reenactor, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
+def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
     """The film, ``T 3 H W`` uint8, a piece at a time.
 
     Args:
@@ -91,12 +91,14 @@ def filmed(model: Reenactor, scene: Scene, size: int, motion: Motion) -> Iterato
         size: Side in pixels of what the method is shown.
         motion: How motion is transferred.
     """
-    source, initial = scene.region.cut(scene.photograph, size), scene.driving.cut(scene.initial, size)
+    method, device = cast(Reenactor, model), model.device
+    source = scene.region.cut(scene.photograph, size).to(device)
+    initial = scene.driving.cut(scene.initial, size).to(device)
     for number, piece in enumerate(scene.driver.pieces(PIECE)):
-        shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1)
+        shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1).to(device)
         names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
         with torch.inference_mode():
-            moved = model.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
+            moved = method.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
         yield scene.region.paste(moved.float().cpu(), scene.photograph)
 
 

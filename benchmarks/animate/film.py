@@ -51,7 +51,8 @@ class Film:
 
     def finish(self) -> None:
         """Writes what the encoder still holds."""
-        self.container.mux(self.stream.encode())
+        if self.frames:
+            self.container.mux(self.stream.encode())
 
 
 class Sound:
@@ -147,8 +148,11 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
                 film.finish()
         partial.replace(path)
     except (OSError, av.FFmpegError, KeyboardInterrupt, UserError) as error:
-        made = f" What is done of it, up to {film.frames} frames, is '{partial}'." if film and film.frames else ""
-        raise UserError(f"{_reason(error, path)}{made}") from error
+        if not (film and film.frames):
+            partial.unlink(missing_ok=True)
+            raise UserError(_reason(error, path)) from error
+        made = f"What is done of it, up to {film.frames} frames, is '{partial}'."
+        raise UserError(f"{_reason(error, path)} {made}") from error
 
 
 def _reason(error: BaseException, path: Path) -> str:

@@ -173,6 +173,17 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
     assert not (tmp_path / "result.mp4").exists()
 
 
+def test_a_film_of_nothing_leaves_nothing(clip, run, tmp_path, monkeypatch):
+    def pieces(self, length):
+        raise DataError("'drive.mp4' is not a readable video: replace or delete it.")
+        yield
+
+    monkeypatch.setattr(Driver, "pieces", pieces)
+    with pytest.raises(SystemExit, match=r"^error: 'drive\.mp4' is not a readable video: replace or delete it\.$"):
+        run(clip(), "--whole")
+    assert not list(tmp_path.glob("result*"))
+
+
 def test_what_cannot_be_written_is_said_before_anything_is_made(clip, run, tmp_path):
     with pytest.raises(SystemExit, match=r"does not hold sound as pcm_s16le; give --out result\.mkv or --silent"):
         run(clip("drive.mkv", codec="pcm_s16le"))
