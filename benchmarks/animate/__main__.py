@@ -123,11 +123,15 @@ def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
 def _face_squares(
     options: argparse.Namespace, photograph: Tensor, looks: list[Tensor], region: Square | None, driving: Square | None
 ) -> tuple[Square, Square, Tensor]:
-    """The regions of the faces, where they are not given, and the frame posed most like the photograph."""
-    points = faces.points_of_photograph(photograph, str(options.photograph), options.face)
+    """The regions, of faces where none is given, and the frame posed most like the photograph, or the first."""
+    points = None if region else faces.points_of_photograph(photograph, str(options.photograph), options.face)
+    own = Square.around(points) if points is not None else region
+    assert own is not None
+    if driving:
+        return own, driving, looks[0]
     seen, moving = faces.points_of_driver(looks, str(options.driver))
-    best = looks[seen[faces.most_alike(moving, points)]]
-    return region or Square.around(points), driving or Square.around(moving), best
+    best = 0 if points is None else faces.most_alike(moving, points)
+    return own, Square.around(moving), looks[seen[best]]
 
 
 def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
@@ -141,7 +145,7 @@ def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
     need = runs.Run.of("test", config, parse, args).needs.get("checkpoint")
     if need and not options.ckpt:
         if not need.is_done:
-            print("There is no fitted model yet; the tiny one takes about ten minutes on two cores, once.", flush=True)
+            print("There is no fitted model yet: it is fitted first, once; at the tiny scale in minutes.", flush=True)
         runs.meet(need, "animate")
     checkpoint = options.ckpt or (need.checkpoint if need else None)
     model = fitted(config.model, checkpoint) if checkpoint else model_of(config.model).eval()
