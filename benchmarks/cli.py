@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmarks import runs
 from benchmarks.evaluation.callbacks import Evaluator, PredictionWriter
 from benchmarks.running import keys
+from benchmarks.running.carried import with_carried
 from benchmarks.running.processes import holding, is_first, spread
 from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
@@ -102,7 +103,7 @@ class BenchmarkCLI(LightningCLI):
         self.arguments = list(args) if isinstance(args, list) else sys.argv[1:]
         kind, *rest = self.arguments or [""]
         if kind in self._subcommand_parsers and not any(each.startswith("--print_config") for each in rest):
-            parsed = self._subcommand_parsers[kind].parse_args(rest)
+            parsed = self._subcommand_parsers[kind].parse_args(with_carried(rest))
             self.config = Namespace({"subcommand": kind, kind: parsed})
         else:
             self.config = parser.parse_args(self.arguments)
@@ -262,7 +263,7 @@ def parse(args: list[str]) -> Namespace:
 
 @cache
 def _parsed(args: tuple[str, ...]) -> Namespace:
-    return _parsers()._subcommand_parsers[args[0]].parse_args(list(args[1:]))
+    return _parsers()._subcommand_parsers[args[0]].parse_args(with_carried(args[1:]))
 
 
 def data_module(config: Namespace) -> PortraitDataModule:

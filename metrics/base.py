@@ -38,7 +38,8 @@ class Card:
         name: The head of its column.
         group: What feeds it: ``picture`` (the generated and the true pictures of samples), ``clip`` (first frames of a
             generated and of the true video), ``identity`` (the generated picture and the one whose person it has to
-            keep), ``depth``, ``mesh``, ``mask``, or another that a task fills.
+            keep), ``depth``, ``mesh``, ``mask``, or another that a task fills; one that ends in ``_cost`` holds what
+            an output costs.
         higher_is_better: The direction.
         protocol: All that a value depends on, in words.
         unit: Of the values; empty without one.

@@ -1,6 +1,5 @@
 """The base of every system: an image size, one test path, and whether a fit is needed."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from models.errors import UserError
-from models.reading import reading
+from models.reading import check_zip, reading
 from models.tasks import TaskBatch, perform
 
 
@@ -132,9 +131,7 @@ def read_checkpoint(
         UserError: If the file is missing or damaged, or is no checkpoint of Lightning.
     """
     with reading(Path(path), "checkpoint", remedy):
-        with zipfile.ZipFile(path) as parts:
-            if damaged := parts.testzip():
-                raise ValueError(f"its part {damaged} is damaged")
+        check_zip(path)
         held = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
         if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
             raise ValueError("its state_dict holds something else than tensors")

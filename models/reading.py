@@ -7,6 +7,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
 from typing import Any
+from zipfile import ZipFile
 
 from models.errors import UserError
 
@@ -47,6 +48,17 @@ def reason(error: Exception) -> str:
         return f"it lacks {error}"
     said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return shorten(said, REASON, placeholder=" ...")
+
+
+def check_zip(path: str | Path) -> None:
+    """Holds what a zip file, such as torch writes, holds to its checksums.
+
+    Raises:
+        ValueError: If a part is damaged; what is no zip at all raises zipfile's own error.
+    """
+    with ZipFile(path) as parts:
+        if damaged := parts.testzip():
+            raise ValueError(f"its part {damaged} is damaged")
 
 
 def read_json(path: Path, kind: str, remedy: str) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def measure(portraits: PortraitSet, by: Readers) -> Agreement:
     """Reads a set."""
     seen = [_largest(faces) for faces in by.points(portraits.images)]
     known = [_largest(faces) for faces in by.identity(portraits.images)]
+    pixels = as_pixels(portraits.images)
     rows = [i for i, face in enumerate(seen) if face and portraits.frontal[i]]
     points = np.stack([_points(seen[i]) for i in rows]) if rows else np.full((0, 68, 2), np.nan)
     truth = np.full_like(points, np.nan) if portraits.landmarks is None else portraits.landmarks[rows]
@@ -112,9 +113,9 @@ def measure(portraits: PortraitSet, by: Readers) -> Agreement:
     return Agreement(
         len(seen),
         len(rows),
-        float(np.mean([by.by_gradients(picture) for picture in as_pixels(portraits.images)])),
+        float(np.mean([by.by_gradients(picture) for picture in pixels])),
         len([face for face in seen if face]) / len(seen),
-        float(np.mean([by.by_network(picture) for picture in as_pixels(portraits.images)])),
+        float(np.mean([by.by_network(picture) for picture in pixels])),
         *(jaw, true_jaw, brows, true_brows),
         *(inner, contour, brow),
         *spread(embeddings, portraits.person[owners]),

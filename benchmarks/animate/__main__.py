@@ -73,7 +73,7 @@ def animate(options: argparse.Namespace) -> Path:
     scene = _scene(options, driver)
     model, size = _model(options)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
-    made = filmed(cast(Reenactor, model), scene, size, options.motion)
+    made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
     with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
         for frames in made:
@@ -82,7 +82,7 @@ def animate(options: argparse.Namespace) -> Path:
     return options.out
 
 
-def filmed(model: Reenactor, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
+def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
     """The film, ``T 3 H W`` uint8, a piece at a time.
 
     Args:
@@ -91,12 +91,14 @@ def filmed(model: Reenactor, scene: Scene, size: int, motion: Motion) -> Iterato
         size: Side in pixels of what the method is shown.
         motion: How motion is transferred.
     """
-    source, initial = scene.region.cut(scene.photograph, size), scene.driving.cut(scene.initial, size)
+    method, device = cast(Reenactor, model), model.device
+    source = scene.region.cut(scene.photograph, size).to(device)
+    initial = scene.driving.cut(scene.initial, size).to(device)
     for number, piece in enumerate(scene.driver.pieces(PIECE)):
-        shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1)
+        shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1).to(device)
         names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
         with torch.inference_mode():
-            moved = model.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
+            moved = method.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
         yield scene.region.paste(moved.float().cpu(), scene.photograph)
 
 
@@ -121,11 +123,15 @@ def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
 def _face_squares(
     options: argparse.Namespace, photograph: Tensor, looks: list[Tensor], region: Square | None, driving: Square | None
 ) -> tuple[Square, Square, Tensor]:
-    """The regions of the faces, where they are not given, and the frame posed most like the photograph."""
-    points = faces.points_of_photograph(photograph, str(options.photograph), options.face)
+    """The regions, of faces where none is given, and the frame posed most like the photograph, or the first."""
+    points = None if region else faces.points_of_photograph(photograph, str(options.photograph), options.face)
+    own = Square.around(points) if points is not None else region
+    assert own is not None
+    if driving:
+        return own, driving, looks[0]
     seen, moving = faces.points_of_driver(looks, str(options.driver))
-    best = looks[seen[faces.most_alike(moving, points)]]
-    return region or Square.around(points), driving or Square.around(moving), best
+    best = 0 if points is None else faces.most_alike(moving, points)
+    return own, Square.around(moving), looks[seen[best]]
 
 
 def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
@@ -139,7 +145,7 @@ def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
     need = runs.Run.of("test", config, parse, args).needs.get("checkpoint")
     if need and not options.ckpt:
         if not need.is_done:
-            print("There is no fitted model yet; the tiny one takes about ten minutes on two cores, once.", flush=True)
+            print("There is no fitted model yet: it is fitted first, once; at the tiny scale in minutes.", flush=True)
         runs.meet(need, "animate")
     checkpoint = options.ckpt or (need.checkpoint if need else None)
     model = fitted(config.model, checkpoint) if checkpoint else model_of(config.model).eval()

@@ -1,4 +1,4 @@
-"""The driving video: read once, a few frames at a time, however long it is, with its rate and its sound."""
+"""The driving video: read a few frames at a time, however long it is."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

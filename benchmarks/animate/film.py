@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from datamodules.video.files import opened
 from models.errors import UserError
 
 # What sound each kind of file takes as it is; a Matroska file takes any.
@@ -51,7 +52,8 @@ class Film:
 
     def finish(self) -> None:
         """Writes what the encoder still holds."""
-        self.container.mux(self.stream.encode())
+        if self.frames:
+            self.container.mux(self.stream.encode())
 
 
 class Sound:
@@ -116,11 +118,15 @@ def check(path: Path, sound: Path | None, overwrite: bool) -> None:
 
 
 def sound_of(path: Path) -> str | None:
-    """The codec of the sound of a video file or a folder; None without sound."""
+    """The codec of the sound of a video file or a folder; None without sound.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
     if path.is_dir():
         return None
-    with av.open(path.absolute(), metadata_errors="ignore") as container:
-        return container.streams.audio[0].codec_context.name if container.streams.audio else None
+    with opened(path) as file:
+        return file.container.streams.audio[0].codec_context.name if file.container.streams.audio else None
 
 
 @contextmanager
@@ -147,8 +153,11 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
                 film.finish()
         partial.replace(path)
     except (OSError, av.FFmpegError, KeyboardInterrupt, UserError) as error:
-        made = f" What is done of it, up to {film.frames} frames, is '{partial}'." if film and film.frames else ""
-        raise UserError(f"{_reason(error, path)}{made}") from error
+        if not (film and film.frames):
+            partial.unlink(missing_ok=True)
+            raise UserError(_reason(error, path)) from error
+        made = f"What is done of it, up to {film.frames} frames, is '{partial}'."
+        raise UserError(f"{_reason(error, path)} {made}") from error
 
 
 def _reason(error: BaseException, path: Path) -> str:
@@ -169,6 +178,7 @@ def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, 
         if sound is None or sound_of(sound) is None:
             yield Film(container, stream, rate)
             return
+        # Not `opened`, which would tell a full disk as an unreadable driver; `sound_of` has opened the file by it.
         with av.open(sound.absolute(), metadata_errors="ignore") as source:
             target = container.add_stream_from_template(source.streams.audio[0])
             yield Film(container, stream, rate, Sound(source, target))

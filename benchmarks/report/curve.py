@@ -131,12 +131,12 @@ def _label(
         beside = at[0] + across * (DOT + 3), at[1] + down * DOT
         anchor = ("l" if across > 0 else "r") + ("b" if down < 0 else "t")
         boxes.append((pen.textbbox(beside, text, font, anchor=anchor), beside, anchor))
-    free = [each for each in boxes if each[0][0] >= 0 and each[0][2] <= SIZE[0] and not _on(each[0], taken)]
+    free = [each for each in boxes if each[0][0] >= 0 and each[0][2] <= SIZE[0] and not overlaps(each[0], taken)]
     box, beside, anchor = (free or boxes)[0]
     pen.text(beside, text, colour, font, anchor=anchor)
     return box
 
 
-def _on(box: Extent, taken: list[Extent]) -> bool:
+def overlaps(box: Extent, taken: list[Extent]) -> bool:
     """Whether a box lies on one of others."""
     return any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)

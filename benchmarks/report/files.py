@@ -19,6 +19,7 @@ from models.reading import read_json, reading
 
 TYPES = dict.fromkeys(SCORES, int) | dict.fromkeys(["row", "test", "video_id", "metric"], str) | {"value": float}
 SAMPLES, RECORD = ".samples.csv", ".record.json"
+Sheets = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
 MADE = "make it anew with python -m benchmarks.run_all."
 
 
@@ -63,6 +64,12 @@ def read(name: str, folder: Path) -> Sheet:
         UserError: If either is missing.
     """
     return assemble(*left(name, folder))
+
+
+def read_all(tables: Path) -> Sheets:
+    """The tables of every scale, each computed once."""
+    folders = sorted(path for path in tables.iterdir() if path.is_dir())
+    return {folder: {name: read(name, folder) for name in table_names(folder)} for folder in folders}
 
 
 def left(name: str, folder: Path) -> Results:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report.sheets import Sheet
-from benchmarks.report.spec import Row, card
+from benchmarks.report.spec import Claim, Row, card
 from benchmarks.report.verdicts import Cell
 
 
@@ -38,13 +38,18 @@ def claims_frame(sheet: Sheet) -> pd.DataFrame:
     """One line per claim or check."""
     lines = [
         {"family": family}
-        | asdict(verdict.claim)
+        | _ordering(verdict.claim)
         | (asdict(verdict.comparison) if verdict.comparison else {})
         | {"p_holm": verdict.p, "separable": verdict.separable, "verdict": verdict.outcome}
         for family, verdicts in (("claim", sheet.claims), ("check", sheet.checks))
         for verdict in verdicts
     ]
     return _counted(pd.DataFrame(lines), ["videos", "fits", "seeds", "agreeing_seeds"])
+
+
+def _ordering(claim: Claim) -> dict[str, str]:
+    """What a claim says, less the words on why it came out so, which are no result."""
+    return {name: value for name, value in asdict(claim).items() if name != "why"}
 
 
 def _line(sheet: Sheet, row: Row, i: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""From the runs' tables to the published ones, and to the two pages that show them."""
+"""From the runs' tables to the published ones, and to the pages that show them."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.report.files import check, left, ours, read, table_names, verify, write, write_sheet
+from benchmarks.report.files import Sheets, check, left, ours, read_all, table_names, verify, write, write_sheet
+from benchmarks.report.index import PAGE, index, write_index
 from benchmarks.report.markdown import summary
 from benchmarks.report.scoreboard import glance, scoreboard
 from benchmarks.report.sheets import Sheet
@@ -18,7 +19,6 @@ WRITTEN = "<!-- written by python -m benchmarks.tables --publish -->"
 SHOWN = ("tiny", "depth")  # the small table of the README: its scale and name
 PICTURED = ("tiny", "dagan_self")  # whose picture the README shows
 GAP = 24  # pixels between its halves
-Sheets = dict[Path, dict[str, Sheet]]  # by the folder of a scale, and by name
 
 
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
@@ -69,14 +69,14 @@ def side_by_side(picture: Image.Image) -> Image.Image:
 
 
 def rebuild_all(readme: Path, tables: Path) -> list[Path]:
-    """Prints the published tables anew, and the two pages that show them."""
+    """Prints the published tables anew, and the pages that show them."""
     published = read_all(tables)
     written = [path for folder, name, sheet in _each(published) for path in write_sheet(name, sheet, folder)]
     return [*written, *_show(published, readme, tables)]
 
 
 def renew(readme: Path, tables: Path) -> list[Path]:
-    """Rewrites what the README and the page of results, beside ``tables``, say of the published tables.
+    """Rewrites what the README, and beside ``tables`` the page of results and the report, say of the published tables.
 
     Raises:
         UserError: If a marker is missing.
@@ -90,7 +90,7 @@ def _show(published: Sheets, readme: Path, tables: Path) -> list[Path]:
         page.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
     _fill(readme, scoreboard_block(published))
     _fill(page, results_block(published))
-    return [readme, page]
+    return [readme, page, write_index(published, tables.parent / PAGE)]
 
 
 def _fill(page: Path, block: str) -> None:
@@ -102,14 +102,8 @@ def _fill(page: Path, block: str) -> None:
     page.write_text(f"{head}{BEGIN}\n{block}\n{END}{tail}", encoding="utf-8")
 
 
-def read_all(tables: Path) -> Sheets:
-    """The published tables, each computed once."""
-    folders = sorted(path for path in tables.iterdir() if path.is_dir())
-    return {folder: {name: read(name, folder) for name in table_names(folder)} for folder in folders}
-
-
 def check_published(readme: Path, tables: Path) -> None:
-    """Compares the published tables with their files, and the two pages with what they should show.
+    """Compares the published tables with their files, and the pages with what they should show.
 
     Raises:
         UserError: If a byte differs.
@@ -118,8 +112,10 @@ def check_published(readme: Path, tables: Path) -> None:
     for folder, name, sheet in _each(published):
         check(name, sheet, folder)
     pages = {readme: scoreboard_block(published), tables.parent / "README.md": results_block(published)}
-    for page, block in pages.items():
-        if f"{BEGIN}\n{block}\n{END}" not in page.read_text(encoding="utf-8"):
+    texts = {page: f"{BEGIN}\n{block}\n{END}" for page, block in pages.items()}
+    report = tables.parent / PAGE
+    for page, text in (texts | {report: index(published, report)}).items():
+        if not page.is_file() or text not in page.read_text(encoding="utf-8"):
             raise UserError(f"{page} is not up to date: python -m benchmarks.tables --rebuild {tables / 'tiny'}")
 
 

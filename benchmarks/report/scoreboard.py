@@ -1,6 +1,7 @@
 """What became of the papers' claims, a line for each table."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from benchmarks.report.markdown import VERDICTS, pipes
 from benchmarks.report.sheets import ABSENT, Sheet, Style
@@ -8,6 +9,29 @@ from benchmarks.report.verdicts import Verdict
 
 HEADS = ["Table", "Scale", "Fits", "Claims", "Held", "Contradicted", "Open", "Checks held"]
 PLAIN = Style(best="**{}**", second="<ins>{}</ins>", interval="")
+
+
+class Tally(NamedTuple):
+    """How many claims and checks of a table came out how; ``judged`` are the checks that have a verdict."""
+
+    claims: int
+    held: int
+    contradicted: int
+    checks: int
+    judged: int
+    checks_held: int
+
+    @property
+    def open(self) -> int:
+        """Claims that are not separated, or have no verdict for want of fits."""
+        return self.claims - self.held - self.contradicted
+
+
+def tally(sheet: Sheet) -> Tally:
+    """Counts the verdicts of a table."""
+    held, contradicted = (_count(sheet.claims, outcome) for outcome in ("holds", "contradicted"))
+    judged = sum(check.outcome in VERDICTS for check in sheet.checks)
+    return Tally(len(sheet.claims), held, contradicted, len(sheet.checks), judged, _count(sheet.checks, "holds"))
 
 
 def scoreboard(tables: Iterable[tuple[str, str, Sheet]]) -> str:
@@ -31,24 +55,22 @@ def glance(sheet: Sheet) -> str:
 
 def _line(folder: str, scale: str, sheet: Sheet) -> list[str]:
     link = f"[{sheet.table.title}]({folder}/{sheet.table.name}.md)"
-    held, contradicted = (_count(sheet.claims, outcome) for outcome in ("holds", "contradicted"))
-    counts = [len(sheet.claims), held, contradicted, len(sheet.claims) - held - contradicted]
-    claims = map(str, counts) if sheet.claims else [ABSENT] * 4
-    return [link, scale, str(_fits(sheet)), *claims, _checks(sheet.checks)]
+    counts = tally(sheet)
+    claims = [counts.claims, counts.held, counts.contradicted, counts.open] if counts.claims else [ABSENT] * 4
+    return [link, scale, str(fits(sheet)), *map(str, claims), checks_text(counts)]
 
 
 def _count(verdicts: list[Verdict], outcome: str) -> int:
     return sum(verdict.outcome == outcome for verdict in verdicts)
 
 
-def _fits(sheet: Sheet) -> int:
-    """Of the row that has most."""
+def fits(sheet: Sheet) -> int:
+    """The fits of the row that has most."""
     return max((cell.seeds for cell in sheet.cells.values() if cell), default=0)
 
 
-def _checks(checks: list[Verdict]) -> str:
-    """``5 of 6``; without a verdict for want of fits ``0 of 6 judged``."""
-    judged = [check for check in checks if check.outcome in VERDICTS]
-    if not checks:
+def checks_text(counts: Tally) -> str:
+    """``5 of 6``; without a verdict for want of fits ``6, not judged``."""
+    if not counts.checks:
         return ABSENT
-    return f"{_count(judged, 'holds')} of {len(checks)}" if judged else f"{len(checks)}, not judged"
+    return f"{counts.checks_held} of {counts.checks}" if counts.judged else f"{counts.checks}, not judged"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.report import notes
 from benchmarks.report.arms import Arms
+from benchmarks.report.extremes import Extremes, extremes
 from benchmarks.report.results import Absence, Provenance
 from benchmarks.report.spec import Published, Row, Table, card
 from benchmarks.report.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
@@ -47,7 +48,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table with its cells, verdicts, notes, and the line that says what the numbers rest on."""
+    """A table with its cells, verdicts and notes, what the numbers rest on, and each row's median and worst video."""
 
     table: Table
     cells: dict[tuple[str, int], Cell | None]
@@ -57,6 +58,8 @@ class Sheet:
     notes: list[str]
     origin: str
     gaps: dict[tuple[str, int], str]
+    provenance: Provenance
+    extremes: dict[tuple[str, int], Extremes]
 
     @property
     def blocks(self) -> list[tuple[str, list[Row]]]:
@@ -121,14 +124,26 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Shee
     }
     claims, checks = judge(arms, table.claims), judge(arms, table.checks)
     origin = notes.origin(table, cells, provenance)
-    gaps = _gaps(table, provenance.absent)
-    return Sheet(table, cells, _marks(table, arms), claims, checks, notes.notes(table, cells), origin, gaps)
+    gaps, ends = _gaps(table, provenance.absent), _extremes(table, cells, arms)
+    words = notes.notes(table, cells)
+    return Sheet(table, cells, _marks(table, arms), claims, checks, words, origin, gaps, provenance, ends)
 
 
 def _marks(table: Table, arms: Arms) -> dict[tuple[str, int], Mark]:
     methods = [row.name for row in table.rows if row.kind == "method"]
     ranks = [rank(arms, methods, column.test, column.metric) for column in table.columns]
     return {(name, i): mark for i, marks in enumerate(ranks) for name, mark in marks.items()}
+
+
+def _extremes(table: Table, cells: dict[tuple[str, int], Cell | None], arms: Arms) -> dict[tuple[str, int], Extremes]:
+    """Of each row and each test: the videos by the test's first column that is not of sets."""
+    columns: dict[str, int] = {}
+    for i, column in enumerate(table.columns):
+        if not sizes(cells, i):
+            columns.setdefault(column.test, i)
+    places = [(row.name, i, test, table.columns[i].metric) for row in table.rows for test, i in columns.items()]
+    made = {(row, i): extremes(arms, row, test, metric) for row, i, test, metric in places}
+    return {place: ends for place, ends in made.items() if ends}
 
 
 def _gaps(table: Table, absent: Iterable[Absence]) -> dict[tuple[str, int], str]:

@@ -88,6 +88,7 @@ class Claim:
         worse: The row that should score worse.
         test: The test it is checked on.
         metric: The metric it is checked by.
+        why: One sentence on why it came out as it did, where somebody has written one; it decides nothing.
     """
 
     text: str
@@ -95,6 +96,7 @@ class Claim:
     worse: str
     test: str
     metric: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,13 +176,13 @@ def parse(content: Content) -> Table:
     Raises:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
-    orderings = {family: _by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
+    orderings = {family: by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
     table = deepcopy(_parsed(json.dumps(content | orderings, default=str)))
     _check_names(table)
     return table
 
 
-def _by_metric(orderings: list[Content]) -> list[Content]:
+def by_metric(orderings: list[Content]) -> list[Content]:
     """A claim for each metric of those that list several, in the order of the file."""
     return [claim for ordering in orderings for claim in _claims(ordering)]
 

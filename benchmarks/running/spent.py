@@ -3,14 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from benchmarks.runs import Run
 from models.files import write_json
 from models.reading import read_json
-
-if TYPE_CHECKING:
-    from benchmarks.running.queue import Job
 
 FILE = "spent.json"
 Spent = dict[str, float]
@@ -19,6 +16,18 @@ Spent = dict[str, float]
 def asked(run: Run) -> str:
     """A run's line less its seed: what takes as long with every seed. Of a run without a line its key."""
     return re.sub(r" --seed_everything[= ]\d+", "", run.line) if run.args else run.key
+
+
+class Planned(Protocol):
+    """A run that is to be started; `queue.Job` is one."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+
+    @property
+    def epochs(self) -> int:
+        """How much of its kind it is."""
 
 
 class Ledger:
@@ -42,7 +51,7 @@ class Ledger:
         if self.file:
             write_json(self.file, self.spent)
 
-    def estimate(self, jobs: Iterable["Job"], rates: Mapping[str, float]) -> float | None:
+    def estimate(self, jobs: Iterable[Planned], rates: Mapping[str, float]) -> float | None:
         """Seconds that jobs take one after the other; None if nothing is known of one.
 
         Args:
@@ -52,12 +61,12 @@ class Ledger:
         known = {job.run.key: self._seconds(job, rates) for job in jobs}
         return None if None in known.values() else sum(seconds or 0 for seconds in known.values())
 
-    def _seconds(self, job: "Job", rates: Mapping[str, float]) -> float | None:
+    def _seconds(self, job: Planned, rates: Mapping[str, float]) -> float | None:
         if (own := self.spent.get(asked(job.run))) is not None:
             return own
         return rates[job.run.kind] * job.epochs if job.run.kind in rates else None
 
-    def rates(self, jobs: Iterable["Job"]) -> dict[str, float]:
+    def rates(self, jobs: Iterable[Planned]) -> dict[str, float]:
         """Mean seconds an epoch of those jobs that something is known of, by the kind of run."""
         known = [job for job in jobs if asked(job.run) in self.spent]
         rates = {}

@@ -13,6 +13,7 @@ Such a file holds, beside `models/tasks/<name>.py`, which says what a method is 
 ``side``           batch -> the smaller side of its pictures in pixels
 ``feed``           outputs, batch -> what each group of metrics is given
 ``lines``          outputs, batch, columns -> lines of a row of pictures, each ``N 3 H W``
+``STRIP``          what these lines are, from top to bottom, as a caption (optional)
 ``save``           outputs, batch, folder, write -> leaves the outputs as files
 ``add_options``    parser -> the options of `benchmarks.score` that are the task's own
 ``saved``          options -> outputs that somebody saved, with their truth (`benchmarks.evaluation.saved.Saved`)

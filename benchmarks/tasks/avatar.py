@@ -25,6 +25,7 @@ from models.tasks.avatar import AvatarEstimate, AvatarFrames, FitReport, Keypoin
 
 __all__ = ["FLAGGED"]
 HEADING = "Avatar"
+STRIP = "what was observed and where the fit began, if anything; the avatar; the truth"
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
 
 

@@ -8,6 +8,7 @@ from benchmarks.tasks.reenactment import (
     FLAGGED,
     FLAGS_ALL_METRICS,
     METRICS,
+    STRIP,
     add_condition,
     facts,
     feed,
@@ -22,7 +23,19 @@ from datamodules.video.clips import find_clips
 from datamodules.video.pairs import ClipFinder, read_pairs
 from models.errors import UserError
 
-__all__ = ["FLAGGED", "FLAGS_ALL_METRICS", "METRICS", "facts", "feed", "lines", "samples", "save", "side", "truth"]
+__all__ = [
+    "FLAGGED",
+    "FLAGS_ALL_METRICS",
+    "METRICS",
+    "STRIP",
+    "facts",
+    "feed",
+    "lines",
+    "samples",
+    "save",
+    "side",
+    "truth",
+]
 HEADING = "Cross reenactment"
 PAIRS = "cross_pairs.csv"
 

@@ -24,6 +24,7 @@ from models.tasks.depth import DepthEstimate, DepthFrames, DepthKind
 
 __all__ = ["samples"]
 HEADING = "Depth"
+STRIP = "pictures, estimates, and the truth where it is known; nearer is brighter"
 METRICS = (
     *(metric.scored() for metric in (AbsRel, Delta1, RMSE, NormalError)),
     *(metric.by("closeness") for metric in (AbsRel, Delta1, RMSE)),  # as papers on portraits print them

@@ -23,6 +23,7 @@ from models.tasks.depth_to_image import DepthToImage
 
 __all__ = ["FLAGGED", "samples"]
 HEADING = "Depth to image"
+STRIP = "references, depths (nearer is brighter), results, targets"
 METRICS = (
     *(metric.scored() for metric in (L1, PSNR, SSIM)),
     LPIPS.by("alex"),

@@ -38,6 +38,7 @@ from models.tasks.editing import Edited, Editing
 
 __all__ = ["FLAGGED", "samples"]
 HEADING = "Portrait editing"
+STRIP = "inputs, masks where the method has any, results, perfect edits"
 METRICS = (
     *(metric.scored() for metric in (L1, PSNR, SSIM)),
     LPIPS.by("alex"),

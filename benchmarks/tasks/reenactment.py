@@ -39,6 +39,7 @@ METRICS = (
     *(face(metric, "dlib-resnet", group="picture") for metric in (CSIM, IdentityDistance)),
     *(metric.scored(least_size=LEAST_PHOTOGRAPH) for metric in (FID, KID, FVD, KVD)),
 )
+STRIP = "the source beside driving frames, then results, then targets where there are any"
 FLAGS_ALL_METRICS = False  # whether a status is of the sample, not of one metric
 
 

@@ -7,6 +7,7 @@ from benchmarks.tasks.reenactment import (
     FLAGGED,
     FLAGS_ALL_METRICS,
     METRICS,
+    STRIP,
     add_condition,
     facts,
     feed,
@@ -19,7 +20,19 @@ from benchmarks.tasks.reenactment import (
 )
 from models.errors import UserError
 
-__all__ = ["FLAGGED", "FLAGS_ALL_METRICS", "METRICS", "facts", "feed", "lines", "samples", "save", "side", "truth"]
+__all__ = [
+    "FLAGGED",
+    "FLAGS_ALL_METRICS",
+    "METRICS",
+    "STRIP",
+    "facts",
+    "feed",
+    "lines",
+    "samples",
+    "save",
+    "side",
+    "truth",
+]
 HEADING = "Self reenactment"
 
 

@@ -13,7 +13,7 @@ from datamodules.video.clips import Clip
 from datamodules.video.depth_protocols import DepthBatches, DepthToImageBatches, with_truth
 from datamodules.video.pairs import ClipFinder, Pair, cross_pairs, read_pairs, self_pairs, write_pairs
 from datamodules.video.protocols import ReenactmentBatches
-from datamodules.video.samples import WITH_DEPTH, Augmentation, ClipSamples, FrameReader, SampleKind, frames_needed
+from datamodules.video.samples import WITH_TRUTH, Augmentation, ClipSamples, FrameReader, SampleKind, frames_needed
 from datamodules.video.splits import divide, long_enough, people, split_clips
 from models.tasks import TaskBatch, find
 from models.tasks.depth import DepthFrames
@@ -68,7 +68,7 @@ class ClipSet:
         """
         where, needed = f"'{self.root / 'train'}'", frames_needed(drawing.sample, drawing.targets)
         kept = long_enough(split_clips(self.root, self.seed, self.drop_leaked).train, needed, where)
-        if drawing.sample in WITH_DEPTH:
+        if drawing.sample in WITH_TRUTH:
             with_truth(kept, self.root)
         if len(people(kept)) <= val_people:
             raise DataError(

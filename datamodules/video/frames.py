@@ -7,7 +7,7 @@ from typing import Any
 from datamodules.base import SELF_REENACTMENT, PortraitDataModule, TestProtocol
 from datamodules.video.clip_sets import ClipSet, Drawing
 from datamodules.video.clips import Crop, Framing
-from datamodules.video.samples import WITH_DEPTH, Augmentation, FrameReader, SampleKind
+from datamodules.video.samples import WITH_TRUTH, Augmentation, FrameReader, SampleKind
 from datamodules.world.export.clips import PortraitSpec, make_clips
 from datamodules.world.sets.portraits import WORLD_VERSION
 
@@ -19,8 +19,8 @@ class VideoFrames(PortraitDataModule):
         root: The folder with ``train`` and ``test``; with `portraits`, where these are made.
         image_size: Side of the square pictures in pixels; the model takes it from here.
         portraits: The built-in portraits to make on first use; None reads ``root`` itself.
-        sample: What a training sample is (`samples.ClipSamples`): two frames, three neighbours, a frame with its
-            depth, or target frames with their depth and a reference.
+        sample: What a training sample is (`samples.ClipSamples`): two frames, two with the head's rotation, three
+            neighbours, a frame with its depth, or target frames with their depth and a reference.
         targets: Target frames of the last kind, of portraits and clips; the other kinds have none.
         batch_size: Samples a batch and device.
         num_workers: Loader processes; 0 loads in the training process.
@@ -78,7 +78,7 @@ class VideoFrames(PortraitDataModule):
             return [root, *lists]
         if kind in ("fit", "validate"):
             others = sorted(path.name for path in (root / "test").glob("*"))
-            return [root / "train", *others, *([root / "truth"] if options.get("sample") in WITH_DEPTH else [])]
+            return [root / "train", *others, *([root / "truth"] if options.get("sample") in WITH_TRUTH else [])]
         return [root / "test", root / "targets", root / "truth", *(lists or sorted(root.glob("*.csv")))]
 
     @classmethod

@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 
 from datamodules.base import DataError
 from datamodules.video.clips import Clip, Framing
-from datamodules.video.truth import clip_depth, truth_file
+from datamodules.video.truth import clip_depth, read_rotations, truth_file
 
-SampleKind = Literal["pairs", "triplets", "stills", "portraits", "clips"]
+SampleKind = Literal["pairs", "posed_pairs", "triplets", "stills", "portraits", "clips"]
 WITH_REFERENCE = ("portraits", "clips")
-WITH_DEPTH = ("stills", *WITH_REFERENCE)
+WITH_TRUTH = ("posed_pairs", "stills", *WITH_REFERENCE)
+_MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))  # x in a mirror
 _TRIES = 16  # draws of a sample until one shows skin in every frame
 
 
@@ -30,7 +31,7 @@ def frames_needed(kind: SampleKind, targets: int | None) -> int:
         DataError: If the kind has targets and none are asked for.
     """
     if kind not in WITH_REFERENCE:
-        return {"pairs": 2, "triplets": 3, "stills": 1}[kind]
+        return {"pairs": 2, "posed_pairs": 2, "triplets": 3, "stills": 1}[kind]
     if targets is None or targets < 1:
         asked = "none are asked for" if targets is None else f"{targets} are asked for"
         raise DataError(f"Samples of {kind} hold target frames, but {asked}: set data.init_args.targets to 1 or more.")
@@ -53,10 +54,17 @@ class Augmentation:
 
     def __call__(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
         """Changes uint8 frames ``N 3 H W``."""
-        if rng.random() < self.time_flip:
-            frames = frames.flip(0)
-        elif rng.random() < self.flip:
-            frames = frames.flip(-1)
+        return self.applied(frames, *self.draw(rng), rng)
+
+    def draw(self, rng: np.random.Generator) -> tuple[bool, bool]:
+        """Whether the frames change their order, and whether they are mirrored; never both."""
+        backwards = bool(rng.random() < self.time_flip)
+        return backwards, not backwards and bool(rng.random() < self.flip)
+
+    def applied(self, frames: Tensor, backwards: bool, mirrored: bool, rng: np.random.Generator) -> Tensor:
+        """Changes uint8 frames ``N 3 H W`` as it was drawn, and their colours."""
+        dims = [0] * backwards + [-1] * mirrored
+        frames = frames.flip(dims) if dims else frames
         return self._jittered(frames, rng) if self.jitter > 0 else frames
 
     def _jittered(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
@@ -134,7 +142,8 @@ class ClipSamples(Dataset[dict[str, Any]]):
     Args:
         clips: The clips, all with as many frames as the kind needs.
         store: Reads the frames.
-        kind: ``pairs``: source and driving frame, drawn with replacement, the earlier one first; ``triplets``:
+        kind: ``pairs``: source and driving frame, drawn with replacement, the earlier one first; ``posed_pairs``: these
+            and the head's rotation in each, ``source_rotation`` and ``driving_rotation``; ``triplets``:
             previous, target and next frame at equal distances; ``stills``: a frame with its depth, mask and camera;
             ``portraits``: random frames with depth and mask, and a reference frame of the same clip; ``clips``: the
             same of consecutive frames. Of the last two a draw that shows no skin in one of its targets is replaced, and
@@ -180,9 +189,14 @@ class ClipSamples(Dataset[dict[str, Any]]):
             return self._portraits(rng)
         clip, indices = self._draw(rng)
         frames = self.store.read(clip, indices)
+        backwards = mirrored = False
         if self.augment is not None and self.kind != "stills":
-            frames = self.augment(frames, rng)
-        return {**self._named(clip, indices, to_float(frames)), "video_id": clip.name}
+            backwards, mirrored = self.augment.draw(rng)
+            frames = self.augment.applied(frames, backwards, mirrored, rng)
+        sample = {**self._named(clip, indices, to_float(frames)), "video_id": clip.name}
+        if self.kind == "posed_pairs":
+            sample |= self._turns(clip, indices[::-1] if backwards else indices, mirrored)
+        return sample
 
     def _draw(self, rng: np.random.Generator) -> tuple[Clip, list[int]]:
         clips = self.people[self.names[rng.integers(len(self.names))]]
@@ -214,8 +228,15 @@ class ClipSamples(Dataset[dict[str, Any]]):
             f"{_TRIES} draws in a row: mend its depth and skin, or take the clips without them out."
         )
 
+    def _turns(self, clip: Clip, indices: list[int], mirrored: bool) -> dict[str, Tensor]:
+        """The head's rotation ``3 3`` in the source and in the driving frame, mirrored as they are."""
+        assert self.root is not None
+        turns = read_rotations(truth_file(self.root, clip), indices)
+        source, driving = _MIRROR @ turns @ _MIRROR if mirrored else turns
+        return {"source_rotation": source, "driving_rotation": driving}
+
     def _named(self, clip: Clip, indices: list[int], frames: Tensor) -> dict[str, Tensor]:
-        if self.kind == "pairs":
+        if self.kind in ("pairs", "posed_pairs"):
             return {"source": frames[0], "driving": frames[1]}
         if self.kind == "triplets":
             return {"frames": frames}
@@ -248,7 +269,7 @@ def draw_frames(
         return _draw_targets(rng, kind, length, frames_needed(kind, targets))
     if kind == "stills":
         return [int(rng.integers(length))]
-    if kind == "pairs":
+    if kind in ("pairs", "posed_pairs"):
         reach = length if max_gap is None else max_gap
         first = int(rng.integers(length))
         second = int(rng.integers(max(0, first - reach), min(length, first + reach + 1)))

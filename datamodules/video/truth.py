@@ -88,6 +88,36 @@ def read_fit(path: Path, frames: list[int], framing: Framing) -> Tensor:
         return framing.map(torch.from_numpy(truth["fitted_depth"][frames]).float())[:, None]
 
 
+def read_rotations(path: Path, frames: list[int]) -> Tensor:
+    """The head's rotation in frames of a clip: ``N 3 3``, from its axes to the camera's (x right, y down, z away).
+
+    Raises:
+        DataError: If the truth is absent or broken, or holds none of these frames.
+    """
+    if (turns := _rotations(path)) is None or turns.shape[1:] != (3, 3) or len(turns) <= max(frames):
+        raise DataError(
+            f"'{path}' holds no rotation of frame {max(frames)}: delete the set's folder and export it again."
+        )
+    return torch.from_numpy(turns[frames]).float()
+
+
+@lru_cache(maxsize=512)
+def _rotations(path: Path) -> np.ndarray | None:
+    """Those of a whole clip, which are small; None if its truth has none.
+
+    Raises:
+        DataError: If the truth cannot be read.
+    """
+    remedy = "delete the set's folder and export it again"
+    try:
+        with np.load(path) as truth:
+            return truth.get("rotation")
+    except FileNotFoundError as error:
+        raise DataError(f"There is no truth '{path}': {remedy}, or take samples without pose.") from error
+    except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise DataError(f"'{path}' cannot be read ({error}): {remedy}.") from error
+
+
 @lru_cache(maxsize=8)
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Depth, skin and camera of a clip; a few clips are kept, for frames are asked for clip by clip."""

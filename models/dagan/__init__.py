@@ -1,6 +1,7 @@
 """DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -19,13 +20,14 @@ from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
+from models.published import Publishable
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 
 
-class DaGAN(PortraitModule):
+class DaGAN(PortraitModule, Publishable):
     """Depth-aware generative adversarial network, and by its switches FOMM and the paper's ablations (section 3).
 
     Args:
@@ -40,6 +42,10 @@ class DaGAN(PortraitModule):
         transform: The random transform of the equivariance losses.
         optimiser: Adam, for each of the two steps.
         align_corners: Whether warps sample so that the identity grid is the identity; false as released.
+        determinant_floor: What the determinants of jacobians are kept away from zero by; 0, as released, inverts them
+            as they are.
+        joint_pass: Whether a training step finds the keypoints of source, driving and transformed frames in one pass,
+            whose batch norms see all three; false as released: one pass each.
         adapt_scale: Whether relative motion is scaled by the size of the faces.
     """
 
@@ -58,20 +64,25 @@ class DaGAN(PortraitModule):
         transform: TransformConfig,
         optimiser: DaGANOptimiserConfig,
         align_corners: bool,
+        determinant_floor: float,
+        joint_pass: bool,
         adapt_scale: bool,
     ) -> None:
+        given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__(image_size)
+        self.given, self.released = given, ""
         _check_size(image_size, keypoints, motion, generator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
-        self.align_corners, self.adapt_scale = align_corners, adapt_scale
+        self.align_corners, self.determinant_floor = align_corners, determinant_floor
+        self.joint_pass, self.adapt_scale = joint_pass, adapt_scale
         self.perceptual_name = perceptual.name
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
         if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
             self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
         self.keypoint_detector = KeypointDetector(keypoints)
-        self.generator = Generator(generator, motion, keypoints.number, align_corners)
+        self.generator = Generator(generator, motion, keypoints.number, align_corners, determinant_floor)
         self.discriminator = Discriminator(discriminator, keypoints.number)
         self.to(memory_format=torch.channels_last)  # convolutions and norms take less time so
 
@@ -85,7 +96,7 @@ class DaGAN(PortraitModule):
         transform = RandomTransform(len(driving), self.transform, driving)
         images = torch.cat([source, driving, transform.image(driving, self.align_corners)])
         disparity = self.disparity(images)
-        at_source, at_driving, at_transformed = self.find_keypoints(images, disparity).chunk(3)
+        at_source, at_driving, at_transformed = self._keypoints_of_three(images, disparity)
         source_disparity, driving_disparity = (None, None) if disparity is None else disparity.chunk(3)[:2]
 
         code = self.generator.encode(source, source_disparity)
@@ -169,6 +180,40 @@ class DaGAN(PortraitModule):
             self.depth_network.eval()
         return self
 
+    def contract(self) -> dict[str, Any]:
+        """What changes pictures and does not show in the shapes of the weights."""
+        keypoints, attention = self.given["keypoints"], self.given["generator"]["attention"]
+        return {
+            "align_corners": self.align_corners,
+            "determinant_floor": self.determinant_floor,
+            "keypoints.temperature": keypoints["temperature"],
+            "motion.kp_variance": self.given["motion"]["kp_variance"],
+            **{f"attention.{name}": attention[name] for name in ("query", "scale", "pool")},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the arguments down, too, by which ``DaGAN.load_from_checkpoint`` builds the model again."""
+        super().on_save_checkpoint(checkpoint)
+        if self.released:  # a fit that went on from released weights is read as they are
+            checkpoint["released"] = self.released
+        checkpoint["hyper_parameters"] = self.given | {"_instantiator": "lightning.pytorch.cli.instantiate_module"}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another model.
+
+        Raises:
+            UserError: If it is another model's, or does not say under which settings its weights were fitted.
+        """
+        if "contract" not in checkpoint:
+            raise UserError(
+                "The checkpoint does not say under which settings its weights were fitted, and under others they draw "
+                "other pictures; convert a released file by: python -m benchmarks.released --help"
+            )
+        if checkpoint["contract"] == {} and "loops" in checkpoint:  # a fit from before this contract
+            checkpoint["contract"] = self.contract()
+        super().on_load_checkpoint(checkpoint)
+        self.released = checkpoint.get("released", "")
+
     @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Which perceptual loss a fit would use."""
@@ -185,8 +230,15 @@ class DaGAN(PortraitModule):
         disparity = self.disparity(images)
         there, here = self.find_keypoints(images, disparity), source.repeat(times)
         if initial is not None:
-            there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale)
+            there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale, self.determinant_floor)
         return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
+
+    def _keypoints_of_three(self, images: Tensor, disparity: Tensor | None) -> list[AffineKeypoints]:
+        """Keypoints of source, driving and transformed frames, one after the other in ``3B 3 H W``."""
+        if self.joint_pass:
+            return self.find_keypoints(images, disparity).chunk(3)
+        maps = [None] * 3 if disparity is None else disparity.chunk(3)
+        return [self.find_keypoints(*each) for each in zip(images.chunk(3), maps, strict=True)]
 
     def _adversarial_losses(self, wanted: list[Tensor], fake: Tensor, keypoints: AffineKeypoints) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
@@ -207,7 +259,7 @@ class DaGAN(PortraitModule):
         value = losses.equivariance_value(driving, transformed, transform)
         parts = {"equivariance_value": self.loss.equivariance_value * value}
         if driving.jacobian is not None:
-            jacobian = losses.equivariance_jacobian(driving, transformed, transform)
+            jacobian = losses.equivariance_jacobian(driving, transformed, transform, self.determinant_floor)
             parts["equivariance_jacobian"] = self.loss.equivariance_jacobian * jacobian
         kind, threshold = self.loss.keypoint_distance_kind, self.loss.keypoint_distance_threshold
         if kind != "none":
@@ -226,3 +278,12 @@ def _check_size(size: int, keypoints: KeypointDetectorConfig, motion: MotionConf
     steps = (round(1 / keypoints.scale_factor), round(1 / motion.scale_factor), 2**generator.num_down_blocks)
     if any(size % step for step in steps):
         raise UserError(f"image_size {size} is not a multiple of {max(steps)}; choose one that is, such as 256.")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - an argument of any kind
+    """An argument as a checkpoint holds it, where nothing but plain values is read."""
+    return _listed(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _listed(tree: dict[str, Any]) -> dict[str, Any]:
+    return {k: _listed(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in tree.items()}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu
+from torch.nn.utils.parametrizations import spectral_norm
 
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.warping import gaussian_heatmaps
@@ -16,6 +17,7 @@ class DiscriminatorConfig:
 
     Args:
         keypoints: Whether it is conditioned on heatmaps of the driving keypoints.
+        spectral_norm: Whether its convolutions are divided by their largest singular value (FOMM, vox).
         kp_variance: Variance of the Gaussian drawn at a keypoint.
         block_expansion: Half the features after the first block.
         max_features: Most features of any block.
@@ -23,6 +25,7 @@ class DiscriminatorConfig:
     """
 
     keypoints: bool
+    spectral_norm: bool
     kp_variance: float
     block_expansion: int
     max_features: int
@@ -32,9 +35,9 @@ class DiscriminatorConfig:
 class PatchBlock(nn.Module):
     """Convolution 4 x 4 without padding, instance norm, leaky ReLU, and half the size."""
 
-    def __init__(self, in_features: int, out_features: int, norm: bool, pool: bool) -> None:
+    def __init__(self, in_features: int, out_features: int, norm: bool, pool: bool, spectral: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_features, out_features, 4)
+        self.conv = _conv(in_features, out_features, 4, spectral)
         self.norm = nn.InstanceNorm2d(out_features, affine=True) if norm else None
         self.pool = pool
 
@@ -53,10 +56,10 @@ class PatchDiscriminator(nn.Module):
         count = config.num_blocks
         widths = [min(config.max_features, config.block_expansion * 2 ** (i + 1)) for i in range(count)]
         self.down_blocks = nn.ModuleList(
-            PatchBlock(a, b, norm=i > 0, pool=i < count - 1)
+            PatchBlock(a, b, norm=i > 0, pool=i < count - 1, spectral=config.spectral_norm)
             for i, (a, b) in enumerate(zip([channels, *widths], widths, strict=False))
         )
-        self.conv = nn.Conv2d(widths[-1], 1, 1)
+        self.conv = _conv(widths[-1], 1, 1, config.spectral_norm)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Maps ``B C H W`` to the features of every block and the score map."""
@@ -82,3 +85,8 @@ class Discriminator(nn.Module):
             heatmaps = gaussian_heatmaps(keypoints.value.detach(), size, self.config.kp_variance)
             image = torch.cat([image, heatmaps], 1)
         return self.discs["1"](image)
+
+
+def _conv(in_features: int, out_features: int, kernel_size: int, spectral: bool) -> nn.Module:
+    conv = nn.Conv2d(in_features, out_features, kernel_size)
+    return spectral_norm(conv) if spectral else conv

@@ -11,7 +11,8 @@ from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_produc
 
 from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from models.dagan.keypoints import AffineKeypoints
-from models.dagan.motion import DenseMotion, MotionConfig
+from models.dagan.motion import DenseMotion, MotionConfig, MotionField
+from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
@@ -48,6 +49,7 @@ class GeneratorConfig:
         num_bottleneck_blocks: Residual blocks between encoder and decoder.
         kernel_size: Of the first and the last convolution.
         attention: The cross-modal attention module.
+        spade: The released SPADE decoder in the place of bottleneck and decoder, or null for these.
     """
 
     block_expansion: int
@@ -56,6 +58,7 @@ class GeneratorConfig:
     num_bottleneck_blocks: int
     kernel_size: int
     attention: AttentionConfig
+    spade: SPADEDecoderConfig | None
 
 
 class SourceCode(NamedTuple):
@@ -99,19 +102,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, scale=scale)
-    parts = [(scale * rows @ key.mT).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
+    parts = [(scale * rows @ key.transpose(1, 2)).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
     return torch.cat(parts, 1)
 
 
 class Generator(nn.Module):
     """Draws the source as the driving keypoints are placed (DaGAN, Fig. 2)."""
 
-    def __init__(self, config: GeneratorConfig, motion: MotionConfig, keypoints: int, align_corners: bool) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        motion: MotionConfig,
+        keypoints: int,
+        align_corners: bool,
+        determinant_floor: float,
+    ) -> None:
         super().__init__()
         self.query, self.align_corners = config.attention.query, align_corners
         widths = [min(config.max_features, config.block_expansion * 2**i) for i in range(config.num_down_blocks + 1)]
         pairs = list(pairwise(widths))
-        self.dense_motion_network = DenseMotion(motion, keypoints, align_corners)
+        self.dense_motion_network = DenseMotion(motion, keypoints, align_corners, determinant_floor)
         self.first = SameBlock(3, widths[0], config.kernel_size)
         self.down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
         if self.query in DEPTH_QUERIES:
@@ -119,6 +129,9 @@ class Generator(nn.Module):
             self.src_down_blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
         if self.query != "none":
             self.AttnModule = CrossModalAttention(widths[-1], config.attention)
+        self.decoder = SPADEDecoder(config.spade, widths) if config.spade else None
+        if self.decoder:
+            return
         blocks = {f"r{i}": ResBlock(widths[-1]) for i in range(config.num_bottleneck_blocks)}
         self.bottleneck = nn.Sequential(OrderedDict(blocks))
         self.up_blocks = nn.ModuleList(UpBlock(b, a) for a, b in reversed(pairs))
@@ -140,16 +153,21 @@ class Generator(nn.Module):
         driving_disparity: Tensor | None = None,
     ) -> Tensor:
         """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
-        flow, occlusion = self.dense_motion_network(code.image, source, driving)
-        warped = self._warp(code.features, flow)
-        if occlusion.shape[2:] != warped.shape[2:]:
-            occlusion = interpolate(occlusion, size=warped.shape[2:], mode="bilinear")
-        warped = warped * occlusion
-        x = self._attend(code, warped, flow, driving_disparity)
+        field = self.dense_motion_network(code.image, source, driving)
+        x = self._attend(code, self._moved(code.features, field), field.flow, driving_disparity)
+        if self.decoder:
+            return self.decoder(x, self._moved(code.image, field))
         x = self.bottleneck(x)
         for block in self.up_blocks:
             x = block(x)
         return self.final(x).sigmoid()
+
+    def _moved(self, x: Tensor, field: MotionField) -> Tensor:
+        """What of the source ``B C H W`` is seen, and where."""
+        warped, occlusion = self._warp(x, field.flow), field.occlusion
+        if occlusion.shape[2:] != warped.shape[2:]:
+            occlusion = interpolate(occlusion, size=warped.shape[2:], mode="bilinear")
+        return warped * occlusion
 
     def _warp(self, features: Tensor, flow: Tensor) -> Tensor:
         return warp(features, flow, self.align_corners)

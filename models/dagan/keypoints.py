@@ -83,7 +83,11 @@ class KeypointDetector(nn.Module):
 
 
 def transfer_motion(
-    source: AffineKeypoints, driving: AffineKeypoints, initial: AffineKeypoints, adapt_scale: bool
+    source: AffineKeypoints,
+    driving: AffineKeypoints,
+    initial: AffineKeypoints,
+    adapt_scale: bool,
+    determinant_floor: float,
 ) -> AffineKeypoints:
     """Moves the source's keypoints as the driving ones moved since ``initial`` (FOMM, eq. 10).
 
@@ -92,12 +96,13 @@ def transfer_motion(
         driving: Keypoints of the driving frame.
         initial: Keypoints of the driving frame whose pose is the source's.
         adapt_scale: Whether movements are scaled by the size of the source's face over the driver's.
+        determinant_floor: What the determinant of the initial jacobian is kept away from zero by.
     """
     scale = _hull_scale(source.value, initial.value) if adapt_scale else 1.0
     value = source.value + scale * (driving.value - initial.value)
     if source.jacobian is None or driving.jacobian is None or initial.jacobian is None:
         return AffineKeypoints(value, None)
-    return AffineKeypoints(value, driving.jacobian @ inverse_2x2(initial.jacobian) @ source.jacobian)
+    return AffineKeypoints(value, driving.jacobian @ inverse_2x2(initial.jacobian, determinant_floor) @ source.jacobian)
 
 
 def _hull_scale(source: Tensor, initial: Tensor) -> Tensor:

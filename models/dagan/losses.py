@@ -54,12 +54,14 @@ def equivariance_value(driving: AffineKeypoints, transformed: AffineKeypoints, t
     return (driving.value - transform.points(transformed.value)).abs().mean()
 
 
-def equivariance_jacobian(driving: AffineKeypoints, transformed: AffineKeypoints, transform: RandomTransform) -> Tensor:
+def equivariance_jacobian(
+    driving: AffineKeypoints, transformed: AffineKeypoints, transform: RandomTransform, determinant_floor: float
+) -> Tensor:
     """The same of their jacobians: J_d^-1 T'(x_T) J_T should be the identity (FOMM, eq. 13; not in DaGAN's text)."""
     assert driving.jacobian is not None
     assert transformed.jacobian is not None
     mapped = transform.jacobian(transformed.value) @ transformed.jacobian
-    product = inverse_2x2(driving.jacobian) @ mapped
+    product = inverse_2x2(driving.jacobian, determinant_floor) @ mapped
     return (torch.eye(2).to(product) - product).abs().mean()
 
 

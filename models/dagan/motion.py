@@ -40,9 +40,10 @@ class MotionConfig:
 class DenseMotion(nn.Module):
     """Weighs one motion for each keypoint, and one of rest, into a dense motion field."""
 
-    def __init__(self, config: MotionConfig, keypoints: int, align_corners: bool) -> None:
+    def __init__(self, config: MotionConfig, keypoints: int, align_corners: bool, determinant_floor: float) -> None:
         super().__init__()
         self.kp_variance, self.align_corners = config.kp_variance, align_corners
+        self.determinant_floor = determinant_floor
         self.down = AntiAliasDownsample(3, config.scale_factor)
         self.hourglass = Hourglass(4 * (keypoints + 1), config.block_expansion, config.num_blocks, config.max_features)
         self.mask = nn.Conv2d(self.hourglass.out_features, keypoints + 1, 7, padding=3)
@@ -52,7 +53,7 @@ class DenseMotion(nn.Module):
         """Maps the source image ``B 3 H W`` and both sets of keypoints to the motion field."""
         small = self.down(image)
         size = (small.shape[-2], small.shape[-1])
-        motions = sparse_motions(source, driving, size)
+        motions = sparse_motions(source, driving, size, self.determinant_floor)
         count = motions.shape[1]
         warped = warp(small.repeat_interleave(count, 0), motions.flatten(0, 1), self.align_corners)
         inputs = torch.cat([self._heatmaps(source, driving, size), warped.unflatten(0, (-1, count))], 2)
@@ -67,7 +68,9 @@ class DenseMotion(nn.Module):
         return torch.cat([torch.zeros_like(there[:, :1]), there - here], 1)[:, :, None]
 
 
-def sparse_motions(source: AffineKeypoints, driving: AffineKeypoints, size: tuple[int, int]) -> Tensor:
+def sparse_motions(
+    source: AffineKeypoints, driving: AffineKeypoints, size: tuple[int, int], determinant_floor: float
+) -> Tensor:
     """The affine motion around each keypoint, after the identity: ``B K+1 h w 2`` (FOMM, eq. 4).
 
     T_k(z) = x_s + J_s J_d^-1 (z - x_d) maps a driving coordinate to the source.
@@ -75,7 +78,7 @@ def sparse_motions(source: AffineKeypoints, driving: AffineKeypoints, size: tupl
     grid = coordinate_grid(size[0], size[1], source.value)
     offset = grid - driving.value[:, :, None, None]
     if source.jacobian is not None and driving.jacobian is not None:
-        matrix = source.jacobian @ inverse_2x2(driving.jacobian)
+        matrix = source.jacobian @ inverse_2x2(driving.jacobian, determinant_floor)
         offset = torch.einsum("bkij,bkhwj->bkhwi", matrix, offset)
     moved = offset + source.value[:, :, None, None]
     return torch.cat([grid.expand(len(moved), 1, *grid.shape), moved], 1)

@@ -25,12 +25,12 @@ def warp(image: Tensor, grid: Tensor, align_corners: bool, padding_mode: str = "
     return grid_sample(image, grid, padding_mode=padding_mode, align_corners=align_corners)
 
 
-def inverse_2x2(matrix: Tensor, smallest: float = 1e-4) -> Tensor:
-    """Inverts matrices ``... 2 2`` in closed form, the determinant kept at least ``smallest`` away from zero."""
+def inverse_2x2(matrix: Tensor, floor: float) -> Tensor:
+    """Inverts matrices ``... 2 2`` in closed form, the determinant kept at least ``floor`` away from zero."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     determinant = a * d - b * c
-    away = torch.where(determinant < 0, -1.0, 1.0).to(matrix) * smallest
-    determinant = torch.where(determinant.abs() < smallest, away, determinant)
+    away = torch.where(determinant < 0, -1.0, 1.0).to(matrix) * floor
+    determinant = torch.where(determinant.abs() < floor, away, determinant)
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return adjugate / determinant[..., None, None]
 
@@ -38,7 +38,7 @@ def inverse_2x2(matrix: Tensor, smallest: float = 1e-4) -> Tensor:
 def gaussian_heatmaps(points: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """Draws a Gaussian at each of the points ``B K 2``: ``B K H W``, 1 at the point itself."""
     grid = coordinate_grid(size[0], size[1], points)
-    x, y = points.mT.unsqueeze(2).unbind(1)
+    x, y = points.transpose(1, 2).unsqueeze(2).unbind(1)
     along_x = torch.exp(-0.5 * (grid[0, :, :1] - x).square() / variance)
     along_y = torch.exp(-0.5 * (grid[:, 0, 1:] - y).square() / variance)
     return (along_y[:, :, None] * along_x[:, None]).permute(0, 3, 1, 2)  # channels last, as the networks have them

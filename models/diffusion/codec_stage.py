@@ -150,4 +150,4 @@ class KLStage(PortraitModule):
 
 def _restored(batch: Batch, quantiles: tuple[float, float] | None) -> Tensor:
     """The pictures ``N 3 H W`` that a codec is to restore: those of a batch, and of its depth where it has any."""
-    return batch["image"].flatten(0, -4) if quantiles is None else target_pictures(batch, SEEN, quantiles)[0]
+    return batch["image"].flatten(0, -4) if quantiles is None else target_pictures(batch, SEEN, quantiles)

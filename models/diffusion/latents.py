@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache, cached_property
 from io import BytesIO
+from os.path import isfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -47,16 +48,26 @@ class LatentCache:
             UserError: If a file is broken or of other pictures, a latent cannot be kept, or a name leads elsewhere.
         """
         paths = [self.path(name) for name in names]
-        missing = {path: i for i, path in enumerate(paths) if not path.is_file()}
+        missing = {path: i for i, path in enumerate(paths) if not isfile(path)}
         fresh: dict[Path, Tensor] = {}
         if missing:
             with torch.no_grad():
                 latents = self.codec.encode(images[list(missing.values())])
             fresh = dict(zip(missing, latents.cpu().half(), strict=True))
             self._keep(fresh)
-        size = (self.codec.channels, *(side // self.codec.factor for side in images.shape[-2:]))
-        latents = torch.stack([fresh[path] if path in fresh else _read(path, size) for path in paths])
+        shape = self._shape(images.shape[-2:])
+        latents = torch.stack([fresh[path] if path in fresh else _read(path, shape) for path in paths])
         return latents.to(images.device, torch.float32)
+
+    def find(self, names: Sequence[str], size: Sequence[int]) -> Tensor | None:
+        """What `encode` would say of pictures of H x W pixels, on the CPU; None unless all of them have a file.
+
+        So that pictures which have to be drawn first, such as those of depth, are drawn only if one is missing.
+        """
+        paths = [self.path(name) for name in names]
+        if not all(map(isfile, paths)):
+            return None
+        return torch.stack([_read(path, self._shape(size)) for path in paths]).float()
 
     def path(self, name: str) -> Path:
         """The file of a picture.
@@ -68,6 +79,9 @@ class LatentCache:
         if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
             raise UserError(f"'{name}' names no file in the cache of latents: give a name such as clip/0000001.")
         return self.folder.joinpath(*parts[:-1], f"{parts[-1]}.npy")
+
+    def _shape(self, size: Sequence[int]) -> tuple[int, ...]:
+        return self.codec.channels, *(side // self.codec.factor for side in size)
 
     def _keep(self, latents: dict[Path, Tensor]) -> None:
         """Writes the files; several processes may meet the same picture, and take turns."""

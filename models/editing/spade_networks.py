@@ -6,10 +6,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate, leaky_relu, relu
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, leaky_relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-SLOPE = 0.2  # of every leaky ReLU (appendix A)
+from models.modulation import SLOPE, ModulatedBlock, averaged
 
 
 @dataclass
@@ -38,50 +38,6 @@ class PatchPyramidConfig:
     scales: int
 
 
-class SpatialModulation(nn.Module):
-    """Spatially-adaptive denormalisation: gamma(m) x + beta(m) of normalised features (eq. 1).
-
-    Args:
-        features: Of what is modulated.
-        channels: Of the map m.
-        hidden: Features between.
-    """
-
-    def __init__(self, features: int, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(features, affine=False)
-        self.shared = nn.Conv2d(channels, hidden, 3, padding=1)
-        self.gamma = nn.Conv2d(hidden, features, 3, padding=1)
-        self.beta = nn.Conv2d(hidden, features, 3, padding=1)
-
-    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """Maps features ``B C h w`` and a map ``B M H W`` of any size to ``B C h w``."""
-        shared = relu(self.shared(resized(guide, x.shape[-1])))
-        return self.norm(x) * (1 + self.gamma(shared)) + self.beta(shared)
-
-
-class ModulatedBlock(nn.Module):
-    """A residual block whose normalisations the map modulates (fig. 4, left)."""
-
-    def __init__(self, ins: int, outs: int, channels: int, hidden: int) -> None:
-        super().__init__()
-        middle = min(ins, outs)
-        sizes = [(ins, middle), (middle, outs)]
-        self.norms = nn.ModuleList(SpatialModulation(size, channels, hidden) for size, _ in sizes)
-        self.convs = nn.ModuleList(spectral_norm(nn.Conv2d(*size, 3, padding=1)) for size in sizes)
-        self.skip_norm = SpatialModulation(ins, channels, hidden) if ins != outs else None
-        self.skip = spectral_norm(nn.Conv2d(ins, outs, 1, bias=False)) if ins != outs else None
-
-    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """Maps ``B C h w`` to ``B C' h w``."""
-        straight = x
-        if self.skip is not None and self.skip_norm is not None:
-            straight = self.skip(self.skip_norm(x, guide))
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(leaky_relu(norm(x, guide), SLOPE))
-        return straight + x
-
-
 class SPADEGenerator(nn.Module):
     """Paints a picture from a map alone, which it sees at every size (fig. 4, right).
 
@@ -100,7 +56,7 @@ class SPADEGenerator(nn.Module):
 
     def forward(self, guide: Tensor) -> Tensor:
         """Maps a map ``B M S S`` to pictures ``B 3 S S`` in [-1, 1]."""
-        x = self.first(resized(guide, guide.shape[-1] >> self.doublings))
+        x = self.first(averaged(guide, guide.shape[-1] >> self.doublings))
         for number, block in enumerate(self.blocks):
             x = block(x if number == 0 else interpolate(x, scale_factor=2), guide)
         return torch.tanh(self.last(leaky_relu(x, SLOPE)))
@@ -128,11 +84,6 @@ class PatchPyramid(nn.Module):
             answers.append(features[1:])
             shown = adaptive_avg_pool2d(shown, shown.shape[-1] // 2)
         return answers
-
-
-def resized(guide: Tensor, size: int) -> Tensor:
-    """A map ``B M H W`` at another size; the paper's nearest neighbour is for labels, the mean for pictures."""
-    return guide if guide.shape[-1] == size else adaptive_avg_pool2d(guide, size)
 
 
 def _patch_blocks(widths: list[int], channels: int) -> nn.ModuleList:

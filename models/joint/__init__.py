@@ -3,7 +3,7 @@
 A file of more than 320 lines, because one network has all of the paper's tasks, and each is a method of a few lines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -127,10 +127,9 @@ class Joint(PortraitModule):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Clean latents ``N M K h w`` of all modalities of a batch, and its skin ``N 1 H W``; N counts all targets."""
-        modalities = self.layout.modalities
-        pictures, skin = target_pictures(batch, modalities, self.quantiles)
+        modalities, skin = self.layout.modalities, batch["mask"].flatten(0, -4)
         names = None if self.latents is None else target_names(batch, modalities, self.quantiles)
-        latents = self._encoded(pictures, names)
+        latents = self._encoded(lambda: target_pictures(batch, modalities, self.quantiles), names, skin)
         return latents.unflatten(0, (-1, len(skin))).transpose(0, 1), skin
 
     def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
@@ -152,7 +151,7 @@ class Joint(PortraitModule):
 
     def read(self, reference: Tensor, names: Sequence[str] | None = None) -> Reading:
         """The latents of reference pictures ``B 3 H W``, those in the cache by name, and the features of a network."""
-        seen = self._encoded(reference, names)
+        seen = self._encoded(lambda: reference, names, reference)
         return seen, None if self.reference is None else self.reference(seen)
 
     @torch.no_grad()
@@ -160,10 +159,12 @@ class Joint(PortraitModule):
         """`read`, to sample from and not to learn."""
         return self.read(reference)
 
-    def _encoded(self, pictures: Tensor, names: Sequence[str] | None) -> Tensor:
+    def _encoded(self, pictures: Callable[[], Tensor], names: Sequence[str] | None, like: Tensor) -> Tensor:
+        """Latents of pictures, which are drawn only where they have to be; of the size and on the device of others."""
         if self.latents is None or names is None:
-            return self.codec.encode(pictures)
-        return self.latents.encode(pictures, names)
+            return self.codec.encode(pictures())
+        kept = self.latents.find(names, like.shape[-2:])
+        return self.latents.encode(pictures(), names) if kept is None else kept.to(like.device)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its closeness ``B 1 H W`` in [0, 1]: image to depth (section 4)."""

@@ -61,7 +61,7 @@ def draw_masks(mixture: MaskMixture, modalities: Sequence[str], skin: Tensor) ->
         ``B M 1 H W``, float.
     """
     kinds = torch.multinomial(skin.new_tensor(mixture.shares, dtype=torch.float32), len(skin), replacement=True)
-    regions = torch.stack([draw_regions(skin) for _ in modalities], 1).float()
+    regions = draw_regions(skin.repeat(len(modalities), 1, 1, 1)).unflatten(0, (-1, len(skin))).transpose(0, 1).float()
     masks, kind = torch.ones_like(regions), 1
     for name in mixture.given:
         masks[kinds == kind, modalities.index(name)] = 0

@@ -12,8 +12,8 @@ from models.tasks import Batch
 Quantiles = tuple[float, float]
 
 
-def target_pictures(batch: Batch, modalities: Sequence[str], quantiles: Quantiles) -> tuple[Tensor, Tensor]:
-    """The pictures ``M*N 3 H W`` in [0, 1] of a batch, one modality after another, and its skin ``N 1 H W``.
+def target_pictures(batch: Batch, modalities: Sequence[str], quantiles: Quantiles) -> Tensor:
+    """The pictures ``M*N 3 H W`` in [0, 1] of a batch, one modality after another.
 
     Args:
         batch: With N targets in all.
@@ -26,7 +26,7 @@ def target_pictures(batch: Batch, modalities: Sequence[str], quantiles: Quantile
         pictures["depth"] = as_picture(closeness_image(depth, mask, *quantiles))
     if "normals" in modalities:
         pictures["normals"] = normals_image(depth, mask, batch["K"].flatten(0, -3))
-    return torch.cat([pictures[name] for name in modalities]), mask
+    return torch.cat([pictures[name] for name in modalities])
 
 
 def target_names(batch: Batch, modalities: Sequence[str], quantiles: Quantiles) -> list[str]:

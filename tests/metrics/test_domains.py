@@ -17,6 +17,7 @@ from metrics.windows import HAS_NUMBA
 from tests.metrics.domains import ALL, BAD, DEPTH, NAN
 
 WITHOUT = {  # what has no number to be wrong, and why
+    "dlib_faces.detector": "takes nothing",
     "dlib_faces.enlarged": "takes what `face_analysers.as_pixels` has checked",
     "dlib_faces.identity": "takes nothing",
     "dlib_faces.points": "takes nothing",

@@ -22,6 +22,7 @@ SMALLEST = {
     "discriminator": {"block_expansion": 4, "max_features": 16},
     "depth": {"layers": 10, "width": 4, "decoder_width": 2},
 }
+SMALL_SPADE = {"spade": {"width": 16, "middle_blocks": 1, "compressed": 4, "hidden": 4}}
 
 
 def pairs(batch=2, size=64):
@@ -34,9 +35,10 @@ def smallest(dagan):
     return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
 
 
-@pytest.mark.parametrize("variant", ["released", "fomm", "baseline", "fdn", "cam", "sa"])
+@pytest.mark.parametrize("variant", ["released", "fomm", "fomm_vox", "baseline", "fdn", "cam", "sa", "spade"])
 def test_every_variant_trains_and_reenacts(smallest, fit, variant):
-    model = smallest(f"variants/dagan/{variant}.yaml")
+    changes = {"generator": SMALLEST["generator"] | SMALL_SPADE} if variant == "spade" else {}
+    model = smallest(f"variants/dagan/{variant}.yaml", **changes)
     fit(model, pairs(), 1)
     video = model.eval().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 3, 64, 64), Context())
     assert video.shape == (1, 3, 3, 64, 64)
@@ -70,9 +72,10 @@ def silent(name, model):
     return name.startswith("depth_network.") or before_norm or ("bottleneck" in name and name.endswith("conv1.bias"))
 
 
-@pytest.mark.parametrize("variant", [None, "fomm", "sa"])
+@pytest.mark.parametrize("variant", [None, "fomm", "sa", "spade"])
 def test_every_trainable_parameter_gets_a_gradient(dagan, fit, variant):
-    model = dagan(TINY, *([f"variants/dagan/{variant}.yaml"] if variant else []))
+    changes = {"generator": SMALL_SPADE} if variant == "spade" else {}
+    model = dagan(TINY, *([f"variants/dagan/{variant}.yaml"] if variant else []), **changes)
     fit(model, pairs(), 2)  # two steps, because the attention's gate starts at zero
     without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert {n for n in without if not silent(n, model)} == set()
@@ -260,3 +263,44 @@ def test_both_optimisers_follow_the_schedule(smallest):
 def test_the_learning_rate_of_a_step(settings, step, expected):
     config = DaGANOptimiserConfig(**{"lr": 1.0, "betas": (0.5, 0.999), "milestones": [], "cosine": False} | settings)
     assert config.factor(step, epochs=20, steps=1000) == pytest.approx(expected, abs=1e-12)
+
+
+def saved(model):
+    held = {"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.0", "loops": {}}
+    model.on_save_checkpoint(held)
+    return held
+
+
+def test_a_checkpoint_of_a_fit_from_before_the_contract_still_loads(smallest):
+    model = smallest()
+    model.on_load_checkpoint(saved(model) | {"contract": {}})
+
+
+def test_a_checkpoint_that_does_not_say_its_settings_is_refused(smallest):
+    held = saved(smallest())
+    del held["contract"]
+    with pytest.raises(UserError, match="does not say under which settings"):
+        smallest().on_load_checkpoint(held)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"align_corners": False}, "align_corners True, not False"),
+        ({"determinant_floor": 0.0}, "determinant_floor 0.0001, not 0.0"),
+        ({"keypoints": SMALLEST["keypoints"] | {"temperature": 0.2}}, "keypoints.temperature 0.1, not 0.2"),
+        ({"motion": SMALLEST["motion"] | {"kp_variance": 0.02}}, "motion.kp_variance 0.01, not 0.02"),
+    ],
+)
+def test_a_checkpoint_is_read_under_the_settings_of_its_fit(smallest, changes, told):
+    with pytest.raises(UserError, match=told):
+        smallest(**changes).on_load_checkpoint(saved(smallest()))
+
+
+def test_a_checkpoint_builds_its_model_again(smallest, tmp_path):
+    model = smallest("variants/dagan/sa.yaml").eval()
+    torch.save(saved(model), tmp_path / "fit.ckpt")
+    again = type(model).load_from_checkpoint(tmp_path / "fit.ckpt", weights_only=True).eval()
+    source, driving = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+    ours, theirs = (m.reenact(source, driving, Context()) for m in (model, again))
+    torch.testing.assert_close(ours, theirs, atol=0, rtol=0)

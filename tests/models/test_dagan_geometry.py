@@ -51,7 +51,7 @@ def test_moving_all_keypoints_moves_the_image_by_as_much():
     image = torch.rand(1, 3, 21, 21)
     driving = AffineKeypoints(torch.rand(1, 4, 2) - 0.5, None)
     shift = torch.tensor([3.0, -2.0]) * 2 / 20  # pixels
-    motions = sparse_motions(AffineKeypoints(driving.value + shift, None), driving, (21, 21))
+    motions = sparse_motions(AffineKeypoints(driving.value + shift, None), driving, (21, 21), 1e-4)
     torch.testing.assert_close(motions[:, 0], identity(image))
     for motion in motions[0, 1:]:
         moved = warp(image, motion[None], align_corners=True)
@@ -64,20 +64,29 @@ def test_a_jacobian_scales_the_motion_around_its_keypoint():
     driving = AffineKeypoints(at, torch.tensor([[[[1.0, 0], [0, 4]]]]))
     grid = coordinate_grid(9, 9, at)
     expected = at[0, 0] + (grid - at[0, 0]) * torch.tensor([2.0, 0.5])
-    torch.testing.assert_close(sparse_motions(source, driving, (9, 9))[0, 1], expected)
+    torch.testing.assert_close(sparse_motions(source, driving, (9, 9), 1e-4)[0, 1], expected)
 
 
 def test_the_two_by_two_inverse_is_the_inverse():
     matrix = torch.randn(50, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(inverse_2x2(matrix), torch.linalg.inv(matrix))
+    for floor in (1e-9, 0):
+        torch.testing.assert_close(inverse_2x2(matrix, floor), torch.linalg.inv(matrix))
 
 
 def test_the_inverse_of_a_singular_matrix_is_finite_and_has_a_gradient():
     matrix = torch.tensor([[1.0, 2], [2, 4]], requires_grad=True)
-    inverse = inverse_2x2(matrix)
+    inverse = inverse_2x2(matrix, 1e-4)
     inverse.sum().backward()
     assert inverse.isfinite().all()
     assert matrix.grad.isfinite().all()
+    assert not inverse_2x2(matrix, 0).isfinite().any()
+
+
+@pytest.mark.parametrize(("determinant", "kept"), [(1e-5, 1e-4), (-1e-5, -1e-4), (2e-4, 2e-4), (0.0, 1e-4)])
+def test_the_determinant_is_kept_a_floor_away_from_zero_on_its_own_side(determinant, kept):
+    matrix = torch.tensor([[1.0, 0], [0, determinant]], dtype=torch.float64)
+    expected = torch.tensor([[determinant / kept, 0], [0, 1 / kept]], dtype=torch.float64)
+    torch.testing.assert_close(inverse_2x2(matrix, 1e-4), expected)
 
 
 def test_a_heatmap_is_a_gaussian_around_its_point():

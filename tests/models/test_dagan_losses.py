@@ -47,7 +47,7 @@ def equivariant_pair(transform):
 def test_an_equivariant_detector_has_no_equivariance_loss(transform):
     driving, transformed = equivariant_pair(transform)
     assert losses.equivariance_value(driving, transformed, transform) == 0
-    assert losses.equivariance_jacobian(driving, transformed, transform) < 1e-5
+    assert losses.equivariance_jacobian(driving, transformed, transform, 1e-4) < 1e-5
 
 
 def test_equivariance_losses_of_a_known_error(transform):
@@ -55,7 +55,7 @@ def test_equivariance_losses_of_a_known_error(transform):
     moved = AffineKeypoints(driving.value + 0.1, 2 * driving.jacobian)
     assert losses.equivariance_value(moved, transformed, transform) == pytest.approx(0.1, abs=1e-6)
     # I - (2 J)^-1 J = I/2, whose mean absolute entry is 1/4
-    assert losses.equivariance_jacobian(moved, transformed, transform) == pytest.approx(0.25, abs=1e-5)
+    assert losses.equivariance_jacobian(moved, transformed, transform, 1e-4) == pytest.approx(0.25, abs=1e-5)
 
 
 def plain_sign_distance(points, threshold):

@@ -173,6 +173,33 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
     assert not (tmp_path / "result.mp4").exists()
 
 
+def test_a_square_stands_for_a_face_that_is_not_found(clip, run, monkeypatch):
+    monkeypatch.setattr(command.faces, "is_installed", lambda: True)
+    monkeypatch.setattr(command.faces, "points_of_driver", lambda looks, name: ([3], np.full((1, 68, 2), 9.0)))
+    monkeypatch.setattr(command.faces, "_faces", lambda picture: [])
+    assert run(clip(codec=None), "--square", "5", "3", "16").is_file()
+    with pytest.raises(SystemExit, match="No face is found"):
+        run(clip(codec=None), "--driver-square", "0", "0", "32", "--overwrite")
+
+
+@pytest.mark.parametrize("content", [b"not a video", b"#EXTM3U\n#EXTINF:1,\nother.mp4\n"])
+def test_a_driver_that_is_no_video_is_one_sentence(run, tmp_path, content):
+    (tmp_path / "drive.mp4").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"^error: '.*drive\.mp4' is not a readable video"):
+        run(tmp_path / "drive.mp4", "--whole")
+
+
+def test_a_film_of_nothing_leaves_nothing(clip, run, tmp_path, monkeypatch):
+    def pieces(self, length):
+        raise DataError("'drive.mp4' is not a readable video: replace or delete it.")
+        yield
+
+    monkeypatch.setattr(Driver, "pieces", pieces)
+    with pytest.raises(SystemExit, match=r"^error: 'drive\.mp4' is not a readable video: replace or delete it\.$"):
+        run(clip(), "--whole")
+    assert not list(tmp_path.glob("result*"))
+
+
 def test_what_cannot_be_written_is_said_before_anything_is_made(clip, run, tmp_path):
     with pytest.raises(SystemExit, match=r"does not hold sound as pcm_s16le; give --out result\.mkv or --silent"):
         run(clip("drive.mkv", codec="pcm_s16le"))

@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +63,9 @@ def test_publishing_copies_the_tables_and_renews_the_pages(written, tmp_path):
     assert (readme.read_text(), (results / "README.md").read_text()) == (text, page)
 
 
-@pytest.mark.parametrize("name", ["README.md", "results/README.md", "results/tables/tiny/small.tex"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "results/README.md", "results/report/index.html", "results/tables/tiny/small.tex"]
+)
 def test_what_is_not_current_is_named(written, tmp_path, name):
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
@@ -123,6 +127,18 @@ def test_the_command_line_rebuilds_prints_and_says_what_is_missing(written, tmp_
 
 
 PUBLISHED = ROOT / "results/tables"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+@pytest.mark.skipif(not list(PUBLISHED.glob("*/*.tex")), reason="nothing is published yet")
+def test_the_latex_of_every_published_table_compiles(tmp_path):
+    files = sorted(PUBLISHED.glob("*/*.tex"))
+    preamble = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+    inputs = [rf"\input{{{shutil.copy(path, tmp_path / f'{i}.tex')}}}\clearpage" for i, path in enumerate(files)]
+    (tmp_path / "document.tex").write_text("\n".join([preamble, *inputs, r"\end{document}"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "document"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 @pytest.mark.skipif(not list(PUBLISHED.glob("*/*")), reason="nothing is published yet")

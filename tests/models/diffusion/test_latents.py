@@ -56,6 +56,14 @@ def test_nothing_is_encoded_twice_and_what_is_missing_at_once(cache):
     assert cache.codec.calls == [1, 2]
 
 
+def test_pictures_of_which_one_is_missing_are_not_found(cache):
+    images = pictures()
+    kept = cache.encode(images[:2], NAMES[:2])
+    assert torch.equal(cache.find(NAMES[1::-1], (16, 8)), kept.flip(0))
+    assert cache.find(NAMES, (16, 8)) is None
+    assert cache.codec.calls == [2]
+
+
 def test_a_picture_twice_in_a_batch_is_encoded_once(cache):
     images = pictures(1).expand(2, -1, -1, -1)
     first, second = cache.encode(images, ["x", "x"])

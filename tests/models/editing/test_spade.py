@@ -5,15 +5,13 @@ from torch.nn.functional import conv2d, relu
 
 from models.editing.spade import SPADE, TwoRateConfig, discriminator_hinge, generator_hinge, matching
 from models.editing.spade_networks import (
-    ModulatedBlock,
     PatchPyramid,
     PatchPyramidConfig,
     SPADEGenerator,
     SPADEGeneratorConfig,
-    SpatialModulation,
-    resized,
 )
 from models.errors import UserError
+from models.modulation import ModulatedBlock, SpatialModulation, averaged
 from models.tasks import Context
 from tests.models.conftest import build
 
@@ -44,7 +42,7 @@ def test_modulation_is_equation_1():
     torch.manual_seed(0)
     layer = SpatialModulation(4, 3, 8)
     x, guide = torch.randn(2, 4, 8, 8) * 3 + 1, torch.rand(2, 3, 16, 16)
-    shared = relu(conv2d(resized(guide, 8), layer.shared.weight, layer.shared.bias, padding=1))
+    shared = relu(conv2d(averaged(guide, 8), layer.shared.weight, layer.shared.bias, padding=1))
     gamma, beta = (conv2d(shared, part.weight, part.bias, padding=1) for part in (layer.gamma, layer.beta))
     mean, variance = x.mean((0, 2, 3), True), x.var((0, 2, 3), unbiased=False, keepdim=True)
     torch.testing.assert_close(layer(x, guide), (x - mean) / (variance + 1e-5).sqrt() * (1 + gamma) + beta)
@@ -52,8 +50,8 @@ def test_modulation_is_equation_1():
 
 def test_a_map_is_shown_at_other_sizes_as_its_mean():
     guide = torch.arange(16.0).view(1, 1, 4, 4)
-    torch.testing.assert_close(resized(guide, 2), torch.tensor([[[[2.5, 4.5], [10.5, 12.5]]]]))
-    assert resized(guide, 4) is guide
+    torch.testing.assert_close(averaged(guide, 2), torch.tensor([[[[2.5, 4.5], [10.5, 12.5]]]]))
+    assert averaged(guide, 4) is guide
 
 
 def test_a_block_learns_its_skip_where_the_width_changes():

@@ -285,6 +285,13 @@ def test_with_kept_latents_the_loss_is_the_same_to_half_precision_and_nothing_is
     assert other.codec.encoded == 6  # depth, which is drawn in another way
 
 
+def test_pictures_whose_latents_are_kept_are_not_drawn(batch, tmp_path, monkeypatch):
+    model = joint(latents=str(tmp_path))
+    first, _ = model.encode(batch | NAMES)
+    monkeypatch.setattr("models.joint.target_pictures", None)
+    assert torch.equal(model.encode(batch | NAMES)[0], first)
+
+
 def test_kept_latents_are_those_of_their_own_frames(batch, tmp_path):
     """Whatever the order in which collation leaves the names."""
     exact, _ = joint().encode(batch)

@@ -1,0 +1,66 @@
+"""Beside a claim: the paper's own figures of its two rows, and the words on why it came out as it did."""
+
+import re
+from typing import NamedTuple
+
+import yaml
+
+from benchmarks.report.sheets import ABSENT, published_texts
+from benchmarks.report.spec import FOLDER, Claim, Published, Table, by_metric
+
+TABLE = re.compile(r"Table \d+")
+
+
+class PaperFigures(NamedTuple):
+    """A paper's figures of the two rows of a claim, under the head of their column."""
+
+    head: str
+    better: str
+    worse: str
+
+
+def paper_figures(table: Table, claim: Claim) -> list[PaperFigures]:
+    """What a paper prints of both rows by the claim's metric, or by one that the claim's words name.
+
+    A claim that names a table of the paper has the figures of that table alone.
+    """
+    blocks = [block for block in table.published if _same_table(block, claim)]
+    return [figures for block in blocks for figures in _of(block, claim)]
+
+
+def _same_table(block: Published, claim: Claim) -> bool:
+    named = set(TABLE.findall(claim.text))
+    return not named or bool(named & set(TABLE.findall(block.note)))
+
+
+def _of(block: Published, claim: Claim) -> list[PaperFigures]:
+    texts = published_texts(block)
+    if claim.better not in texts or claim.worse not in texts:
+        return []
+    pairs = zip(block.columns, texts[claim.better], texts[claim.worse], strict=True)
+    return [PaperFigures(*each) for each in pairs if _measures(each[0], claim) and each[1:] != (ABSENT, ABSENT)]
+
+
+def _measures(head: str, claim: Claim) -> bool:
+    """Whether a column of a paper, less its arrow, is of a claim's metric or named in its words."""
+    name, metric = head.rstrip("↑↓× "), claim.metric.removeprefix("proxy-")
+    return metric == name or metric.startswith(f"{name}-") or bool(re.search(rf"\b{re.escape(name)}\b", claim.text))
+
+
+def reasons(table: Table) -> dict[Claim, str]:
+    """Why its claims came out as they did: the words of today's file of the table, or of its record without a file."""
+    path = FOLDER / f"{table.name}.yaml"
+    if not path.is_file():
+        return {_wordless(claim): claim.why for claim in table.claims}
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    claims = [Claim(**claim) for claim in by_metric(content.get("claims", []))]
+    return {_wordless(claim): claim.why for claim in claims}
+
+
+def why(claim: Claim, words: dict[Claim, str]) -> str:
+    """The words on a claim; empty where nobody has written any."""
+    return words.get(_wordless(claim), "")
+
+
+def _wordless(claim: Claim) -> Claim:
+    return Claim(claim.text, claim.better, claim.worse, claim.test, claim.metric)

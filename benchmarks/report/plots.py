@@ -1,0 +1,167 @@
+"""Cost against quality as SVG: the rows of a table as points, with intervals, and the line of those not beaten."""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from benchmarks.report.curve import Extent, Trade, overlaps
+from benchmarks.report.sheets import Sheet, head
+from benchmarks.report.spec import card
+from benchmarks.report.templates import template
+
+WIDE, TALL = 560, 330  # units of the picture
+LEFT, TOP, RIGHT, BOTTOM = 58, 14, 18, 44  # around the field
+LETTER, LINE, DOT = 6.1, 13, 4.5  # of a label: width of a letter, height; radius of a point
+TICKS = 5
+WIDE_RANGE = 10  # costs that span more are drawn by their logarithms
+Bounds = Mapping[str, tuple[float, float]]
+
+
+class Chart(NamedTuple):
+    """A picture of a test's cost against one of its qualities.
+
+    Args:
+        test: The test.
+        metric: The quality.
+        head: Its direction and unit with it.
+        svg: The picture.
+    """
+
+    test: str
+    metric: str
+    head: str
+    svg: Markup
+
+
+class ChartPoint(NamedTuple):
+    """A row in the picture: places in its units, the label's anchor, and what it says."""
+
+    name: str
+    kind: str
+    x: float
+    y: float
+    low: float
+    high: float
+    label: tuple[float, float, str]
+    words: str
+
+
+def charts(sheet: Sheet) -> list[Chart]:
+    """A picture for each quality of each test that has a column of costs, by whose group's name it is known."""
+    columns = list(enumerate(sheet.table.columns))
+    costs = {column.test: i for i, column in columns if is_cost(column.metric)}
+    pairs = [(costs[column.test], i) for i, column in columns if column.test in costs and not is_cost(column.metric)]
+    trades = [(i, trade, bounds) for cost, i in pairs for trade, bounds in [_trade(sheet, cost, i)]]
+    return [_chart(sheet, i, trade, bounds) for i, trade, bounds in trades if len(trade.points) > 1]
+
+
+def is_cost(metric: str) -> bool:
+    """Whether a metric counts what an output costs."""
+    return card(metric).group.endswith("_cost")
+
+
+def _trade(sheet: Sheet, cost: int, quality: int) -> tuple[Trade, Bounds]:
+    """The rows that have both as points, methods apart from the others, and the intervals of their quality."""
+    methods = {row.name for row in sheet.table.rows if row.kind == "method"}
+    pairs = {row.name: (sheet.cells[row.name, cost], sheet.cells[row.name, quality]) for row in sheet.table.rows}
+    cells = {name: (x, y) for name, (x, y) in pairs.items() if x and y and x.videos and y.videos}
+    ends = {name: (x.value, y.value) for name, (x, y) in cells.items()}
+    points, beside = ({n: e for n, e in ends.items() if (n in methods) == own} for own in (True, False))
+    metrics = sheet.table.columns[cost].metric, sheet.table.columns[quality].metric
+    return Trade(metrics, points, beside), {name: (y.low, y.high) for name, (_, y) in cells.items()}
+
+
+class Scale:
+    """From values to places along one axis.
+
+    Args:
+        values: What has to have a place; those that are not finite have none.
+        start: The place of the lowest.
+        end: The place of the highest.
+        logarithmic: Whether places go by the logarithms, if all values are positive.
+    """
+
+    def __init__(self, values: Iterable[float], start: float, end: float, logarithmic: bool = False) -> None:
+        known = np.array([value for value in values if np.isfinite(value)])
+        self.logarithmic = logarithmic and known.min() > 0 and known.max() > WIDE_RANGE * known.min()
+        ends = self._on([known.min(), known.max()])
+        room = 0.06 * (ends[1] - ends[0]) or 0.5
+        self.low, self.high, self.start, self.end = ends[0] - room, ends[1] + room, start, end
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        share = (self._on([value])[0] - self.low) / (self.high - self.low)
+        return round(float(self.start + share * (self.end - self.start)), 1)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Round values with their places."""
+        values = _decades(10**self.low, 10**self.high) if self.logarithmic else _round_steps(self.low, self.high)
+        return [(self(value), f"{value:.6g}") for value in values]
+
+    def _on(self, values: list[float]) -> np.ndarray:
+        return np.log10(values) if self.logarithmic else np.array(values, dtype=float)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two values."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    return [n * 10.0**power for power in powers for n in (1, 2, 5) if low <= n * 10.0**power <= high]
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten between two values, about `TICKS`."""
+    rough = (high - low) / TICKS
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = min((n * power for n in (1, 2, 5, 10)), key=lambda step: abs(step - rough))
+    return [float(n * step) for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def _chart(sheet: Sheet, i: int, trade: Trade, bounds: Bounds) -> Chart:
+    ends = dict(trade.points) | dict(trade.beside)
+    across = Scale([x for x, _ in ends.values()], LEFT, WIDE - RIGHT, logarithmic=True)
+    values = [y for _, y in ends.values()] + [bound for pair in bounds.values() for bound in pair]
+    upward = Scale(values, TALL - BOTTOM, TOP)
+    line = [(across(x), upward(y)) for name in trade.front() for x, y in [trade.points[name]]]
+    heads, column = [head(metric) for metric in trade.metrics], sheet.table.columns[i]
+    facts = {"wide": WIDE, "tall": TALL, "field": (LEFT, TOP, WIDE - RIGHT, TALL - BOTTOM), "line": line}
+    facts |= {"across": across.ticks(), "upward": upward.ticks(), "heads": heads}
+    facts |= {"logarithmic": across.logarithmic, "points": _points(trade, bounds, across, upward)}
+    return Chart(column.test, column.metric, heads[1], Markup(template("chart.html.j2").render(facts)))
+
+
+def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[ChartPoint]:
+    """The rows with labels that lie on no other label or point, if there is such a place."""
+    front, points = trade.front(), list[ChartPoint]()
+    ends = dict(trade.points) | dict(trade.beside)
+    dots = {name: (across(x), upward(y)) for name, (x, y) in ends.items()}
+    taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots.values()]
+    digits = [card(metric).digits for metric in trade.metrics]
+    for name, (x, y) in dots.items():
+        box, label = _place(x, y, name, taken)
+        taken.append(box)
+        kind = "beside" if name in trade.beside else "front" if name in front else "beaten"
+        low, high = (y if np.isnan(bound) else upward(bound) for bound in bounds[name])
+        values = [f"{value:.{d}f}" for value, d in zip(ends[name], digits, strict=True)]
+        words = f"{name}: {trade.metrics[0]} {values[0]}, {trade.metrics[1]} {values[1]}"
+        points.append(ChartPoint(name, kind, x, y, low, high, label, words))
+    return points
+
+
+def _place(x: float, y: float, text: str, taken: list[Extent]) -> tuple[Extent, tuple[float, float, str]]:
+    """The box of a label beside a point and its anchor: the nearest that is free and in the picture."""
+    wide = LETTER * len(text)
+    tries = []
+    for down, across in product((0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE), (1, -1)):
+        at, base = x + across * (DOT + 4), y + down + 4
+        left = at if across > 0 else at - wide
+        tries.append(((left, base - LINE + 3, left + wide, base + 2), (round(at, 1), round(base, 1), across)))
+    free = [each for each in tries if _inside(each[0]) and not overlaps(each[0], taken)]
+    box, (at, base, across) = (free or tries)[0]
+    return box, (at, base, "start" if across > 0 else "end")
+
+
+def _inside(box: Extent) -> bool:
+    return box[0] >= LEFT and box[1] >= TOP - 8 and box[2] <= WIDE and box[3] <= TALL - BOTTOM
