@@ -180,7 +180,7 @@ def _landmarks() -> Index:
     edge = _BROW_EDGE * np.sin(np.pi * along) ** 0.5
     edge[0] = -0.001  # the outer end is read at its tip
     brows = list(zip(span, middle + edge, strict=True))
-    bridge = [(0.0, 0.0015), (0.0, -0.0125), (0.0, -0.0225), (0.0, -0.0372)]
+    bridge = [(0.0, 0.0015), (0.0, -0.0125), (0.0, -0.0245), (0.0, -0.0372)]
     base = [(-0.0130, -0.0460), (-0.0070, -0.0475), (0.0, -0.0500), (0.0070, -0.0475), (0.0130, -0.0460)]
     points = [(-x, y) for x, y in brows] + brows[::-1] + bridge + base
     return np.array([*_jaw(), *(_nearest(x, y) for x, y in points), *_eyes(), *_mouth()])
@@ -225,22 +225,21 @@ def _edge(row: int, x: float, upper: bool) -> int:
 
 
 def _eyes() -> list[int]:
-    row, half = row_of(EYE_LEVEL), EYE_HALF_WIDTH
+    row, outer, inner = row_of(EYE_LEVEL), (1.03, 1), (0.89, 0)  # the inner corner is read a little inside the slit's
     indices = []
-    for sign in (-1, 1):
-        outline = [(-1.03, 1), (-0.4, 1), (0.4, 1), (1.03, 1), (0.4, 0), (-0.4, 0)]
-        indices += [_edge(row, sign * EYE[0] + share * half, bool(upper)) for share, upper in outline]
+    for sign, first, last in ((-1, outer, inner), (1, inner, outer)):
+        outline = [(-first[0], first[1]), (-0.4, 1), (0.4, 1), last, (0.4, 0), (-0.4, 0)]
+        indices += [_edge(row, sign * EYE[0] + share * EYE_HALF_WIDTH, bool(upper)) for share, upper in outline]
     return indices
 
 
 def _mouth() -> list[int]:
     row, half = row_of(MOUTH_LEVEL), MOUTH_HALF_WIDTH
-    shares = np.array([-1.03, -0.70, -0.28, 0, 0.28, 0.70, 1.03])
-    outer_y = np.array([0, 0.0055, 0.0085, 0.0075, 0.0085, 0.0055, 0])
-    y = -0.0685
-    upper = [_nearest(s * half, y + dy) for s, dy in zip(shares[1:-1], outer_y[1:-1], strict=True)]
-    lower = [_nearest(s * half, y - dy * 1.25) for s, dy in zip(shares[-2:0:-1], outer_y[-2:0:-1], strict=True)]
-    corners = [_edge(row + 1, s * half, True) for s in (-0.98, 0.98)]  # read a little below the slit
-    inner = [_edge(row, s * half, True) for s in (-0.87, -0.28, 0.0, 0.28, 0.87)]
+    shares, y = np.array([-0.70, -0.28, 0, 0.28, 0.70]), -0.0685
+    above, below = np.array([0.0030, 0.0085, 0.0056, 0.0085, 0.0030]), np.array([0.007, 0.0106, 0.0094, 0.0106, 0.007])
+    upper = [_nearest(s * half, y + dy) for s, dy in zip(shares, above, strict=True)]
+    lower = [_nearest(s * half, y - dy) for s, dy in zip(shares[::-1], below, strict=True)]
+    corners = [_edge(row + 1, s * half, True) for s in (-0.98, 0.98, -0.87, 0.87)]  # read a little below the slit
+    inner = [_edge(row, s * half, True) for s in (-0.28, 0.0, 0.28)]
     inner_lower = [_edge(row, s * half, False) for s in (0.28, 0.0, -0.28)]
-    return [corners[0], *upper, corners[1], *lower, *inner, *inner_lower]
+    return [corners[0], *upper, corners[1], *lower, corners[2], *inner, corners[3], *inner_lower]

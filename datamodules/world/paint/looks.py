@@ -154,7 +154,7 @@ def draw_looks(rng: np.random.Generator) -> Looks:
         albedo=np.array(list(code.values())), hair_style=style, cut=draw_cut(style, rng),
         hair_colour=_draw_hair(dark, old, rng),
         eye_open=rng.uniform(0.85, 1.15), garment=str(rng.choice(GARMENTS)), garment_colours=_cloth_colours(rng),
-        hat=str(rng.choice(HATS, p=(0.88, 0.04, 0.04, 0.04))),
+        hat=str(rng.choice(HATS, p=(0.94, 0.02, 0.02, 0.02))),
         glasses=str(rng.choice(GLASSES, p=(0.78, 0.07, 0.07, 0.07, 0.01))), accessory_colours=_worn_colours(rng),
         shine=rng.uniform(0.5, 1.2), texture_seed=int(rng.integers(2**31)),
     )  # fmt: skip
