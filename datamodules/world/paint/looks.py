@@ -155,7 +155,7 @@ def draw_looks(rng: np.random.Generator) -> Looks:
         hair_colour=_draw_hair(dark, old, rng),
         eye_open=rng.uniform(0.85, 1.15), garment=str(rng.choice(GARMENTS)), garment_colours=_cloth_colours(rng),
         hat=str(rng.choice(HATS, p=(0.94, 0.02, 0.02, 0.02))),
-        glasses=str(rng.choice(GLASSES, p=(0.78, 0.07, 0.07, 0.07, 0.01))), accessory_colours=_worn_colours(rng),
+        glasses=str(rng.choice(GLASSES, p=(0.73, 0.09, 0.09, 0.08, 0.01))), accessory_colours=_worn_colours(rng),
         shine=rng.uniform(0.5, 1.2), texture_seed=int(rng.integers(2**31)),
     )  # fmt: skip
 

@@ -213,7 +213,7 @@ def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
     thickness = to_ends(looks.share("brow_thickness"))
     along, middle = brow_line(x)
-    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.38 + 1.27 * thickness)
+    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.32 + 1.45 * thickness)
     hairs = noise(SIZE, (1.6, 0.7), rng)
     ragged = np.abs((y - middle) / width) + 0.10 * hairs
     share = np.exp(-(np.clip(ragged, 0, None) ** 3)) * smoothstep(-0.07, 0.12, along) * smoothstep(1.05, 0.82, along)

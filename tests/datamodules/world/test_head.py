@@ -23,7 +23,7 @@ def neutral(detail: str) -> np.ndarray:
     return deform(template(detail).position, eyes, 1.0, strengths(), np.zeros(4), detail)
 
 
-@pytest.mark.parametrize(("detail", "fewest", "most"), [("light", 1500, 2050), ("full", 6500, 7500)])
+@pytest.mark.parametrize(("detail", "fewest", "most"), [("light", 1500, 2100), ("full", 6500, 7500)])
 def test_the_tiers_have_their_sizes_and_use_every_vertex(detail: str, fewest: int, most: int):
     mesh = template(detail)
     worn = sum(mesh.spans[name].stop - mesh.spans[name].start for name in ("glasses", "hat"))
@@ -130,7 +130,7 @@ def test_the_brows_are_marked_along_their_line(detail: str):
 
 def test_landmarks_of_both_tiers_lie_together():
     gap = np.linalg.norm(neutral("light")[template("light").landmarks] - neutral("full")[template().landmarks], axis=1)
-    assert gap.max() < 0.004  # inner corners of the mouth, a column apart
+    assert gap.max() < 0.0035  # half a row apart
     assert gap.mean() < 0.0006
 
 

@@ -7,7 +7,7 @@ from datamodules.world.body import features
 from datamodules.world.body.deformation import deform, motions
 from datamodules.world.body.expression import NAMES, linear, strengths
 from datamodules.world.body.head import EYE
-from datamodules.world.body.identity import REACH, displacement, draw_code, shape_basis, spectrum
+from datamodules.world.body.identity import REACH, average, displacement, draw_code, shape_basis, spectrum
 from datamodules.world.body.template import template
 from datamodules.world.scene.person import make_person, shaped
 
@@ -106,7 +106,7 @@ def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
 
 def test_codes_have_the_spectrum_and_no_feature_leaves_its_reach():
     rng = np.random.default_rng(1)
-    codes = np.stack([draw_code(rng) for _ in range(4000)])
+    codes = np.stack([draw_code(rng) for _ in range(4000)]) - average()
     standard = codes / spectrum()
     assert np.abs(standard.mean(0)).max() < 0.06
     assert np.abs(standard.std(0) - 1).max() < 0.05
@@ -124,7 +124,7 @@ def test_a_code_at_the_reach_of_one_feature_moves_the_head_by_that_feature():
             assert a == b < 1
             return 0.5 + 0.5 * np.eye(count)[number]
 
-    moved = displacement(points, draw_code(Alone()))
+    moved = displacement(points, draw_code(Alone()) - average())
     assert np.allclose(moved, REACH * features.raw_fields(points)[number], atol=1e-6)
 
 
