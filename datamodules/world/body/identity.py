@@ -104,5 +104,5 @@ def average() -> Array:
 
 
 def draw_code(rng: np.random.Generator) -> Array:
-    """Identity coefficients ``50`` in metres, about `average` by `spectrum`: weights of fields that lie within `REACH`."""
+    """Identity coefficients ``50`` in metres: `average` and, of deviations `spectrum`, fields weighted within `REACH`."""
     return average() + REACH * (2 * rng.beta(_BETA, _BETA, len(FEATURES)) - 1) @ _decompose().codes

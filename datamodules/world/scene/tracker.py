@@ -179,7 +179,9 @@ def _improved(face: _Face, points: Array, matrices: Array, scale: Array, by_code
     mixed = own.mT @ shared
     solved = np.linalg.solve(normal, np.concatenate([mixed, pull[..., None]], -1))
     left = of_code + (shared.mT @ shared - mixed.mT @ solved[..., :-1]).sum(0)
-    right = (shared.mT @ errors[..., None] - mixed.mT @ solved[..., -1:]).sum(0)[:, 0] - of_code @ (face.person.code - average())
+    right = (shared.mT @ errors[..., None] - mixed.mT @ solved[..., -1:]).sum(0)[:, 0] - of_code @ (
+        face.person.code - average()
+    )
     code = np.linalg.solve(left, right)
     return face.moved(code, solved[..., -1] - solved[..., :-1] @ code)
 

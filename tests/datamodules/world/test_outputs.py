@@ -218,7 +218,9 @@ def test_landmarks_move_with_the_flow(frames: Frames):
     assert len(inner) > 4
     where = (frames.landmarks[:1, inner] + 0.5) / SIZE
     moved = sample_image(flow, where.mT[..., None])[0, :, :, 0].T
-    assert (frames.landmarks[0, inner] + moved - frames.landmarks[1, inner]).abs().max() < 0.02 * moved.norm(dim=1).max()  # the tip of a nose is an edge
+    # Between pixels the flow of a nose, which is an edge of the mesh, is rounded.
+    error = frames.landmarks[0, inner] + moved - frames.landmarks[1, inner]
+    assert error.abs().max() < 0.02 * moved.norm(dim=1).max()
 
 
 def test_unwrapped_pictures_render_to_themselves(frames: Frames):

@@ -69,7 +69,8 @@ def test_a_fit_costs_hardly_more_than_the_best_there_is():
         moments = [Moment(row[:3], np.zeros(3), row[6:], tracker._AHEAD) for row in rows]
         flat = (pose_vertices(who, moments)[:, template("light").landmarks] + rows[:, None, 3:6]) @ matrices.mT
         errors = (flat[..., :2] / flat[..., 2:] - points) * scale
-        return np.concatenate([errors.ravel(), 2**0.5 * (values[:50] - average() / deviations), rows[:, 6:].ravel() / 0.35])
+        strange = values[:50] - average() / deviations
+        return np.concatenate([errors.ravel(), 2**0.5 * strange, rows[:, 6:].ravel() / 0.35])
 
     fit = track(points, matrices, person_shown(spec, CLIP))
     rows = [np.concatenate([m.angles, t, m.expression]) for m, t in zip(fit.moments, fit.translation, strict=True)]
