@@ -16,9 +16,12 @@ from datamodules.world.body.template import Detail, template
 # Weights of the named fields lie within it, and more often near its ends than in its middle: a network of photographs
 # tells people apart by how far they are from the mean head, and a head of many middling parts is nobody's.
 REACH, _BETA = 1.73, 0.4
-# The weights of the average person; all others are zero. The template is a little too narrow in the cheeks and long in
-# the nose: networks of photographs find these heads more surely, and their points nearer to the truth.
-_AVERAGE = {"cheekbones": 1.0, "cheek_fullness": 1.0, "skull_width": 0.9, "face_length": 0.5, "nose_turn": 0.5, "nose_bridge": -0.5, "face_taper": -0.15}  # fmt: skip # noqa: E501
+# Weights of the average person, zero for the other fields. By networks of photographs the template is too narrow: they
+# find these heads more surely, and place their points nearer to the truth.
+_AVERAGE = {
+    "cheekbones": 1.0, "cheek_fullness": 1.0, "skull_width": 0.9, "face_length": 0.5, "face_taper": -0.15,
+    "nose_turn": 0.5, "nose_bridge": -0.5,
+}  # fmt: skip
 _DEVIATION = REACH / np.sqrt(2 * _BETA + 1)
 
 
@@ -104,5 +107,5 @@ def average() -> Array:
 
 
 def draw_code(rng: np.random.Generator) -> Array:
-    """Identity coefficients ``50`` in metres: `average` and, of deviations `spectrum`, fields weighted within `REACH`."""
+    """Identity coefficients ``50``, metres: `average`, and of deviations `spectrum` fields weighted within `REACH`."""
     return average() + REACH * (2 * rng.beta(_BETA, _BETA, len(FEATURES)) - 1) @ _decompose().codes
