@@ -19,7 +19,7 @@ from metrics.pictures import check_rgb
 from models.errors import UserError
 
 WEIGHTS = Path(__file__).with_name("proxyedit.safetensors")
-SHA256 = "f5f69652286e257a74b3aec50eb7720accdd965320d479ef963635772daf1085"
+SHA256 = "67c269cd2d7fbfe8fda27ddbc6963ed7554278af8fb3ba763fb232c4f2789fce"
 EDIT_PROXY = f"proxyedit {SHA256[:8]}"  # stands in the protocol of all that it measures: other weights, another metric
 SIDE = 64  # pixels: every picture is resized to this before it is looked at
 WIDTHS = (24, 40, 64, 80)  # channels at 1/2, 1/4, 1/8 and 1/16 of the side

@@ -1,5 +1,6 @@
 """The notes under a table: how to read it, what is odd in it, and what its numbers rest on."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from benchmarks.report.results import Provenance
@@ -32,10 +33,10 @@ OF_SETS = (
 LEFT_OUT = "Frames left out of the mean, identical to the truth, or without a mask or a face in the truth"
 
 
-def notes(table: Table, cells: Cells) -> list[str]:
+def notes(table: Table, cells: Cells, provenance: Provenance) -> list[str]:
     """All notes of a table, in their order."""
     parts = [_few(table, cells), _sets(cells), _left_out(table, cells), _flagged(table, cells)]
-    parts += [_rows(table), _protocols(table)]
+    parts += [_rows(table), _protocols(table, provenance)]
     return [*filter(None, [table.note]), *READING, *(note for part in parts for note in part)]
 
 
@@ -98,6 +99,9 @@ def _rows(table: Table) -> Iterator[str]:
             yield f"{row.name}: scored from saved outputs (files {row.predictions}) by benchmarks.score.{apart}"
 
 
-def _protocols(table: Table) -> Iterator[str]:
+def _protocols(table: Table, provenance: Provenance) -> Iterator[str]:
+    """How each metric measures; of a network that was taught anew since, the weights are named that measured here."""
+    then = dict(re.findall(r"(\w+) sha256 ([0-9a-f]{8})", provenance.facts.get("metrics by", "")))
     for name in dict.fromkeys(column.metric for column in table.columns):
-        yield f"{name}: {card(name).protocol}."
+        of_then = re.sub(r"(\w+) ([0-9a-f]{8})\b", lambda m: f"{m[1]} {then.get(m[1], m[2])}", card(name).protocol)
+        yield f"{name}: {of_then}."

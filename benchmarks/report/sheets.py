@@ -125,7 +125,7 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Shee
     claims, checks = judge(arms, table.claims), judge(arms, table.checks)
     origin = notes.origin(table, cells, provenance)
     gaps, ends = _gaps(table, provenance.absent), _extremes(table, cells, arms)
-    words = notes.notes(table, cells)
+    words = notes.notes(table, cells, provenance)
     return Sheet(table, cells, _marks(table, arms), claims, checks, words, origin, gaps, provenance, ends)
 
 

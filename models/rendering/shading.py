@@ -101,14 +101,12 @@ def wrapped_diffuse(cosine: Tensor, wrap: Tensor) -> Tensor:
     return ((cosine + wrap[:, None]) / ((1 + wrap) * (1 + wrap))[:, None]).clamp(min=0)
 
 
-def specular(normals: Tensor, light: Tensor, view: Tensor, gloss: Tensor) -> Tensor:
-    """Energy-normalised half-vector highlight ``N`` for unit vectors ``3 N`` (light: ``3 1``) and exponents ``N``.
+def specular(half: Tensor, facing: Tensor, gloss: Tensor) -> Tensor:
+    """Energy-normalised highlight ``N`` from cosines ``N`` of the normal with half vector and light; exponents ``N``.
 
     Reference: Blinn, Models of Light Reflection for Computer Synthesized Pictures, SIGGRAPH 1977.
     """
-    cosine = dot(normals, unit(light + view)).clamp(min=1e-4)
-    facing = (dot(normals, light) * 4).clamp(0, 1)
-    return facing * (cosine.log() * gloss).exp() * (gloss + 8) / 25.1327
+    return (facing * 4).clamp(0, 1) * (half.clamp(min=1e-4).log() * gloss).exp() * (gloss + 8) / 25.1327
 
 
 def to_srgb(linear: Tensor) -> Tensor:

@@ -2,12 +2,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
 
 from benchmarks import cli
+from datamodules.world.body.template import Detail, template
 from datamodules.world.sets.avatar import AvatarSpec
 from models.base import PortraitModule
 from models.errors import UserError
@@ -100,6 +102,17 @@ def test_the_tiny_scale_fast_runs_through_the_real_command_line(names, on_portra
     built = cli.build(["fit", *args, "--needs={}", "--trainer.fast_dev_run=true"])
     assert built.trainer.global_step > 0
     assert not built.run_.is_done
+
+
+@pytest.mark.parametrize(
+    ("names", "detail"), [(["lipflow.yaml", "tiny/lipflow.yaml"], "light"), (["lipflow.yaml"], "full")]
+)
+def test_the_avatars_mesh_is_the_worlds(names: list[str], detail: Detail):
+    trees = [yaml.safe_load((ROOT / name).read_text()) for name in names]
+    left_out = trees[0]["data"]["init_args"]["leave_out"]
+    mesh, told = template(detail), trees[-1]["model"]["init_args"]["appearance"]
+    kept = np.concatenate([np.full(s.stop - s.start, name not in left_out) for name, s in mesh.spans.items()])
+    assert (told["vertices"], told["faces"]) == (kept.sum(), kept[mesh.faces].all(1).sum())
 
 
 def test_lipflow_is_fitted_tested_and_predicted_through_the_real_command_line(call, tmp_path):  # noqa: F811

@@ -29,7 +29,7 @@ NAMES = [f"{edit}/0" for edit, _ in SHOWN]
 @pytest.fixture(scope="module")
 def pairs():
     """Pairs of people of the tests' own, as the metrics take them."""
-    drawn = [edit_pair(stream(0, 10, 9000 + i), *shown, 1.0, 64) for i, shown in enumerate(SHOWN)]
+    drawn = [edit_pair(stream(0, 10, 9100 + i), *shown, 1.0, 64) for i, shown in enumerate(SHOWN)]
     parts = {"target": "target", "source": "source", "mask": "mask", "training": "training_target"}
     batch = {name: torch.stack([getattr(pair, part) for pair in drawn]) for name, part in parts.items()}
     return batch | {"asked": [pair.target_prompt for pair in drawn], "plain": [pair.source_prompt for pair in drawn]}

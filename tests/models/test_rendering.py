@@ -106,7 +106,8 @@ def test_light_is_the_same_wherever_a_point_stands_in_its_list():
     weights = torch.rand(9, 3, generator=generator)
 
     def lit(part: slice) -> Tensor:
-        shine = shading.specular(normals[:, part], light, -normals[:, part].roll(1, 0), gloss[part])
+        half = shading.dot(normals[:, part], shading.unit(light - normals[:, part].roll(1, 0)))
+        shine = shading.specular(half, shading.dot(normals[:, part], light), gloss[part])
         ambient = shading.harmonic_irradiance(normals[:, part], weights)
         return shading.to_srgb(shading.wrapped_diffuse(shine, weights[0]) + ambient)
 

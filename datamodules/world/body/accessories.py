@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from datamodules.world.body.geometry import Array, smoothstep
-from datamodules.world.body.hair import HairStyle, bun, shell, under_hat
+from datamodules.world.body.hair import HairStyle, bun, hair, shell, under_hat
 from datamodules.world.body.parts import Grid, as_grid, thinned
 
 HIDDEN = np.array([0.0, 0.03, -0.02])  # where absent parts lie
@@ -53,7 +53,7 @@ def worn(cut: HairStyle, glasses_style: str, hat_style: str, rng: np.random.Gene
     """Neutral positions of what a person wears on the head, part by part: hair, bun, glasses and hat."""
     pressed = under_hat(cut, hat_style)
     parts = {
-        "hair": shell(pressed, rng),
+        "hair": hair(pressed, rng),
         "bun": bun(pressed.bun),
         "glasses": glasses(glasses_style),
         "hat": hat(hat_style, pressed),

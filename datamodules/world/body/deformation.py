@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from datamodules.world.body.expression import MOUTH_Y, NAMES, basis, within_reach
+from datamodules.world.body.expression import MOUTH_Y, NAMES, basis, fields, within_reach
 from datamodules.world.body.geometry import Array, smoothstep, turn_x, turn_y
 from datamodules.world.body.head import MOUTH_HALF_WIDTH, Index, head_grid, mouth_profile
 from datamodules.world.body.lids import slide_lids
@@ -13,7 +13,20 @@ from datamodules.world.body.lips import part_lips, roll_lips
 from datamodules.world.body.template import Detail, template
 
 JAW_RADIANS, JAW_SIDE_RADIANS = 0.30, 0.13
+_NARROWS = ("pucker", "funnel")  # what draws the lips together, and the inside of the mouth with them
 HINGE = np.array([0.0, -0.020, -0.005])
+
+
+def _jaw_reach(points: Array) -> tuple[Array, Array, Array]:
+    """Shares ``N`` in [0, 1] that neutral points take of the jaw, of its drop below the mouth, and of its swing there.
+
+    The drop's share runs on from 0.5 at the mouth's line, -1 far above to 1 far below; lips divide it.
+    """
+    x, y, z = points.T
+    below = np.clip((MOUTH_Y - y) / (0.012 + 0.35 * np.clip(np.abs(x) - MOUTH_HALF_WIDTH, 0, None)), -1, 1)
+    jaw = smoothstep(-0.155, -0.108, y) + smoothstep(0.0, 0.05, z) * smoothstep(-0.135, -0.115, y)
+    jaw = np.clip(jaw, 0, 1) * smoothstep(-0.02, 0.035, z)
+    return jaw, below * (1.5 - 0.5 * below**2), smoothstep(MOUTH_Y + 0.016, MOUTH_Y - 0.024, y)
 
 
 @cache
@@ -23,26 +36,53 @@ def _jaw_weights() -> tuple[Array, Array]:
     The drop parts the lips; the swing carries both along, so that they do not shear past one another.
     """
     mesh, head = template(), head_grid()
-    x, y, z = head.position.T
+    x, _, z = head.position.T
     opening = mouth_profile(x) * smoothstep(0.02, 0.05, z)
-    below = np.clip((MOUTH_Y - y) / (0.012 + 0.35 * np.clip(np.abs(x) - MOUTH_HALF_WIDTH, 0, None)), -1, 1)
-    soft = below * (1.5 - 0.5 * below**2)
-    jaw = smoothstep(-0.155, -0.108, y) + smoothstep(0.0, 0.05, z) * smoothstep(-0.135, -0.115, y)
-    jaw = np.clip(jaw, 0, 1) * smoothstep(-0.02, 0.035, z)
+    jaw, soft, side = _jaw_reach(head.position)
     within = np.zeros(len(mesh.position))
     within[mesh.spans["teeth_lower"]] = within[mesh.spans["tongue"]] = 1
     within[mesh.spans["cavity"]] = smoothstep(-0.060, -0.080, mesh.position[mesh.spans["cavity"], 1])
     drop, swing = within.copy(), within
     drop[mesh.spans["head"]] = (0.5 - 0.5 * (opening * head.mouth_side - (1 - opening) * soft)) * jaw
-    swing[mesh.spans["head"]] = smoothstep(MOUTH_Y + 0.016, MOUTH_Y - 0.024, y) * jaw
+    swing[mesh.spans["head"]] = side * jaw
     return drop, swing
+
+
+def jaw_fields(points: Array) -> Array:
+    """Displacements ``2 N 3`` much like the open and the swung jaw's at points ``N 3`` of a face without a slit.
+
+    The drop grows gently from the nose to the chin: it is taken from identities, whose lips it must not squeeze.
+    """
+    jaw, _, side = _jaw_reach(points)
+    drop, swing = smoothstep(-0.025, -0.105, points[:, 1]) * jaw, side * jaw
+    return np.stack(
+        [
+            drop[:, None] * ((points - HINGE) @ turn_x(JAW_RADIANS).T - (points - HINGE)),
+            swing[:, None] * ((points - HINGE) @ turn_y(JAW_SIDE_RADIANS).T - (points - HINGE)),
+        ]
+    )
+
+
+@cache
+def motions() -> Array:
+    """Displacements ``25 N 3`` of the full mesh by the fields at full strength, metres; zeros where there is none."""
+    mesh = template()
+    result = np.zeros((len(NAMES), *mesh.position.shape))
+    result[:, mesh.spans["head"]] = basis()
+    drawn = fields(mesh.position[mesh.spans["cavity"]])
+    result[:, mesh.spans["cavity"]] = drawn * np.isin(NAMES, _NARROWS)[:, None, None]
+    return result
 
 
 @dataclass(frozen=True)
 class _Rig:
-    """``fields`` 25 3N of the head's skin; vertices ``jaw`` J of the jaw, and their shares ``drop`` J, ``swing`` J."""
+    """``fields`` 25 3N of the head's skin and ``bowl`` 25 3M of the mouth's inside, which narrows with the lips.
+
+    The jaw has vertices ``jaw`` J, with their shares ``drop`` J and ``swing`` J.
+    """
 
     fields: Array
+    bowl: Array
     jaw: Index
     drop: Array
     swing: Array
@@ -53,8 +93,8 @@ def _rig(detail: Detail) -> _Rig:
     mesh = template(detail)
     drop, swing = (share[mesh.origin] for share in _jaw_weights())
     jaw = ((drop > 0) | (swing > 0)).nonzero()[0]
-    fields = basis()[:, mesh.origin[mesh.spans["head"]]].reshape(len(NAMES), -1)
-    return _Rig(fields, jaw, drop[jaw], swing[jaw])
+    skin, bowl = (motions()[:, mesh.origin[mesh.spans[part]]].reshape(len(NAMES), -1) for part in ("head", "cavity"))
+    return _Rig(skin, bowl, jaw, drop[jaw], swing[jaw])
 
 
 def deform(
@@ -77,6 +117,7 @@ def deform(
     rig, spans = _rig(detail), template(detail).spans
     skin = out[..., spans["head"], :]
     skin += (expression @ rig.fields).reshape(*expression.shape[:-1], -1, 3)
+    out[..., spans["cavity"], :] += (expression @ rig.bowl).reshape(*expression.shape[:-1], -1, 3)
     roll_lips(skin, expression, detail)
     out[..., rig.jaw, :] = _turn_jaw(out[..., rig.jaw, :], rig, expression)
     part_lips(skin, detail)

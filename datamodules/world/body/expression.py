@@ -129,7 +129,7 @@ _LIFTERS = {
     "smile_right": 0.20, "smile_left": 0.20, "pucker": 0.35,
 }  # fmt: skip
 _LIFT = np.array([_LIFTERS.get(name, 0.0) for name in NAMES])
-_MOST_LIFT = 0.64
+_MOST_LIFT = 0.58
 SIGNED = ("jaw_side",)  # strengths in [-1, 1], positive to +x; those of all others in [0, 1]
 
 

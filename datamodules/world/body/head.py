@@ -11,20 +11,20 @@ from datamodules.world.body.geometry import EYE_LEVEL, MOUTH_LEVEL, Array, bump,
 
 Index = NDArray[np.int64]
 Rims = dict[int, tuple[tuple[float, float], ...]]
-EYE = np.array([0.0320, 0.0, 0.0688])  # centre of the eyeball at +x
-EYE_RADIUS, EYE_HALF_WIDTH = 0.0147, 0.0163
+EYE = np.array([0.0312, 0.0, 0.0688])  # centre of the eyeball at +x
+EYE_RADIUS, EYE_HALF_WIDTH = 0.0147, 0.0149
 MOUTH_HALF_WIDTH = 0.0255
 # Rows of the grid: from level, to level, count. Dense at lids, nose and lips.
 _ROWS = (
-    (0, 3, 6), (3, 4, 6), (4, 4.6, 5), (4.6, 5, 5), (5, 5.4, 5), (5.4, 6, 4), (6, 7, 8), (7, 7.5, 4),
+    (0, 3, 5), (3, 4, 8), (4, 4.6, 5), (4.6, 5, 5), (5, 5.4, 5), (5.4, 6, 4), (6, 7, 8), (7, 7.5, 4),
     (7.5, 8, 6), (8, 8.5, 5), (8.5, 9, 3), (9, 10, 4), (10, 11, 3), (11, 15, 6),
 )  # fmt: skip
 # What the light head keeps: levels, and columns to either side of the middle (18 is the outer corner of an eye).
 _LIGHT_LEVELS = (
-    0, 1, 2, 3, 4, 4.12, 4.36, 4.6, 4.76, 4.92, 5, 5.08, 5.24, 5.4, 5.7, 6, 6.375, 6.625, 6.875, 7, 7.125,
+    0, 1.2, 2.4, 3, 3.875, 4, 4.12, 4.36, 4.6, 4.76, 4.92, 5, 5.08, 5.24, 5.4, 5.55, 6, 6.375, 6.625, 6.875, 7, 7.125,
     7.25, 7.5, 7.667, 7.75, 7.917, 8, 8.1, 8.3, 8.5, 9, 9.75, 10.333, 10.667, 11, 12.333, 15,
 )  # fmt: skip
-_LIGHT_COLUMNS = (0, 2, 4, 5, 6, 9, 10, 12, 14, 16, 18, 20, 21, 22, 25, 29)
+_LIGHT_COLUMNS = (0, 3, 5, 6, 7, 9, 10, 11, 12, 14, 16, 18, 20, 21, 22, 25, 29)
 # Rims behind the edges of a slit: y, z against the edge, metres. Lids have one layer, lips two.
 _LID_RIMS: Rims = {1: ((-0.0006, -0.0030),), -1: ((0.0006, -0.0030),)}
 _LIP_RIMS: Rims = {1: ((0.0, -0.0030), (0.0020, -0.0080)), -1: ((0.0, -0.0030), (-0.0020, -0.0080))}
@@ -82,7 +82,7 @@ def row_of(level: float) -> int:
 @cache
 def columns() -> Array:
     """Azimuths of the columns from the back over -x, the face and +x to the back: dense on the face."""
-    sine = np.concatenate([np.linspace(0, 0.66, 19), [0.73, 0.80]])
+    sine = np.concatenate([np.linspace(0, 0.625, 19), [0.695, 0.820]])
     face = np.arcsin(sine)
     half = np.concatenate([face, np.linspace(face[-1], np.pi, 10)[1:]])
     return np.concatenate([-half[:0:-1], half])
@@ -98,7 +98,7 @@ def light_lines() -> tuple[Index, Index]:
 def eye_profile(x: Array) -> Array:
     """Opening of the lids along x as a share of its largest, 0 beyond the corners; almond-shaped."""
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
-    return np.clip(1 - across**2, 0, None) ** 0.7
+    return np.clip(1 - across**2, 0, None) ** 0.55
 
 
 def mouth_profile(x: Array) -> Array:
@@ -163,7 +163,7 @@ def sculpt(points: Array) -> Array:
     out[..., 2] += relief(x, y) * front
     temple = pair(z, y, 0.045, 0.030, 0.018, 0.018) * smoothstep(0.05, 0.07, np.abs(x))
     gonion = bump(y, z, -0.070, 0.012, 0.012, 0.018) * smoothstep(0.04, 0.055, np.abs(x))
-    out[..., 0] += np.sign(x) * (0.0025 * gonion - 0.0030 * temple)
+    out[..., 0] += np.sign(x) * (0.0010 * gonion - 0.0030 * temple)
     return out
 
 

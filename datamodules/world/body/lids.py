@@ -16,7 +16,7 @@ _LID = {
     "light": 0.0015,
 }  # metres from the eyeball to the skin; coarse faces cut deeper between vertices
 _CLOSED = -0.0030  # where the lids meet, metres from the line of the corners
-_HIGHEST = 0.0082  # opening beyond which the fold above the lid would turn over, metres
+_HIGHEST = 0.0075  # opening beyond which the fold above the lid would turn over, metres
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _lids(detail: Detail) -> _Lids:
     x, y, z = head.position[origin].T
     index = ((np.abs(np.abs(x) - EYE[0]) < 0.026) & (np.abs(y) < 0.022) & (z > 0.03)).nonzero()[0]
     near = origin[index]
-    reach = eye_profile(x[index]) * (1 - smoothstep(0, 0.018, np.abs(y[index])))
+    reach = eye_profile(x[index]) * (1 - smoothstep(0, 0.020, np.abs(y[index])))
     rim = head.lid_rim[near]
     radius = np.where(rim, 0.96 * EYE_RADIUS, EYE_RADIUS + _LID[detail])
     return _Lids(index, (x[index] > 0).astype(int), head.eye_side[near] > 0, reach, rim, radius)
@@ -63,10 +63,10 @@ def openings(eye_open: Array | float, expression: Array, gaze: Array) -> tuple[A
     blink, wide = _pair(expression, "blink"), _pair(expression, "wide")
     squint = 1 - (1 - _pair(expression, "squint")) * (1 - 0.45 * _pair(expression, "smile"))
     pitch = np.clip(gaze[..., 1::2], -0.5, 0.35)
-    natural = 0.0048 * np.asarray(eye_open)[..., None]
+    natural = 0.0054 * np.asarray(eye_open)[..., None]
     frowning = 1 - 0.35 * _pair(expression, "brow_down")  # the brow's weight
     upper = natural * (1 - 0.42 * squint + 0.40 * wide) * frowning + 0.0055 * pitch
-    lower = -0.0041 * (1 - 0.78 * squint + 0.16 * wide) + 0.0015 * pitch
+    lower = -0.0044 * (1 - 0.78 * squint + 0.16 * wide) + 0.0015 * pitch
     upper = np.clip(upper, lower, _HIGHEST)
     return upper + (_CLOSED - upper) * blink, lower + (_CLOSED - lower) * blink
 
@@ -91,6 +91,6 @@ def _rest_on_sphere(points: Array, centre: Array, lids: _Lids) -> Array:
     flat = np.minimum(across * tucked, 0.92 * radius)  # beyond, the sphere's tangent
     sphere = (radius**2 - across * tucked * flat) / np.sqrt(radius**2 - flat**2)
     gap = offset[..., 2] - sphere
-    soft = 0.5 * (offset[..., 2] + sphere + np.sqrt(gap**2 + 0.0030**2))
+    soft = 0.5 * (offset[..., 2] + sphere + np.sqrt(gap**2 + 0.0048**2))
     depth = np.where(lids.rim, sphere, soft)
     return centre + np.stack([offset[..., 0] * tucked, offset[..., 1] * tucked, depth], -1)

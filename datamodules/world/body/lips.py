@@ -10,7 +10,7 @@ from datamodules.world.body.geometry import MOUTH_LEVEL, Array, smoothstep
 from datamodules.world.body.head import Index, head_grid, mouth_profile, row_of
 from datamodules.world.body.template import Detail, template
 
-_ROLL = 0.76  # radians at full strength
+_ROLL = 0.52  # radians at full strength
 _SOFT = 0.0001  # metres of gap that lips keep where they touch
 _REACH = 0.009  # metres over which the skin about a lip follows it
 
@@ -49,7 +49,7 @@ def _lips(detail: Detail) -> _Lips:
     x, y, z = x[index], y[index] - np.interp(x[index], edge[:, 0], edge[:, 1]), z[index]
     ahead = z - np.interp(x, edge[:, 0], edge[:, 2])
     span = mouth_profile(x)
-    roll = span * np.stack([(side > 0) * smoothstep(0.012, 0.0065, y), (side < 0) * smoothstep(-0.015, -0.008, y)])
+    roll = span * np.stack([(side > 0) * smoothstep(0.014, 0.0060, y), (side < 0) * smoothstep(-0.015, -0.008, y)])
     arm = np.stack([np.stack([y - 0.0060, ahead + 0.0012], -1), np.stack([y + 0.0075, ahead + 0.0020], -1)])
     near = np.stack([np.interp(x, edge[:, 0], unit, left=0, right=0) for unit in np.eye(len(edge))], -1)
     part = 0.5 * (side * smoothstep(_REACH, 0, np.abs(y)))[:, None] * near

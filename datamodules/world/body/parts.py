@@ -64,8 +64,8 @@ def tongue() -> Grid:
 def cavity() -> Grid:
     """The inside of the mouth: a bowl that opens to the lips and is seen from within."""
     angle, turn = np.meshgrid(np.linspace(0.03, np.pi / 2, 7), np.linspace(0, 2 * np.pi, 17), indexing="ij")
-    x, y = 0.0290 * np.sin(angle) * np.cos(turn), -0.0690 + 0.0165 * np.sin(angle) * np.sin(turn)
-    z = 0.0845 - 0.050 * np.cos(angle) - 20 * x**2
+    x, y = 0.0280 * np.sin(angle) * np.cos(turn), -0.0690 + 0.0165 * np.sin(angle) * np.sin(turn)
+    z = 0.0835 - 0.050 * np.cos(angle) - 20 * x**2
     vertices, uv, faces = as_grid(np.stack([x, y, z], -1))
     return vertices, uv * [0.45, 1] + [0.55, 0], faces
 

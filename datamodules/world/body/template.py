@@ -10,8 +10,9 @@ from torch import Tensor
 
 from datamodules.world.body import parts
 from datamodules.world.body.accessories import glasses, hat, light_faces
-from datamodules.world.body.geometry import EYE_LEVEL, MOUTH_LEVEL, Array
-from datamodules.world.body.hair import HairStyle, bun, shell
+from datamodules.world.body.brows import INNER, LENGTH, brow_line
+from datamodules.world.body.geometry import BROW_LEVEL, EYE_LEVEL, MOUTH_LEVEL, Array, loft
+from datamodules.world.body.hair import HairStyle, bun, hair, light_hair_faces
 from datamodules.world.body.head import (
     EYE,
     EYE_HALF_WIDTH,
@@ -22,10 +23,13 @@ from datamodules.world.body.head import (
     head_grid,
     light_lines,
     row_of,
+    rows,
+    sculpt,
 )
 
 Detail = Literal["light", "full"]
 ATLAS = 512
+_BROW_EDGE = 0.0035  # metres from a brow's middle to its upper edge, along which the field marks it
 # Texture regions x, y, width, height in texels of the atlas.
 REGIONS = {
     "head": (0, 0, 320, 320),
@@ -52,7 +56,7 @@ _EVERY_OTHER = (slice(None, None, 2), slice(None, None, 2))
 _LIGHT_LINES: dict[str, tuple[parts.Lines, parts.Lines]] = {
     "eye_right": _EYE_LINES, "eye_left": _EYE_LINES, "teeth_upper": _EVERY_OTHER, "teeth_lower": _EVERY_OTHER,
     "tongue": _EVERY_OTHER, "cavity": _EVERY_OTHER, "ear_right": _EVERY_OTHER, "ear_left": _EVERY_OTHER,
-    "torso": (slice(None, None, 2), slice(None, None, 3)), "hair": (slice(None, None, 3), slice(None, None, 2)),
+    "torso": (slice(None, None, 2), slice(None, None, 3)),
     "bun": _EVERY_OTHER,
 }  # fmt: skip
 
@@ -114,7 +118,7 @@ def _grids() -> dict[str, parts.Grid]:
         "ear_right": parts.ear(-1),
         "ear_left": parts.ear(1),
         "torso": parts.torso(),
-        "hair": shell(HairStyle(), np.random.default_rng(0)),
+        "hair": hair(HairStyle(), np.random.default_rng(0)),
         "bun": bun(0.0),
         "glasses": glasses("none"),
         "hat": hat("none", HairStyle()),
@@ -130,7 +134,9 @@ def _full() -> tuple[Template, dict[str, Index]]:
     faces = {name: grid[2] + spans[name].start for name, grid in grids.items()}
     light = {"head": head_grid().faces(*light_lines())}
     for name, grid in grids.items():
-        if name in ("glasses", "hat"):
+        if name == "hair":
+            light[name] = spans[name].start + light_hair_faces()
+        elif name in ("glasses", "hat"):
             light[name] = spans[name].start + light_faces(name)
         elif name != "head":
             lines = _LIGHT_LINES.get(name)
@@ -169,9 +175,13 @@ def _moved(grid: parts.Grid, offset: Array) -> parts.Grid:
 
 def _landmarks() -> Index:
     """The 68 landmarks as vertices of the head, in iBUG order (the jaw from the picture's left)."""
-    brows = [(0.0500, 0.0175), (0.0390, 0.0210), (0.0330, 0.0215), (0.0240, 0.0210), (0.0140, 0.0185)]
-    bridge = [(0.0, 0.0040), (0.0, -0.0100), (0.0, -0.0230), (0.0, -0.0365)]
-    base = [(-0.0125, -0.0450), (-0.0050, -0.0475), (0.0, -0.0485), (0.0050, -0.0475), (0.0125, -0.0450)]
+    span = INNER + LENGTH * np.array([0.925, 0.66, 0.43, 0.20, 0.0])
+    along, middle = brow_line(span)
+    edge = _BROW_EDGE * np.sin(np.pi * along) ** 0.5
+    edge[0] = -0.001  # the outer end is read at its tip
+    brows = list(zip(span, middle + edge, strict=True))
+    bridge = [(0.0, 0.0015), (0.0, -0.0125), (0.0, -0.0245), (0.0, -0.0372)]
+    base = [(-0.0130, -0.0460), (-0.0070, -0.0475), (0.0, -0.0500), (0.0070, -0.0475), (0.0130, -0.0460)]
     points = [(-x, y) for x, y in brows] + brows[::-1] + bridge + base
     return np.array([*_jaw(), *(_nearest(x, y) for x, y in points), *_eyes(), *_mouth()])
 
@@ -182,13 +192,28 @@ def _nearest(x: float, y: float) -> int:
     return int(np.argmin(((position[:, :2] - [x, y]) ** 2).sum(1)))
 
 
+# The jaw's edge on the left side, from beside the eye down to the chin: level and azimuth.
+_BESIDE, _THROAT_LEVEL = 1.45, 11.1
+_JAW_EDGE = np.array([(4.85, 1.40), (9.0, 1.40), (10.0, 1.30), (10.7, 1.05), (11.0, 0.70), (11.0, 0.0)])
+
+
 def _jaw() -> list[int]:
-    """From ear to ear along the jaw's edge."""
-    head = head_grid()
-    azimuth = np.linspace(-1.42, 1.42, 17)
-    rise = np.abs(azimuth) / 1.42
-    level = np.interp(rise, [0, 0.25, 0.5, 0.75, 1.0], [10.85, 10.6, 9.8, 8.2, 5.4])
-    return [int(head.grid[row_of(lv), np.abs(columns() - az).argmin()]) for lv, az in zip(level, azimuth, strict=True)]
+    """From ear to ear along the jaw's edge, evenly as it is seen from ahead."""
+    knots = np.linspace(0, len(_JAW_EDGE) - 1, 400)
+    path = np.stack([np.interp(knots, np.arange(len(_JAW_EDGE)), axis) for axis in _JAW_EDGE.T])
+    outline = sculpt(loft(*path))[:, :2]
+    walked = np.append(0, np.linalg.norm(np.diff(outline, axis=0), axis=1).cumsum())
+    x, y = (np.interp(np.linspace(0, walked[-1], 9), walked, axis) for axis in outline.T)
+    x[-1] = 0.0
+    return [_on_jaw(*point) for point in [*zip(-x, y, strict=True), *zip(x[-2::-1], y[-2::-1], strict=True)]]
+
+
+def _on_jaw(x: float, y: float) -> int:
+    """The vertex nearest to a point as seen from ahead, of those between brows and throat that both tiers have."""
+    head, (kept_rows, kept_columns) = head_grid(), light_lines()
+    kept_rows = kept_rows[(rows()[kept_rows] > BROW_LEVEL) & (rows()[kept_rows] < _THROAT_LEVEL)]
+    index = head.grid[np.ix_(kept_rows, kept_columns[np.abs(columns()[kept_columns]) < _BESIDE])].ravel()
+    return int(index[((head.position[index, :2] - [x, y]) ** 2).sum(1).argmin()])
 
 
 def _edge(row: int, x: float, upper: bool) -> int:
@@ -200,22 +225,21 @@ def _edge(row: int, x: float, upper: bool) -> int:
 
 
 def _eyes() -> list[int]:
-    row, half = row_of(EYE_LEVEL), EYE_HALF_WIDTH
+    row, outer, inner = row_of(EYE_LEVEL), (1.03, 1), (0.89, 0)  # the inner corner is read a little inside the slit's
     indices = []
-    for sign in (-1, 1):
-        outline = [(-1.03, 1), (-0.4, 1), (0.4, 1), (1.03, 1), (0.4, 0), (-0.4, 0)]
-        indices += [_edge(row, sign * EYE[0] + share * half, bool(upper)) for share, upper in outline]
+    for sign, first, last in ((-1, outer, inner), (1, inner, outer)):
+        outline = [(-first[0], first[1]), (-0.4, 1), (0.4, 1), last, (0.4, 0), (-0.4, 0)]
+        indices += [_edge(row, sign * EYE[0] + share * EYE_HALF_WIDTH, bool(upper)) for share, upper in outline]
     return indices
 
 
 def _mouth() -> list[int]:
     row, half = row_of(MOUTH_LEVEL), MOUTH_HALF_WIDTH
-    shares = np.array([-1.03, -0.53, -0.35, 0, 0.35, 0.53, 1.03])
-    outer_y = np.array([0, 0.0055, 0.0085, 0.0075, 0.0085, 0.0055, 0])
-    y = -0.0685
-    upper = [_nearest(s * half, y + dy) for s, dy in zip(shares[1:-1], outer_y[1:-1], strict=True)]
-    lower = [_nearest(s * half, y - dy * 1.25) for s, dy in zip(shares[-2:0:-1], outer_y[-2:0:-1], strict=True)]
-    corners = [_edge(row, s * half, True) for s in (-1.03, 1.03)]
-    inner = [_edge(row, s * half, True) for s in (-0.85, -0.35, 0.0, 0.35, 0.85)]
-    inner_lower = [_edge(row, s * half, False) for s in (0.35, 0.0, -0.35)]
-    return [corners[0], *upper, corners[1], *lower, *inner, *inner_lower]
+    shares, y = np.array([-0.70, -0.28, 0, 0.28, 0.70]), -0.0685
+    above, below = np.array([0.0030, 0.0085, 0.0056, 0.0085, 0.0030]), np.array([0.007, 0.0106, 0.0094, 0.0106, 0.007])
+    upper = [_nearest(s * half, y + dy) for s, dy in zip(shares, above, strict=True)]
+    lower = [_nearest(s * half, y - dy) for s, dy in zip(shares[::-1], below, strict=True)]
+    corners = [_edge(row + 1, s * half, True) for s in (-0.98, 0.98, -0.87, 0.87)]  # read a little below the slit
+    inner = [_edge(row, s * half, True) for s in (-0.28, 0.0, 0.28)]
+    inner_lower = [_edge(row, s * half, False) for s in (0.28, 0.0, -0.28)]
+    return [corners[0], *upper, corners[1], *lower, corners[2], *inner, corners[3], *inner_lower]

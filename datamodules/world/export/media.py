@@ -56,7 +56,11 @@ def write_video(path: Path, frames: Pixels, fps: float, comment: str = "", every
             container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=frame_rate(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": "18", "g": str(every)}
+        stream.options = {
+            "crf": "18",
+            "g": str(every),
+            "threads": "1",
+        }  # the bytes must not depend on the machine's load
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())

@@ -10,6 +10,7 @@ from datamodules.world.body.expression import NAMES
 from datamodules.world.body.geometry import Array, bump, smoothstep
 from datamodules.world.body.template import ATLAS, REGIONS
 from datamodules.world.paint.garments import paint_torso
+from datamodules.world.paint.hair import paint_hair
 from datamodules.world.paint.headwear import paint_glasses, paint_hat
 from datamodules.world.paint.looks import Looks
 from datamodules.world.paint.skin import WRINKLES, paint_head, wrinkle_maps
@@ -77,19 +78,6 @@ def _size(name: str) -> tuple[int, int]:
     return REGIONS[name][3], REGIONS[name][2]
 
 
-def paint_hair(looks: Looks, rng: np.random.Generator) -> Array:
-    """Strands from the crown down."""
-    shape = _size("hair")
-    curly = looks.hair_style == "curly"
-    strands = noise(shape, (2.0, 1.6) if curly else (22, 0.9), rng) + 0.8 * noise(
-        shape, (3, 3) if curly else (40, 2.2), rng
-    )
-    bright = np.clip(1 + (0.18 if curly else 0.30) * strands, 0.25, 2.2)
-    colour = looks.hair_colour * bright[..., None] ** np.array([1.0, 1.08, 1.15])
-    gloss = np.full((*shape, 1), 0.12 if curly else 0.42) * np.clip(bright, 0.4, 1.5)[..., None]
-    return np.concatenate([colour, gloss, np.zeros((*shape, 1))], -1)
-
-
 def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     """Sclera, iris and pupil on the eyeball's polar map."""
     u, v = texel_grid(_size("eyes"))
@@ -97,16 +85,19 @@ def paint_eye(looks: Looks, rng: np.random.Generator) -> Array:
     turn = np.arctan2(v - 0.5, u - 0.5)
     canvas = np.zeros((*u.shape, CHANNELS))
     veil = np.array([0.30, 0.36, 0.42]) * looks.share("melanin")  # its own melanin yellows the white of dark eyes
-    white = np.array([0.52, 0.49, 0.47]) * (1 - veil) * (1 - 0.06 * looks.share("wrinkles"))
-    canvas[..., :3] = white * (1 - 0.50 * smoothstep(28, 62, angle)[..., None] * [0.7, 1, 1])
+    white = np.array([0.50, 0.465, 0.44]) * (1 - veil) * (1 - 0.08 * looks.share("wrinkles"))
+    canvas[..., :3] = white * (1 - 0.55 * smoothstep(28, 60, angle)[..., None] * [0.62, 1, 1])
+    veins = np.clip(noise(u.shape, (0.7, 2.0), rng) - 1.2, 0, 1.5) * smoothstep(34, 52, angle)
+    canvas[..., 1:3] *= 1 - 0.22 * veins[..., None]
     fibres = sum(
         a * np.sin(k * turn + p) for k, a, p in zip((9, 17, 29), (0.12, 0.12, 0.1), rng.uniform(0, 6, 3), strict=True)
     )
-    iris = looks.iris * (1.1 + fibres + 0.5 * bump(angle, turn, 14, 0, 5, 9))[..., None] * 1.2
-    blend(canvas, iris, smoothstep(26.5, 24.5, angle))
-    canvas[..., :3] *= 1 - (0.65 * np.exp(-0.5 * ((angle - 25.2) / 1.7) ** 2))[..., None]
+    iris = looks.iris * (1.0 + fibres + 0.6 * bump(angle, turn, 14, 0, 4, 9))[..., None] * 1.15
+    blend(canvas, iris, smoothstep(26.8, 24.2, angle))
+    canvas[..., :3] *= 1 - (0.72 * np.exp(-0.5 * ((angle - 25.0) / 1.9) ** 2))[..., None]  # the limbal ring
     blend(canvas, np.full(3, 0.004), smoothstep(11.2, 9.4, angle))
-    canvas[..., :3] *= 1 - 0.55 * smoothstep(0.46, 0.30, v)[..., None]  # the shade of the upper lid and its lashes
+    canvas[..., :3] *= 1 - 0.62 * smoothstep(0.47, 0.30, v)[..., None]  # the shade of the upper lid and its lashes
+    canvas[..., :3] *= 1 - 0.22 * smoothstep(0.60, 0.70, v)[..., None]  # and of the lower one
     canvas[..., 3] = 1.0
     return canvas
 

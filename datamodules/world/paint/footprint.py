@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from datamodules.world.body.accessories import hat
 from datamodules.world.body.geometry import Array
-from datamodules.world.body.hair import HairStyle
+from datamodules.world.body.hair import HairStyle, lock_of
 from datamodules.world.body.template import ATLAS, REGIONS, template
 
 Texels = NDArray[np.float32]
@@ -99,6 +99,8 @@ def _grid(name: str) -> tuple[Array, Array, NDArray[np.int64]]:
     own = mesh.faces[(mesh.faces[:, 0] >= span.start) & (mesh.faces[:, 0] < span.stop)]
     if name == "head":  # its back is under the hair
         own = own[mesh.position[own].mean(1)[:, 2] > 0.02]
+    if name == "hair":  # locks show the shell's paint
+        own = own[(lock_of(own - span.start) < 0).all(1)]
     if name == "hat":
         points = mesh.position.copy()
         points[span] = hat("beanie", HairStyle())[0]

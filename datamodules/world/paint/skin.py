@@ -3,33 +3,21 @@
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
+from datamodules.world.body.brows import brow_line
 from datamodules.world.body.geometry import Array, bump, pair, smoothstep
 from datamodules.world.body.hair import HairStyle, hairline
-from datamodules.world.body.head import EYE, EYE_HALF_WIDTH, columns, head_grid, rows
-from datamodules.world.paint.looks import Looks, skin_colour
-from datamodules.world.paint.textures import blank, blend, noise, texel_grid
+from datamodules.world.body.head import EYE, EYE_HALF_WIDTH
+from datamodules.world.paint.beard import paint_beard
+from datamodules.world.paint.head_map import SIZE, head_map
+from datamodules.world.paint.looks import Looks, skin_colour, to_ends
+from datamodules.world.paint.textures import blank, blend, noise
 from datamodules.world.seeds import generator
 
-SIZE = (320, 320)
 MOUTH_LINE = -0.0685  # where the lips meet, metres
 WRINKLES = (
     "forehead", "glabella", "crow_right", "crow_left", "fold_right", "fold_left", "nose", "chin",
 )  # fmt: skip
-
-
-@cache
-def head_map() -> tuple[Array, Array, Array, Array, Array]:
-    """Neutral x, y, z, level and azimuth at the texels of the head."""
-    head = head_grid()
-    u, v = texel_grid(SIZE)
-    at = np.stack([v * (head.grid.shape[0] - 1), u * (head.grid.shape[1] - 1)])
-    grid = head.position[head.grid]
-    x, y, z = (map_coordinates(grid[..., i], at, order=1) for i in range(3))
-    level = map_coordinates(rows(), at[:1], order=1)
-    azimuth = map_coordinates(columns(), at[1:], order=1)
-    return x, y, z, level, azimuth
 
 
 @cache
@@ -41,9 +29,9 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
     """Skin, lips, brows, lashes, beard and the roots of the hair: linear RGB, gloss and skin, ``H W 5``."""
     canvas = blank(SIZE)
     canvas[..., :3], canvas[..., 4] = _paint_skin(looks, rng), 1
-    canvas[..., 3] = 0.24 + (0.16 * looks.share("gloss") + _oiliness())
+    canvas[..., 3] = 0.24 + 0.20 * looks.share("gloss") + 0.12 * _oily_zones()
     _paint_creases(canvas, looks)
-    _paint_beard(canvas, looks, rng)
+    paint_beard(canvas, looks, rng)
     _paint_lips(canvas, looks, rng)
     _paint_lids(canvas, looks)
     _paint_brows(canvas, looks, rng)
@@ -53,13 +41,24 @@ def paint_head(looks: Looks, rng: np.random.Generator) -> Array:
 
 
 def _paint_skin(looks: Looks, rng: np.random.Generator) -> Array:
-    """Colour ``H W 3`` of two pigments whose densities vary over the face."""
-    blood = looks.share("haemoglobin") + 0.10 * noise(SIZE, 9, rng) + 0.08 * noise(SIZE, 2.5, rng)
-    melanin = looks.share("melanin") + 0.012 * noise(SIZE, 5, rng) + 0.007 * noise(SIZE, 1.0, rng)
+    """Colour ``H W 3`` of two pigments whose densities vary over the face, and pores."""
+    rough = 0.35 + 1.3 * looks.share("roughness")
+    fine = _fineness()
+    blood = looks.share("haemoglobin") + 0.12 * noise(SIZE, 9, rng) + 0.09 * rough * fine**0.5 * noise(SIZE, 2.5, rng)
+    melanin = looks.share("melanin") + 0.016 * noise(SIZE, 6, rng) + 0.010 * rough * fine * noise(SIZE, 1.0, rng)
     flush, circles = _flush()
-    blood += (0.15 + 0.55 * looks.share("blush")) * flush + 0.5 * looks.share("eye_circles") * circles
-    melanin += 0.10 * looks.share("eye_circles") * circles + _spots(looks)
-    return skin_colour(np.clip(melanin, 0, None), blood)
+    blood += (0.12 + 0.65 * looks.share("blush") ** 2) * flush + 0.80 * looks.share("eye_circles") * circles
+    melanin += 0.18 * looks.share("eye_circles") * circles + _spots(looks)
+    pores = 0.06 * rough * fine * np.clip(noise(SIZE, 0.6, rng) - 0.6, 0, 2) * (0.4 + _oily_zones())
+    return skin_colour(np.clip(melanin, 0, None), np.clip(blood, -0.2, None)) * (1 - pores)[..., None]
+
+
+@cache
+def _fineness() -> Array:
+    """How much of fine noise each row of texels ``H 1`` takes: little where they are tall, or it would draw streaks."""
+    x, y, z = (grid[:, SIZE[1] // 2] for grid in head_map()[:3])
+    height = np.linalg.norm([np.gradient(grid) for grid in (x, y, z)], axis=0)
+    return np.clip(0.0006 / np.maximum(height, 1e-6), 0, 1)[:, None] ** 1.5
 
 
 @cache
@@ -72,23 +71,28 @@ def _flush() -> tuple[Array, Array]:
 
 
 @cache
-def _oiliness() -> Array:
+def _oily_zones() -> Array:
+    """Forehead, nose, cheeks and chin, where skin is more oily and its pores are wider."""
     x, y = head_map()[:2]
-    return 0.14 * _front() * (bump(x, y, 0, 0.05, 0.035, 0.02) + bump(x, y, 0, -0.030, 0.008, 0.02))
+    cheeks, chin = pair(x, y, 0.030, -0.030, 0.014, 0.014), bump(x, y, 0, -0.098, 0.016, 0.010)
+    middle = bump(x, y, 0, 0.05, 0.035, 0.02) + bump(x, y, 0, -0.030, 0.009, 0.02)
+    return _front() * np.clip(middle + 0.6 * cheeks + 0.5 * chin, 0, 1)
 
 
 def _spots(looks: Looks) -> Array:
-    """Melanin of freckles and moles, placed by seeds of their own."""
+    """Melanin of freckles, moles and the spots of age, placed by seeds of their own."""
     x, y = head_map()[:2]
     freckles, moles = (generator(int(1e9 * looks.share(name))) for name in ("freckle_seed", "mole_seed"))
     total = np.zeros(SIZE)
     if looks.share("freckles"):
-        where = smoothstep(1.6, 2.4, noise(SIZE, 0.9, freckles)) * bump(x, y, 0, -0.02, 0.05, 0.025)
-        total += 0.30 * looks.share("freckles") * where
-    for _ in range(int(4.99 * looks.share("moles"))):
+        where = smoothstep(1.3, 2.3, noise(SIZE, 0.9, freckles)) * bump(x, y, 0, -0.02, 0.05, 0.025)
+        total += 0.26 * looks.share("freckles") * where
+    for _ in range(int(3.99 * looks.share("moles") ** 1.5)):
         mx, my = moles.uniform((-0.05, -0.10), (0.05, 0.06))
-        size = moles.uniform(0.0009, 0.0016)
-        total += 0.5 * bump(x, y, mx, my, size, size)
+        size = moles.uniform(0.0007, 0.0014)
+        total += moles.uniform(0.16, 0.34) * np.exp(-((((x - mx) ** 2 + (y - my) ** 2) / (1.6 * size**2)) ** 1.5))
+    old = smoothstep(0.6, 1.0, np.array(looks.share("wrinkles")))
+    total += 0.10 * old * smoothstep(1.2, 2.4, noise(SIZE, 2.2, moles)) * smoothstep(0.02, 0.045, np.hypot(x, y + 0.02))
     return total * _front()
 
 
@@ -97,7 +101,7 @@ def _paint_creases(canvas: Array, looks: Looks) -> None:
     hollows, bags = _hollows()
     old = looks.share("wrinkles") ** 2
     shares = np.array([0.7, 0.35, 0.5, 0.5, 0.8, 0.8, 0.0, 0.4])
-    dark = hollows + (0.04 + 0.16 * old) * bags + (0.04 + 0.42 * old) * np.tensordot(shares, _patterns(), 1)
+    dark = hollows + (0.04 + 0.16 * old) * bags + (0.04 + 0.52 * old) * np.tensordot(shares, _patterns(), 1)
     canvas[..., :3] *= 1 - np.clip(dark, 0, 0.95)[..., None] * np.array([0.85, 1.0, 1.0])
     y = head_map()[1]
     neck = smoothstep(-0.108, -0.122, y) * smoothstep(-0.175, -0.135, y)
@@ -111,7 +115,7 @@ def _hollows() -> tuple[Array, Array]:
     ax = np.abs(x)
     dark = 0.85 * np.exp(-0.5 * (((ax - 0.0066) / 0.0032) ** 2 + ((y + 0.0480) / 0.0021) ** 2) ** 1.5)
     dark += 0.30 * pair(x, y, 0.0195, -0.042, 0.0016, 0.006) + 0.22 * bump(x, y, 0, -0.0865, 0.016, 0.0025)
-    dark += 0.28 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.16 * pair(x, y, 0.032, 0.010, 0.016, 0.0035)
+    dark += 0.45 * pair(x, y, 0.016, 0.004, 0.005, 0.008) + 0.34 * pair(x, y, 0.032, 0.010, 0.016, 0.0045)
     return dark * _front(), pair(x, y, 0.030, -0.0125, 0.011, 0.003) * _front()
 
 
@@ -156,10 +160,10 @@ def _line(distance: Array, width: float) -> Array:
 
 def _paint_lips(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     share, shade, seam = _lip_shape()
-    lines = (1 + 0.06 * noise(SIZE, (3, 0.6), rng)) * shade
-    blend(canvas, looks.lips * lines[..., None], 0.92 * share)
+    lines = (1 + 0.07 * noise(SIZE, (3, 0.6), rng)) * shade
+    blend(canvas, looks.lips * lines[..., None], (0.86 + 0.10 * looks.lipstick) * share)
     canvas[..., :3] *= 1 - 0.62 * seam[..., None]
-    canvas[..., 3] += 0.22 * share
+    canvas[..., 3] += (0.06 + 0.24 * looks.share("lip_gloss")) * share
 
 
 @cache
@@ -167,7 +171,7 @@ def _lip_shape() -> tuple[Array, Array, Array]:
     """Where the lips are, how bright each is, and the line between them."""
     x, y = head_map()[:2]
     upper, lower = lip_edges(x)
-    share = smoothstep(-0.0006, 0.0008, upper - y) * smoothstep(-0.0006, 0.0010, y - lower) * (upper > lower)
+    share = smoothstep(-0.0008, 0.0014, upper - y) * smoothstep(-0.0010, 0.0020, y - lower) * (upper > lower)
     seam = np.exp(-0.5 * ((y - MOUTH_LINE) / 0.0011) ** 2) * (np.abs(x) < 0.0285)
     return share * _front(), np.where(y > MOUTH_LINE, 0.86, 1.0), seam * _front()
 
@@ -181,73 +185,56 @@ def lip_edges(x: Array) -> tuple[Array, Array]:
 
 
 def _paint_lids(canvas: Array, looks: Looks) -> None:
-    lashes, rim, crease, shadow = _lid_shape()
+    lashes, rim, wet, crease, shadow = _lid_shape()
     blend(canvas, np.array([0.012, 0.008, 0.006]), lashes)
-    blend(canvas, looks.skin * [0.62, 0.36, 0.33], rim)
+    blend(canvas, looks.skin * [0.74, 0.48, 0.44], rim)
+    canvas[..., 3] += 0.75 * wet  # the line of tears along the lower lid
     canvas[..., :3] *= 1 - crease[..., None]
-    canvas[..., :3] *= 1 - shadow[..., None] * [0.8, 1, 0.9]
+    made_up = 1 + 2.5 * looks.lipstick
+    canvas[..., :3] *= 1 - made_up * shadow[..., None] * [0.8, 1, 0.9]
 
 
 @cache
-def _lid_shape() -> tuple[Array, Array, Array, Array]:
-    """Lashes, the wet rim of the lower lid, the crease of the upper lid and the shadow over it."""
+def _lid_shape() -> tuple[Array, Array, Array, Array, Array]:
+    """Lashes, the rim of the lower lid, what of it is wet, the crease of the upper lid and the shadow over it."""
     x, y = head_map()[:2]
     across = (np.abs(x) - EYE[0]) / EYE_HALF_WIDTH
-    near = smoothstep(1.12, 0.92, np.abs(across)) * _front()
+    beyond = np.abs(across) - np.where(across > 0, 0.22, 0.14)
+    near = smoothstep(1.12, 0.92, beyond) * _front()
     thick = 0.0014 + 0.0008 * np.clip(across, -1, 1)
     lashes = 0.95 * near * smoothstep(thick + 0.0012, thick, y) * (y > -0.0002)
     rim = 0.75 * near * smoothstep(-0.0017, -0.0008, y) * (y < 0.0001)
     crease = 0.42 * near * np.exp(-0.5 * ((y - 0.0075 + 0.0030 * across**2) / 0.0009) ** 2)
-    return lashes, rim, crease, 0.10 * pair(x, y, EYE[0], 0.006, 0.017, 0.006) * _front()
+    wet = near * np.exp(-0.5 * ((y + 0.0005) / 0.0005) ** 2)
+    return lashes, rim, wet, crease, 0.12 * pair(x, y, EYE[0], 0.006, 0.017, 0.006) * _front()
 
 
 def _paint_brows(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
     x, y = head_map()[:2]
-    thickness = looks.share("brow_thickness")
+    thickness = to_ends(looks.share("brow_thickness"))
     along, middle = brow_line(x)
-    width = (0.0042 - 0.0026 * np.clip(along, 0, 1)) * (0.75 + 0.55 * thickness)
-    hairs = 0.94 + 0.06 * noise(SIZE, (0.8, 1.2), rng)
-    share = (
-        np.exp(-(np.abs((y - middle) / width) ** 3)) * smoothstep(-0.06, 0.10, along) * smoothstep(1.04, 0.85, along)
-    )
-    blend(canvas, looks.brows, share * hairs * _front() * (0.75 + 0.20 * thickness))
-
-
-def brow_line(x: Array) -> tuple[Array, Array]:
-    """How far along a brow a point is, 0 at its inner and 1 at its outer end, and the height of its middle, metres."""
-    along = (np.abs(x) - 0.0125) / 0.0385
-    return along, 0.0170 + 0.0062 * np.sin(np.clip(along, 0, 1.1) * 2.3) - 0.0015 * along
-
-
-def _paint_beard(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
-    grain = np.clip(0.80 + 0.16 * noise(SIZE, (1.2, 0.6), rng), 0, 1.2)
-    if looks.beard:
-        blend(canvas, looks.brows * 1.1, _beard_shape() * grain * (0.25 + 0.72 * looks.beard**1.5))
-        canvas[..., 3] -= 0.2 * _beard_shape()
-
-
-@cache
-def _beard_shape() -> Array:
-    x, y, z = head_map()[:3]
-    cheeks = smoothstep(0.009, -0.008, y - beard_edge(x)) * smoothstep(-0.150, -0.125, y) * smoothstep(-0.005, 0.012, z)
-    lip = pair(x, y, 0.012, -0.0555, 0.013, 0.0038) * 1.2
-    return np.clip(np.maximum(cheeks * (1 - 0.4 * bump(x, y, 0, -0.060, 0.010, 0.018)), lip) * (z > -0.005), 0, 1)
-
-
-def beard_edge(x: Array) -> Array:
-    """Height of the beard's upper edge on the cheeks, metres."""
-    return -0.060 + 0.40 * np.clip(np.abs(x) - 0.030, 0, None) ** 0.8
+    width = (0.0043 - 0.0026 * np.clip(along, 0, 1)) * (0.32 + 1.45 * thickness)
+    hairs = noise(SIZE, (1.6, 0.7), rng)
+    ragged = np.abs((y - middle) / width) + 0.10 * hairs
+    share = np.exp(-(np.clip(ragged, 0, None) ** 3)) * smoothstep(-0.07, 0.12, along) * smoothstep(1.05, 0.82, along)
+    density = np.clip(0.84 + 0.14 * thickness + 0.07 * hairs, 0, 1)
+    blend(canvas, looks.brows, share * density * _front())
+    canvas[..., 3] -= 0.12 * share * _front()
 
 
 def _paint_scalp(canvas: Array, looks: Looks, rng: np.random.Generator) -> None:
-    """Roots that fade out at the hairline, so that the shell's edge is not a cut; a bald head keeps stubble."""
+    """Hair on the skull beneath the shell, which shows where that is thin; a bald head keeps stubble."""
     _, _, _, level, azimuth = head_map()
     bald = looks.hair_style == "bald"
-    ragged = hairline(azimuth, HairStyle(recede=2.6) if bald else looks.cut) + 0.03 * noise(SIZE, (1.5, 1.6), rng)
-    fade = 0.9 if bald else 0.30
-    share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (0.32 if bald else 0.96)
-    strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng), 0.2, 1.6)
-    blend(canvas, looks.hair_colour[None, None] * strands[..., None], share)
+    cut = HairStyle(recede=2.6 * looks.share("thinning")) if bald else looks.cut
+    ragged = hairline(azimuth, cut) + (0.10 * noise(SIZE, (4, 9), rng) if bald else 0.03 * noise(SIZE, (1.5, 1.6), rng))
+    fade = 0.7 if bald else 0.05
+    stubble = 0.10 + 0.34 * looks.share("roughness")
+    share = smoothstep(fade, -0.14 - fade * bald, level - ragged) * (stubble if bald else 0.96)
+    strands = np.clip(0.8 + 0.3 * noise(SIZE, (3, 0.6), rng) * (_fineness() if bald else 1), 0.2, 1.6)
+    blend(
+        canvas, np.minimum(looks.hair_colour, 0.6 * looks.skin if bald else 1)[None, None] * strands[..., None], share
+    )
     canvas[..., 4] = (share < 0.5) | bald
 
 

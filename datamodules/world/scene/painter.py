@@ -11,17 +11,18 @@ from torch.nn import functional
 from datamodules.world.body.template import ATLAS, REGIONS, Detail, template, tensor_of
 from datamodules.world.paint.footprint import filtered, filtered_region, octave
 from datamodules.world.paint.skin import wrinkle_maps
-from datamodules.world.scene.labels import classify, face_classes, painted_classes
+from datamodules.world.scene.labels import class_of, classify, face_classes, painted_classes
 from datamodules.world.scene.person import Person
 from datamodules.world.scene.setting import Setting
 from models.rendering import camera, shading
 from models.rendering.fragments import Fragments, fragments
-from models.rendering.lighting import Light, averaged, lit
+from models.rendering.lighting import Light, Strands, averaged, lit
 from models.rendering.shadow import shadow_share
 from models.rendering.visibility import Backend, z_buffer
 
 _FINE = 2  # the pictures' samples along either side of a pixel
-_WRAP = np.array([0.40, 0.20, 0.14])  # red light goes deepest into skin
+_WRAP = np.array([0.42, 0.16, 0.10])  # red light goes deepest into skin
+_INNER = 0.35  # light on hair that is seen from within
 _HEAD_RADIUS = 0.24
 _CPU = torch.device("cpu")
 MAPS = ("depth", "valid", "skin", "parts", "normals", "uv", "albedo")
@@ -67,15 +68,19 @@ class Painter:
             _moved(rotation.T, device),
             _moved(_WRAP, device),
             0.28 * person.looks.shine,
+            setting.softness,
         )
         self.centre = _moved(translation, device)  # the head is never far from the world's origin
 
-    def draw(self, vertices: Tensor, creases: Tensor, number: slice, outputs: Collection[str]) -> dict[str, Tensor]:
+    def draw(
+        self, vertices: Tensor, creases: Tensor, down: Tensor, number: slice, outputs: Collection[str]
+    ) -> dict[str, Tensor]:
         """The pictures and maps among the outputs; shapes as `Frames` has them.
 
         Args:
             vertices: ``B N 3`` camera-space vertices of the frames, on the device.
             creases: ``B W`` strengths of the wrinkles, as `wrinkle_weights` gives them, on the CPU.
+            down: ``B 3`` unit vectors from the crown to the chin, camera axes, on the device: which way hair falls.
             number: Which frames of the clip they are, for a background that moves.
             outputs: Any of "image" and `MAPS`.
         """
@@ -83,10 +88,10 @@ class Painter:
         wanted = [name for name in MAPS if name in outputs]
         pictures = self._maps(vertices, normals, creases, wanted) if wanted else {}
         if "image" in outputs:
-            pictures["image"] = self._pictures(vertices, normals, creases, number)
+            pictures["image"] = self._pictures(vertices, normals, creases, down, number)
         return pictures
 
-    def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, number: slice) -> Tensor:
+    def _pictures(self, vertices: Tensor, normals: Tensor, creases: Tensor, down: Tensor, number: slice) -> Tensor:
         """Frames in [0, 1], averaged from twice the resolution."""
         samples = self._visible(vertices, _FINE)
         normals, uv = self._surface(normals, samples)
@@ -97,10 +102,10 @@ class Painter:
             lifted, samples.image, vertices, self.casters, direction, self.centre, _HEAD_RADIUS,
             max(128, *self.shape), self.backend,
         )  # fmt: skip
-        texels = _sampled(self._paints(creases, _FINE, 4), uv, samples.image)
-        colours = lit(self.light, normals, where, texels, shadow)
+        texels = _sampled(self._paints(creases, _FINE, 5), uv, samples.image)
+        colours = lit(self.light, normals, where, texels, shadow, self._strands(samples, texels[4], down), self.backend)
         behind = self.background[number] if len(self.background) > 1 else self.background
-        return averaged(colours, samples.pixel, samples.shape, behind)
+        return averaged(colours, samples.pixel, samples.shape, behind, self.backend)
 
     def _maps(self, vertices: Tensor, normals: Tensor, creases: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         """Those of `MAPS` that are wanted, at the exact pixel centres, from one visibility pass."""
@@ -129,6 +134,14 @@ class Painter:
         table = torch.cat([normals, self.uv.expand(len(normals), -1, -1)], 2)
         values = samples.interpolate(table)
         return samples.towards_eye(values[:3], len(self.faces)), values[3:]
+
+    def _strands(self, samples: Fragments, skin: Tensor, down: Tensor) -> Strands:
+        """The samples of hair, and how it falls."""
+        hair = (self.face_class.index_select(0, samples.face) == class_of("hair")) & (skin < 0.5)
+        at = hair.nonzero().squeeze(1)
+        fall = down.T.contiguous().index_select(1, samples.image.index_select(0, at))
+        outside = torch.where(samples.face.index_select(0, at) < len(self.faces), 1.0, _INNER)
+        return Strands(at, fall, outside)
 
     def _positions(self, samples: Fragments, factor: int) -> Tensor:
         """Camera-space points ``3 N`` in metres."""
@@ -162,7 +175,7 @@ class Painter:
         return paints
 
     def _painted_class(self, uv: Tensor) -> Tensor:
-        classes = painted_classes(self.person.looks.beard > 0, self.device)
+        classes = painted_classes(self.person.looks.beard_style, self.device)
         column, row = (uv * ATLAS).long().clamp(0, ATLAS - 1)
         return classes.reshape(-1).index_select(0, row * ATLAS + column)
 

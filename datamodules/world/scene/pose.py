@@ -1,18 +1,22 @@
 """The head on its neck: pose of the skull in the world, and vertices posed by it."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from datamodules.world.body.deformation import deform
 from datamodules.world.body.geometry import Array, smoothstep, turn_x, turn_y, turn_z
-from datamodules.world.body.template import template
+from datamodules.world.body.head import head_grid, rows
+from datamodules.world.body.template import Detail, template
 from datamodules.world.scene.motion import Moment
 from datamodules.world.scene.person import Person
 
 FLIP = np.array([1.0, -1.0, -1.0])  # model space to the head frame and the world: OpenCV axes
 PIVOT = np.array([0.0, 0.095, 0.025])  # where the head turns on the neck, head frame
 _BASE = np.array([0.0, 0.20, 0.03])  # where the shoulders turn, head frame
+# The head's levels from the chin down to the neck's base, and what skin there takes of the head's turn.
+_NECK_LEVELS, _NECK_SHARES = (11.0, 12.0, 13.0, 14.0, 15.0), (1.0, 0.90, 0.66, 0.36, 0.0)
 _FOLLOW = np.array([0.16, 0.06, 0.15])  # share of yaw, pitch, roll that the shoulders take
 
 
@@ -48,7 +52,13 @@ def _neck_share(person: Person) -> Array:
     for name in ("teeth_lower", "tongue", "cavity"):
         share[spans[name]] = 1
     share[spans["torso"]] = 0
-    skin = spans["head"]
-    front = smoothstep(-0.005, -0.030, back[skin]) * smoothstep(0.165, 0.135, down[skin])
-    share[skin] = np.maximum(share[skin], front)
+    share[spans["head"]] = _throat_share(person.detail)
     return share
+
+
+@cache
+def _throat_share(detail: Detail) -> Array:
+    """The share of the head's skin: it falls evenly along the neck, which a sunk chin so shortens and does not fold."""
+    head, mesh = head_grid(), template(detail)
+    row = np.rint(head.uv[:, 1] * (len(rows()) - 1)).astype(int)
+    return np.interp(rows()[row], _NECK_LEVELS, _NECK_SHARES)[mesh.origin[mesh.spans["head"]]]

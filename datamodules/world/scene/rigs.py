@@ -212,6 +212,7 @@ def headset_light(setting: Setting, camera: Camera, rng: np.random.Generator) ->
         key_direction=towards / np.linalg.norm(towards),
         key_colour=np.full(3, rng.uniform(0.7, 1.2)),
         background=dark,
+        softness=0.0,
     )
 
 

@@ -17,7 +17,7 @@ from datamodules.world.body.expression import NAMES, SIGNED
 from datamodules.world.body.geometry import Array
 from datamodules.world.body.hair import HairStyle
 from datamodules.world.body.head import EYE
-from datamodules.world.body.identity import displacement, shape_basis, spectrum
+from datamodules.world.body.identity import average, displacement, shape_basis, spectrum
 from datamodules.world.body.template import template
 from datamodules.world.paint.looks import Looks
 from datamodules.world.scene.motion import CONVERGENCE, Moment
@@ -88,7 +88,7 @@ def track(points: Array, matrices: Array, person: Person) -> Track:
 
 
 def _bare(person: Person) -> Person:
-    """The mean head with the paint of a person."""
+    """The template's head with the paint of a person."""
     looks: Looks = replace(person.looks, cut=HairStyle(thickness=-0.012), hat="none", glasses="none", eye_open=1.0)
     return build_person(np.random.SeedSequence(0), np.zeros(len(spectrum())), looks, person.detail, person.atlas)
 
@@ -179,7 +179,9 @@ def _improved(face: _Face, points: Array, matrices: Array, scale: Array, by_code
     mixed = own.mT @ shared
     solved = np.linalg.solve(normal, np.concatenate([mixed, pull[..., None]], -1))
     left = of_code + (shared.mT @ shared - mixed.mT @ solved[..., :-1]).sum(0)
-    right = (shared.mT @ errors[..., None] - mixed.mT @ solved[..., -1:]).sum(0)[:, 0] - of_code @ face.person.code
+    right = (shared.mT @ errors[..., None] - mixed.mT @ solved[..., -1:]).sum(0)[:, 0] - of_code @ (
+        face.person.code - average()
+    )
     code = np.linalg.solve(left, right)
     return face.moved(code, solved[..., -1] - solved[..., :-1] @ code)
 

@@ -190,7 +190,7 @@ def draw(
         matrix,
         mesh,
         shape,
-        **_drawn(painter, scene.vertices, scene.creases, outputs),
+        **_drawn(painter, scene, outputs),
         **_pointed(scene.vertices, matrix, mesh, shape, outputs, backend),
     )
 
@@ -202,13 +202,14 @@ def _turn(setting: Setting, camera: Camera | None, view: Array | None) -> Array:
     return camera.rotation if view is None else camera.rotation @ setting.rotation.T @ view
 
 
-def _drawn(painter: Painter, vertices: Tensor, creases: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
+def _drawn(painter: Painter, scene: Posed, outputs: Sequence[str]) -> dict[str, Tensor]:
     """The images among the outputs, a bounded number of pixels at a time."""
     height, width = painter.shape
+    vertices, down = scene.vertices, scene.rotation[..., 1].float()
     samples = _SAMPLES if vertices.device.type == "cpu" else _SAMPLES_ON_GPU
     step = max(1, samples // (4 * height * width))
     pieces = [slice(start, start + step) for start in range(0, len(vertices), step)]
-    chunks = [painter.draw(vertices[piece], creases[piece], piece, outputs) for piece in pieces]
+    chunks = [painter.draw(vertices[piece], scene.creases[piece], down[piece], piece, outputs) for piece in pieces]
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 

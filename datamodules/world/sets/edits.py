@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.geometry import Array
-from datamodules.world.body.identity import draw_code
+from datamodules.world.body.identity import average, draw_code
 from datamodules.world.body.template import ATLAS, REGIONS, template
 from datamodules.world.paint.appearance import paint
 from datamodules.world.paint.background import sensor_noise
@@ -188,7 +188,7 @@ def _drifted(scene: _Scene, person: Person, severity: float) -> tuple[_Scene, Pe
     rng = generators(scene.seed, 6)[5]
     angles = scene.moment.angles + severity * np.radians(rng.normal(0, (5, 3, 2.5)))
     shift = scene.moment.shift + severity * rng.uniform(-0.007, 0.007, 3)
-    code = scene.code + severity * 0.4 * draw_code(rng)
+    code = scene.code + severity * 0.4 * (draw_code(rng) - average())
     atlas = person.atlas.copy()
     for regions in _TINTED:
         tint = 1 + severity * (rng.normal(0, 0.06) + rng.normal(0, 0.03, (3, 1, 1)))

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from datamodules.world.body.expression import NAMES
 from datamodules.world.body.identity import shape_basis
 from datamodules.world.paint.looks import ALBEDO
+from datamodules.world.scene.rigs import FACE_HEIGHT
+from datamodules.world.scene.setting import make_setting
+from datamodules.world.seeds import stream
 from datamodules.world.sets.avatar import AvatarSpec
 from datamodules.world.sets.edit_pairs import EditSpec
 from datamodules.world.sets.portraits import WORLD_VERSION, PortraitSpec
@@ -14,6 +19,7 @@ from datamodules.world.sets.samples import Spec, open_split, splits
 from datamodules.world.show.sheet import write_sheet
 from models.files import write_text
 
+_LIGHTS = 16  # the family of the settings that tell of the lights
 _HOLDS = {
     "reenact": "clips of talking, turning heads; self and cross-identity pair lists with the answer of each cross pair",
     "stills": "photographs, {photographs} of each person; cross-identity pairs of the test's five people",
@@ -66,6 +72,7 @@ A count is of samples: frames of `reenact`, `stills` and `depth`, pairs of `edit
 - A setting has a camera with a sensor's noise: 1 to 2 grey levels of 255, drawn anew for every frame, in the pictures
   alone; depth, masks and all other maps stay exact. Cross-identity targets carry noise of their own; source and target
   of an edit pair share theirs; cartoons and the pictures of the dome have none.
+- {light}
 - Skin tones, ages, hair and beards are drawn independently of shape, but for dark hair and eyes with dark skin.
 
 {agreement}## Licence and intended use
@@ -75,11 +82,12 @@ portrait methods. No consent is needed, for nobody is shown. Results on them say
 
 ## Known limits
 
-- The people look drawn: shading is local with one shadow and one highlight, skin does not scatter light, hair is a
-  shell and not strands, there are no hands, no occlusions by objects and no second person.
+- The people look drawn: shading is local with one shadow and one highlight, skin scatters light in the tint of its
+  shadows' edges alone, hair is a shell with locks on it and lit as strands, there are no hands, no occlusions by
+  objects and no second person.
 - Shape is a linear model of {modes} modes chosen by hand, not measured on people: its statistics are not
   a population's.
-- Ages are wrinkles and hair colour only; there are no children. Sex is no variable of the model.
+- Ages are wrinkles, spots, and grey or thinner hair only; there are no children. Sex is no variable of the model.
 - Speech is a rhythm of the mouth without sound. Expressions are symmetric more often than real ones.
 - The headset's pictures are virtual, as in LiP-Flow: there is no lens distortion and no glass before the eyes.
 - `avatar` subjects keep one studio light, so lighting is no nuisance there but for the headset's own.
@@ -129,7 +137,22 @@ def card(sheet: str, larger: Sequence[str] = (), agreement: str = "") -> str:
         table=_table(),
         modes=len(shape_basis()),
         shares=len(ALBEDO),
+        light=light_spread(),
         agreement=_AGREEMENT.format(page=agreement) if agreement else "",
+    )
+
+
+def light_spread(count: int = 500) -> str:
+    """How key lights differ over settings, as a sentence of the card."""
+    settings = [make_setting(stream(0, _LIGHTS, i), 8, FACE_HEIGHT) for i in range(count)]
+    measured = [(s.key_to_fill, *s.key_angles, s.key_colour[0] / s.key_colour[2], s.softness) for s in settings]
+    low, middle, high = np.quantile(np.array(measured), (0.05, 0.5, 0.95), axis=0).T.round(1).T
+    return (
+        f"Over {count} settings, from the 5th to the 95th percentile, key and fill together stand to the fill as "
+        f"{low[0]} to {high[0]} ({middle[0]} as a rule); the key stands at {low[1]:.0f} to {high[1]:.0f} degrees of "
+        f"azimuth and {low[2]:.0f} to {high[2]:.0f} of elevation, is {low[3]} to {high[3]} times as red as blue, and "
+        f"{low[4]} to {high[4]} soft (0 a bare lamp, 1 a window). In version 13 it was 3.2 to 4.6, -47 to 44, 16 to "
+        f"40, 0.9 to 1.2, and of one softness."
     )
 
 

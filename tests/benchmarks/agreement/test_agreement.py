@@ -151,6 +151,14 @@ def test_dlib_reads_the_world_near_its_truth():
     assert read.same < read.others
 
 
+def test_the_world_keeps_what_it_owes():
+    """At the bounds, by the people of the committed page."""
+    pytest.importorskip("dlib", reason="the extra face-offline is not installed")
+    by = readers()
+    measured = {side: measure(world(side, command.PEOPLE, command.PICTURES), by) for side in (128, 256)}
+    assert unmet(measured) == []
+
+
 def test_the_committed_page_is_of_this_world():
     text = (ROOT / command.CARD).read_text()
     assert f"the portrait world {WORLD_VERSION} (" in text, f"It is stale: {command.COMMAND} --out {command.CARD}"

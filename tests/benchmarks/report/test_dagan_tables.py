@@ -7,6 +7,7 @@ from benchmarks.report.markdown import markdown
 from benchmarks.report.results import SCORES, Provenance
 from benchmarks.report.sheets import NO_OUTPUTS, assemble
 from benchmarks.report.spec import FOLDER, load
+from metrics.procface import PROXY
 
 OUTSIDE = {"MeshG", "MarioNETte", "NeuralHead-FF"}
 FAMILY = {"OSFV", "TPSMM", "Monkey-Net", "X2Face"}
@@ -64,6 +65,15 @@ def test_every_published_row_is_a_row(table):
 def test_rows_from_outside_wait_and_the_page_prints_without_any_run(table):
     page = markdown(assemble(table, pd.DataFrame(columns=SCORES), Provenance()))
     assert page.count(NO_OUTPUTS) == len(OUTSIDE) * len(table.columns)
+
+
+@pytest.mark.parametrize("table", ["dagan_cross"], indirect=True)
+def test_a_table_names_the_weights_that_measured_it_whatever_the_suite_has_taught_since(table):
+    """Rebuilt from its samples, a page keeps its numbers, and so what they rest on."""
+    empty = pd.DataFrame(columns=SCORES)
+    then = Provenance({"metrics by": "procface sha256 0123456789ab, trained in this suite; Apache-2.0"})
+    assert "proxy-ID: procface 01234567; cosine" in markdown(assemble(table, empty, then))
+    assert f"proxy-ID: {PROXY}; cosine" in markdown(assemble(table, empty, Provenance()))
 
 
 def test_the_headline_is_what_it_was(table):

@@ -65,9 +65,9 @@ def test_cheeks_and_nose_move_where_there_is_no_landmark(name: str):
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_right")])
 def test_right_and_left_are_mirror_images(name: str):
     mesh = template()
-    skin = slice(0, 71 * 59)
+    skin = slice(0, 72 * 59)
     right, left = (moved(**{side: 1.0})[skin] - moved()[skin] for side in (name, name.replace("right", "left")))
-    mirror = np.arange(71 * 59).reshape(71, 59)[:, ::-1].ravel()
+    mirror = np.arange(72 * 59).reshape(72, 59)[:, ::-1].ravel()
     assert np.allclose(right * [-1, 1, 1], left[mirror], atol=2e-5)  # the diagonals of faces run one way
     heavier = np.abs(right).sum(1)
     assert heavier[mesh.position[skin, 0] < -0.005].sum() > 2 * heavier[mesh.position[skin, 0] > 0.005].sum()

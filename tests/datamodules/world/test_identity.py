@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from datamodules.world.body import features
-from datamodules.world.body.deformation import deform
-from datamodules.world.body.expression import NAMES, basis, linear, strengths
+from datamodules.world.body.deformation import deform, motions
+from datamodules.world.body.expression import NAMES, linear, strengths
 from datamodules.world.body.head import EYE
-from datamodules.world.body.identity import CLIP, displacement, draw_code, shape_basis, spectrum
+from datamodules.world.body.identity import REACH, average, displacement, draw_code, shape_basis, spectrum
 from datamodules.world.body.template import template
 from datamodules.world.scene.person import make_person, shaped
 
@@ -22,10 +22,7 @@ def people() -> tuple[np.ndarray, np.ndarray]:
 
 
 def expressions() -> np.ndarray:
-    mesh = template()
-    fields = np.zeros((sum(linear()), *mesh.position.shape))
-    fields[:, mesh.spans["head"]] = basis()[linear()]
-    return fields
+    return motions()[linear()]
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -55,17 +52,16 @@ def test_identity_and_the_fields_of_expressions_are_uncorrelated():
 
 
 # Most |cosine| of a shown expression with a mode, and most of its norm within the span of all 50, at full strength.
-SHARED = {"jaw_open": (0.57, 0.91), "jaw_side": (0.62, 0.64), "blink": (0.20, 0.29), "wide": (0.13, 0.25)}
-SHARED |= {"lip_roll_upper": (0.11, 0.26), "lip_roll_lower": (0.15, 0.25)}
-CONTACT = (0.05, 0.10)  # of fields, which share nothing before lids and lips rest on what they touch
+SHARED = {"jaw_open": (1e-9, 1e-9), "jaw_side": (1e-9, 1e-9), "blink": (0.20, 0.33), "wide": (0.19, 0.30)}
+SHARED |= {"lip_roll_upper": (0.11, 0.23), "lip_roll_lower": (0.13, 0.23)}
+CONTACT = (0.08, 0.12)  # of fields, which share nothing before lids and lips rest on what they touch
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_anatomy_looks_a_little_like_another_person(name: str):
-    """All 25 as shown, of which the fields alone could be made orthogonal to identity.
+def test_only_lids_and_lips_look_a_little_like_another_person(name: str):
+    """All 25 as shown: the jaw and what is a field share nothing, up to contact.
 
-    A jaw turns about its hinge, and a face that is longer below differs from a shorter one much as an open jaw does
-    from a closed one. Lids slide on eyeballs and lips roll about their own axes, where identities differ too.
+    Lids slide on eyeballs and lips roll about their own axes, where identities differ too.
     """
     mesh, centres = template(), np.stack([EYE * [-1, 1, 1], EYE])
     still, shown = (deform(mesh.position, centres, 1.0, code, np.zeros(4)) for code in (np.zeros(25), full(name)))
@@ -74,8 +70,14 @@ def test_what_is_anatomy_looks_a_little_like_another_person(name: str):
     mode, span = SHARED.get(name.removesuffix("_right").removesuffix("_left"), CONTACT)
     assert np.abs(cosines).max() < mode
     assert np.linalg.norm(cosines) < span
-    if name in ("jaw_open", "jaw_side"):
-        assert np.linalg.norm(cosines) > span - 0.04  # no less, or the bound would be idle
+
+
+@pytest.mark.parametrize(("name", "most"), [("jaw_open", 0.08), ("jaw_side", 0.02)])
+def test_a_jaw_half_open_is_no_other_face_either(name: str, most: float):
+    mesh, centres = template(), np.stack([EYE * [-1, 1, 1], EYE])
+    still, half = (deform(mesh.position, centres, 1.0, code, np.zeros(4)) for code in (np.zeros(25), 0.5 * full(name)))
+    motion = (half - still)[None]
+    assert np.linalg.norm(inner(shape_basis(), motion)) / np.sqrt(inner(motion, motion)[0, 0]) < most
 
 
 def full(name: str) -> np.ndarray:
@@ -88,9 +90,9 @@ def test_broad_features_are_hardly_touched_by_that():
     orthogonal = np.linalg.qr((fields * np.sqrt(features.area_weights())[:, None]).reshape(len(fields), -1).T)[0]
     lost = np.linalg.norm((raw * np.sqrt(features.area_weights())[:, None]).reshape(50, -1) @ orthogonal, axis=1) / size
     broad = np.array([name in features.BROAD for name in features.FIELDS])
-    assert lost[broad].max() < 1e-6
-    assert lost.max() < 0.6
-    assert np.median(lost) < 0.05
+    assert lost[broad].max() < 0.12  # by the inside of the mouth, which narrows with the lips
+    assert lost.max() < 0.65
+    assert np.median(lost) < 0.06
 
 
 def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
@@ -102,13 +104,28 @@ def test_codes_are_recovered_from_vertices_by_a_linear_map(people):
     assert (1 - left).min() > 0.99
 
 
-def test_codes_have_the_spectrum_and_its_clip():
+def test_codes_have_the_spectrum_and_no_feature_leaves_its_reach():
     rng = np.random.default_rng(1)
-    codes = np.stack([draw_code(rng) for _ in range(4000)]) / spectrum()
-    assert np.abs(codes).max() <= CLIP
-    assert np.abs(codes.mean(0)).max() < 0.06
-    assert np.abs(codes.std(0) - 0.97).max() < 0.05
-    assert np.abs(np.corrcoef(codes.T) - np.eye(50)).max() < 0.08
+    codes = np.stack([draw_code(rng) for _ in range(4000)]) - average()
+    standard = codes / spectrum()
+    assert np.abs(standard.mean(0)).max() < 0.06
+    assert np.abs(standard.std(0) - 1).max() < 0.05
+    assert np.abs(np.corrcoef(standard.T) - np.eye(50)).max() < 0.08
+
+
+def test_a_code_at_the_reach_of_one_feature_moves_the_head_by_that_feature():
+    """Of one that no expression and no jaw shares anything with, and so nothing was taken from."""
+    number, points = list(features.FIELDS).index("skull_depth"), template().position[template().spans["head"]]
+
+    class Alone:
+        """At the end of one feature's weights, and in the middle of all others'."""
+
+        def beta(self, a: float, b: float, count: int) -> np.ndarray:
+            assert a == b < 1
+            return 0.5 + 0.5 * np.eye(count)[number]
+
+    moved = displacement(points, draw_code(Alone()) - average())
+    assert np.allclose(moved, REACH * features.raw_fields(points)[number], atol=1e-6)
 
 
 def test_a_displacement_at_points_is_that_of_the_modes():
@@ -125,7 +142,7 @@ def test_eyeballs_stay_balls():
     rest, eyes = shaped(draw_code(np.random.default_rng(3)))
     mesh = template()
     for centre, neutral, name in zip(eyes, ((-1, 1, 1), (1, 1, 1)), ("eye_right", "eye_left"), strict=True):
-        before = mesh.position[mesh.spans[name]] - np.array([0.0320, 0.0, 0.0688]) * neutral
+        before = mesh.position[mesh.spans[name]] - EYE * neutral
         assert np.allclose(rest[mesh.spans[name]] - centre, before, atol=1e-12)
 
 

@@ -17,7 +17,7 @@ from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
 from datamodules.world.scene.view import render
 
-SIZE, PEOPLE, STRANGERS, PICTURES, EPOCHS, BATCH = 64, 40, 15, 20, 20, 50
+SIZE, PEOPLE, STRANGERS, PICTURES, EPOCHS, BATCH = 64, 70, 15, 20, 20, 50
 SECONDS = 40.0
 
 

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 from datamodules.world.body.accessories import HIDDEN, glasses, hat, light_faces, worn
 from datamodules.world.body.expression import NAMES
-from datamodules.world.body.hair import COLUMNS, STYLES, HairStyle, shell, under_hat
+from datamodules.world.body.hair import COLUMNS, STYLES, HairStyle, hair, shell, under_hat
 from datamodules.world.body.template import ATLAS, REGIONS
 from datamodules.world.paint.appearance import paint, wrinkle_weights, wrinkles
 from datamodules.world.paint.background import MARGIN, paint_background, panned, sensor_noise
@@ -56,12 +56,21 @@ def test_absorbances_of_the_pigments_add():
 
 def test_skin_tones_and_wrinkles_are_sampled_evenly_and_apart(many: list[Looks]):
     codes = np.array([looks.albedo for looks in many])
-    assert codes.shape == (400, len(ALBEDO)) == (400, 16)
+    assert codes.shape == (400, len(ALBEDO)) == (400, 20)
     assert codes.min() >= 0
     assert codes.max() <= 1
-    for name in ("melanin", "haemoglobin", "wrinkles", "lip_tint", "brow_thickness", "mole_seed"):
+    for name in (
+        "melanin",
+        "haemoglobin",
+        "wrinkles",
+        "lip_tint",
+        "brow_thickness",
+        "mole_seed",
+        "beard_style",
+        "roughness",
+    ):
         assert kstest(codes[:, ALBEDO.index(name)], "uniform").pvalue > 0.01, name
-    free = [i for i, name in enumerate(ALBEDO) if name not in ("iris_melanin", "freckles")]
+    free = [i for i, name in enumerate(ALBEDO) if name not in ("iris_melanin", "freckles", "thinning")]
     correlation = np.corrcoef(codes[:, free].T) - np.eye(len(free))
     assert np.abs(correlation).max() < 0.2
 
@@ -156,12 +165,12 @@ def test_hats_lie_over_the_hair_they_press_down(style: str):
     for number in range(12):
         cut = under_hat(looks_of(number).cut, style)
         top, _, _ = hat(style, cut)
-        hair = shell(cut, np.random.default_rng(number))[0]
+        worn_hair = hair(cut, np.random.default_rng(number))[0]
         crown = top[: 13 * 33].reshape(13, 33, 3)
         for height in (0.075, 0.095):
             front = crown[:, 16]  # the meridian over the face
             reach = np.interp(height, front[::-1, 1], front[::-1, 2])
-            near = hair[np.abs(hair[:, 1] - height) < 0.004]
+            near = worn_hair[np.abs(worn_hair[:, 1] - height) < 0.004]
             assert near[:, 2].max() < reach
 
 
@@ -190,7 +199,7 @@ def test_hair_falls_without_steps_from_the_face_to_the_side():
 def test_hair_has_no_degenerate_faces(style: str):
     for number in range(6):
         rng = np.random.default_rng(number)
-        points, _, faces = shell(draw_cut(style, rng), rng)
+        points, _, faces = hair(draw_cut(style, rng), rng)
         a, b, c = (points[faces[:, i]] for i in range(3))
         assert np.linalg.norm(np.cross(b - a, c - a), axis=1).min() > 1e-10
 

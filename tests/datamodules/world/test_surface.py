@@ -11,7 +11,7 @@ from datamodules.world.body.deformation import deform
 from datamodules.world.body.expression import NAMES, SIGNED
 from datamodules.world.body.geometry import MOUTH_LEVEL, turn_x, turn_y
 from datamodules.world.body.head import EYE, EYE_RADIUS, head_grid, row_of
-from datamodules.world.body.identity import CLIP, displacement, shape_basis, spectrum
+from datamodules.world.body.identity import displacement, draw_code, shape_basis
 from datamodules.world.body.template import Detail, template
 from datamodules.world.scene.motion import LIMITS, SHIFT, Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
@@ -50,7 +50,7 @@ def crowd(count: int, detail: str, kind: str) -> Crowd:
 
 
 def draw_codes(rng: np.random.Generator, count: int) -> np.ndarray:
-    return spectrum() * np.clip(rng.standard_normal((count, 50)), -CLIP, CLIP)
+    return np.stack([draw_code(rng) for _ in range(count)])
 
 
 def outer_skin(detail: str) -> np.ndarray:
@@ -150,33 +150,34 @@ def flipped(who: Person, moment: Moment, faces: np.ndarray) -> np.ndarray:
     return (before * after).sum(0) <= 0
 
 
-@pytest.mark.parametrize(("count", "detail"), [(120, "light"), (25, "full")])
-def test_the_neck_turns_no_face_over_but_in_the_fold_under_the_chin(count: int, detail: Detail):
-    """Skin folds there as a chin sinks: in few frames of clips, and on at most 1.5 % of the head at the limits."""
+@pytest.mark.parametrize(("count", "detail"), [(120, "light"), (40, "full")])
+def test_the_neck_turns_no_face_over(count: int, detail: Detail):
+    """Of anybody in a clip or with the chin down; where all turns are at their limits at once, a few at the throat."""
     rng, mesh = np.random.default_rng(9), template(detail)
     faces = mesh.faces[outer_skin(detail)[mesh.faces].all(1)]
     x, y, z = mesh.position[faces].mean(1).T
-    throat = (np.abs(x) < 0.055) & (np.abs(y + 0.125) < 0.030) & (np.abs(z - 0.010) < 0.035)
-    assert throat.mean() < 0.06
+    throat = (np.abs(x) < 0.060) & (np.abs(y + 0.125) < 0.030) & (np.abs(z - 0.010) < 0.035)
+    assert throat.mean() < 0.07
     base, folded = make_person(np.random.SeedSequence(9), detail), 0
     for number, (code, *state) in enumerate(zip(draw_codes(rng, count), *drawn(rng, count, "mixes"), strict=True)):
         rest = mesh.position + np.tensordot(code, shape_basis(detail), 1)
         who = replace(base, code=code, rest=rest, eyes=CENTRES + displacement_of_eyes(code[None])[0])
-        turns, shift = LIMITS * rng.choice([-1, 1], 3), SHIFT * rng.choice([-1, 1], 3)
-        in_clip, at_limit = PortraitMotion(np.random.SeedSequence(number), 5.0)(2.0), Moment(turns, shift, *state)
-        folds = [flipped(who, moment, faces) for moment in (in_clip, at_limit)]
-        assert not any(fold[~throat].any() for fold in folds)
-        assert folds[1].mean() < 0.015
-        folded += folds[0].any()
-    assert folded <= 0.04 * count
+        signs = rng.choice([-1, 1], 3)
+        in_clip = PortraitMotion(np.random.SeedSequence(number), 5.0)(2.0)
+        sunk = [Moment(sign * LIMITS * [0, 1, 0], SHIFT * signs, *state) for sign in (-1, 1)]
+        at_limit = flipped(who, Moment(LIMITS * rng.choice([-1, 1], 3), SHIFT * signs, *state), faces)
+        assert not any(flipped(who, moment, faces).any() for moment in (in_clip, *sunk))
+        assert not at_limit[~throat].any()
+        assert at_limit.mean() < 0.004
+        folded += at_limit.any()
+    assert folded <= 0.08 * count
 
 
-@pytest.mark.parametrize(("count", "detail", "kind"), [(52, "light", "extremes"), (26, "full", "mixes")])
+@pytest.mark.parametrize(
+    ("count", "detail", "kind"), [(52, "light", "extremes"), *((26, "full", k) for k in ("mixes", "extremes"))]
+)
 def test_teeth_and_tongue_stay_behind_lips_and_cheeks(count: int, detail: str, kind: str):
-    """Seen from ahead, without perspective: where there is skin, they lie behind it.
-
-    The rim of the mouth's bowl does not quite: at a full pucker it comes out by up to 1.4 mm, on a square millimetre.
-    """
+    """Seen from ahead, without perspective: where there is skin, they lie behind it, and so does the mouth's bowl."""
     rng, mesh, side = np.random.default_rng(7), template(detail), 160
     codes = draw_codes(rng, count)
     rest, eyes = mesh.position + np.tensordot(codes, shape_basis(detail), 1), CENTRES + displacement_of_eyes(codes)
@@ -196,6 +197,4 @@ def test_teeth_and_tongue_stay_behind_lips_and_cheeks(count: int, detail: str, k
     assert both.float().mean() > 0.05
     assert (inner - skin)[both].min() > 0
     bowl = nearest(part("cavity"))
-    out = (skin - bowl)[(skin < torch.inf) & (bowl < torch.inf)]
-    assert out.max() < 0.0016
-    assert (out > 0).float().mean() < 1e-4
+    assert (bowl - skin)[(skin < torch.inf) & (bowl < torch.inf)].min() > 0

@@ -21,6 +21,9 @@ def face(person):
     """A person of the world, lit from beside the camera: function of the light, closeness, mask, relief, normals."""
     spec = PortraitSpec(SIZE, 4, 1, 1, 8, seed=7, stills=True)
     setting = setting_of(7, "train", person, 0, SIZE, 0)
+    around = np.zeros((9, 3))
+    around[:4] = np.array([0.42, -0.12, -0.08, 0.0])[:, None]
+    setting = replace(setting, ambient=around, key_colour=np.full(3, 1.05), softness=0.0)  # one strength for all
     moment = moment_of(spec, PortraitClip("train", person, 0), 0)
 
     def lit(light, outputs=("image",)):
