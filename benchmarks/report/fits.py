@@ -68,8 +68,8 @@ class Fits:
         return data
 
 
-def astronaut(size: int) -> Tensor:
-    """The photograph ``1 3 H W`` in [0, 1] of the astronaut Eileen Collins (NASA, public domain).
+def photograph() -> Tensor:
+    """The astronaut Eileen Collins (NASA, public domain), ``3 512 512`` uint8.
 
     Raises:
         UserError: If scikit-image, which has it, is not there.
@@ -80,7 +80,12 @@ def astronaut(size: int) -> Tensor:
         raise UserError(
             "The photograph comes with scikit-image, which is not installed: pip install -e .[dev]"
         ) from error
-    return cut(torch.from_numpy(data.astronaut().copy()).movedim(-1, 0), ASTRONAUT, size)
+    return torch.from_numpy(data.astronaut().copy()).movedim(-1, 0)
+
+
+def astronaut(size: int) -> Tensor:
+    """Her head in `photograph`, ``1 3 S S`` in [0, 1]."""
+    return cut(photograph(), ASTRONAUT, size)
 
 
 Draw = Callable[[Fits, str, Path], list[Path]]  # a figure, into a folder
