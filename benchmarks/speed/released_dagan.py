@@ -1,7 +1,7 @@
-"""DaGAN computed as its released design does it, plainly, on the tensors of a model of the suite: what is compared with.
+"""DaGAN as its released design computes it, on the tensors of a model of the suite: what its speed is compared with.
 
-Frames one by one, the source encoded anew for each of them, the attention's whole map, contiguous tensors, norms apart;
-in training nothing is computed for two uses. Written from the specification of the design; results are the suite's.
+Frames one by one, the source encoded anew for each of them, the attention's whole map, contiguous tensors, norms apart.
+Written from the specification of the design; the pictures are the suite's own.
 """
 
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from models.dagan.discriminator import Discriminator, DiscriminatorConfig
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
 from models.dagan.keypoints import AffineKeypoints, KeypointDetector, KeypointDetectorConfig, transfer_motion
 from models.dagan.losses import DaGANLossConfig
-from models.dagan.motion import MotionConfig
+from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
@@ -25,6 +25,7 @@ from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
+PIXELS_AT_ONCE = 256**2  # the same for what is computed at full size on a CPU, whose caches a picture more would leave
 
 
 class DaGAN(PortraitModule, Publishable):
@@ -153,12 +154,13 @@ class DaGAN(PortraitModule, Publishable):
         """The frozen depth network's map ``B 1 H W`` in (0, 1), or None where no part uses it."""
         if self.depth_network is None:
             return None
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.depth_network(images)
 
     def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> AffineKeypoints:
-        """Keypoints of images ``B 3 H W`` (eq. 6)."""
-        return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
+        """Keypoints of images ``B 3 H W`` (eq. 6); in half precision they would be pixels off."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
 
     def setup(self, stage: str) -> None:
         """Builds the perceptual loss, which only a fit needs, and says which it is."""
@@ -227,11 +229,19 @@ class DaGAN(PortraitModule, Publishable):
         self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, driving: Tensor
     ) -> Tensor:
         images, times = driving.flatten(0, 1), driving.shape[1]
-        disparity = self.disparity(images)
-        there, here = self.find_keypoints(images, disparity), source.repeat(times)
+        few = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if images.device.type == "cpu" else len(images)
+        maps = [self.disparity(part) for part in images.split(few)]
+        there = self.find_keypoints(images, None if maps[0] is None else torch.cat(maps))  # type: ignore[arg-type]
+        here = source.repeat(times)
         if initial is not None:
             there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale, self.determinant_floor)
-        return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
+        samples = torch.arange(len(images), device=images.device) // times
+        fields = self.generator.move(code.image[samples], here, there)
+        drawn = [
+            self.generator.draw(code.of(which), MotionField(*field), disparity)
+            for which, *field, disparity in zip(samples.split(few), *(x.split(few) for x in fields), maps, strict=True)
+        ]
+        return torch.cat(drawn).unflatten(0, (-1, times))
 
     def _keypoints_of_three(self, images: Tensor, disparity: Tensor | None) -> list[AffineKeypoints]:
         """Keypoints of source, driving and transformed frames, one after the other in ``3B 3 H W``."""

@@ -16,7 +16,7 @@ from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
-ROWS_AT_ONCE = 512  # of the attention's map: they stay in a processor's cache
+ROWS_AT_ONCE = 256  # of the attention's map: they stay in a processor's cache
 
 
 @dataclass
@@ -68,9 +68,9 @@ class SourceCode(NamedTuple):
     features: Tensor
     depth_features: Tensor | None
 
-    def repeat(self, times: int) -> "SourceCode":
-        """Repeats each sample of the batch."""
-        return SourceCode(*(None if x is None else x.repeat_interleave(times, 0) for x in self))  # type: ignore[arg-type]
+    def of(self, samples: Tensor) -> "SourceCode":
+        """Those samples of the batch, each as often as it is named."""
+        return SourceCode(*(None if x is None else x[samples] for x in self))  # type: ignore[arg-type]
 
 
 class CrossModalAttention(nn.Module):
@@ -98,12 +98,17 @@ class CrossModalAttention(nn.Module):
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Attention of queries ``B N C`` to keys ``B M C`` and values ``B M D``: ``B N D`` (Vaswani et al., 2017, eq. 1).
 
-    On a CPU, which has no fused kernel for it, a few rows of the map at once: faster than torch's own, and less memory.
+    On a CPU, which has no fused kernel for it, a few rows of a sample's map at once: faster than torch's own, and less
+    memory.
     """
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, scale=scale)
-    parts = [(scale * rows @ key.transpose(1, 2)).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
-    return torch.cat(parts, 1)
+    samples = zip(scale * query, key, value, strict=True)  # a product of two matrices is faster than one of two stacks
+    return torch.stack([_attend_in_rows(q, k.T, v) for q, k, v in samples])
+
+
+def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.cat([(rows @ key).softmax(-1).to(value.dtype) @ value for rows in query.split(ROWS_AT_ONCE)])
 
 
 class Generator(nn.Module):
@@ -153,8 +158,17 @@ class Generator(nn.Module):
         driving_disparity: Tensor | None = None,
     ) -> Tensor:
         """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
-        field = self.dense_motion_network(code.image, source, driving)
-        x = self._attend(code, self._moved(code.features, field), field.flow, driving_disparity)
+        return self.draw(code, self.move(code.image, source, driving), driving_disparity)
+
+    def move(self, image: Tensor, source: AffineKeypoints, driving: AffineKeypoints) -> MotionField:
+        """Maps the source image ``B 3 H W`` and both sets of keypoints to the motion field."""
+        with torch.autocast(image.device.type, enabled=False):  # pixels of half precision are too far apart
+            return self.dense_motion_network(image, source, driving)
+
+    def draw(self, code: SourceCode, field: MotionField, driving_disparity: Tensor | None = None) -> Tensor:
+        """Maps a source code and a motion field to images ``B 3 H W`` in [0, 1]."""
+        moved = self._moved(code.features, field).contiguous(memory_format=torch.channels_last)
+        x = self._attend(code, moved, field.flow, driving_disparity)
         if self.decoder:
             return self.decoder(x, self._moved(code.image, field))
         x = self.bottleneck(x)
