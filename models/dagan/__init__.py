@@ -131,7 +131,9 @@ class DaGAN(PortraitModule, Publishable):
             UserError: If relative motion is asked for without its initial frame.
         """
         disparity = self.disparity(source)
-        code, at_source = self.generator.encode(source, disparity), self.find_keypoints(source, disparity)
+        at_source = self.find_keypoints(source, disparity)
+        with torch.autocast(source.device.type, enabled=False):  # once a clip: half of what half precision gets wrong
+            code = self.generator.encode(source, disparity)
         at_initial = None
         if context.motion == "relative":
             if context.initial is None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, relu
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad, relu
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -22,8 +22,23 @@ def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Four pixels of a doubled image are one, so that weights which meet on it are summed first: a transposed convolution
     by 4 x 4, at every second pixel.
     """
-    kernel = avg_pool2d(weight.flip(2, 3).transpose(0, 1), 2, 1, 1, divisor_override=1)
+    kernel = 4 * avg_pool2d(
+        weight.flip(2, 3).transpose(0, 1), 2, stride=1, padding=1
+    )  # sums of neighbours, of zeros too
     return conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
+def narrow(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution of ``B C H W`` that keeps the size and has fewer features than a processor computes at once.
+
+    The rows of its kernel are features of a kernel of one row, and are summed where they meet.
+    """
+    count, channels, side, _ = conv.weight.shape
+    rows = conv.weight.permute(2, 0, 1, 3).reshape(side * count, channels, 1, side)
+    parts = pad(conv2d(x, rows, padding=(0, side // 2)), (0, 0, side // 2, side // 2)).split(count, 1)
+    shifted = [part[:, :, i : i + x.shape[-2]] for i, part in enumerate(parts)]
+    assert conv.bias is not None
+    return sum(shifted[1:], shifted[0] + conv.bias[:, None, None])
 
 
 def normed(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor, convolve: Convolve = same) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
 
-from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
+from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock, narrow
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import DenseMotion, MotionConfig, MotionField
 from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
@@ -89,8 +89,11 @@ class CrossModalAttention(nn.Module):
         """Maps query features and warped features, both ``B C H W``, to refined features of that shape."""
         pooled = avg_pool2d(warped, self.pool) if self.pool > 1 else warped
         layers = ((self.query_conv, query), (self.key_conv, pooled), (self.value_conv, pooled))
+        half = torch.is_autocast_enabled(warped.device.type)
         with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
             q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
+            if half and warped.device.type == "cpu" and not torch.is_grad_enabled():
+                v = v.to(torch.get_autocast_dtype("cpu"))  # weighted means of it are as near as the features are
             attended = attend(q, k, v, self.scale)
         return self.gamma * attended.transpose(1, 2).reshape(warped.shape) + warped
 
@@ -174,7 +177,8 @@ class Generator(nn.Module):
         x = self.bottleneck(x)
         for block in self.up_blocks:
             x = block(x)
-        return self.final(x).sigmoid()
+        with torch.autocast(x.device.type, enabled=False):  # half precision has fewer levels than a picture
+            return narrow(self.final, x.to(self.final.weight.dtype)).sigmoid()
 
     def _moved(self, x: Tensor, field: MotionField) -> Tensor:
         """What of the source ``B C H W`` is seen, and where."""
