@@ -102,18 +102,14 @@ class DaGAN(PortraitModule, Publishable):
 
         code = self.generator.encode(source, source_disparity)
         fake = self.generator(code, at_source, at_driving, driving_disparity)
-        real_features, real_score = self.discriminator(driving, at_driving)  # both steps need them
-
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
-        parts = {
-            "perceptual": self.perceptual_loss(fake, driving),
-            **self._adversarial_losses(real_features, fake, at_driving),
-            **self._keypoint_losses(at_source, at_driving, at_transformed, transform),
-        }
-        self._update(generator, torch.stack(list(parts.values())).sum())
-        _, fake_score = self.discriminator(fake.detach(), at_driving)
-        parts["discriminator"] = losses.discriminator_adversarial(real_score, fake_score)
-        self._update(discriminator, parts["discriminator"])
+        parts, slope, judged = self._picture_losses(fake.detach().requires_grad_(), driving, at_driving)
+        of_points = self._keypoint_losses(at_source, at_driving, at_transformed, transform)
+        parts |= of_points
+        check_finite(torch.stack(list(parts.values())).sum())
+        parts["discriminator"] = judged
+        self._update(discriminator, judged)  # all that the generator's step needs of it is in the slope
+        self._update(generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
         for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
             scheduler.step()
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
@@ -252,14 +248,26 @@ class DaGAN(PortraitModule, Publishable):
         maps = [None] * 3 if disparity is None else disparity.chunk(3)
         return [self.find_keypoints(*each) for each in zip(images.chunk(3), maps, strict=True)]
 
-    def _adversarial_losses(self, wanted: list[Tensor], fake: Tensor, keypoints: AffineKeypoints) -> dict[str, Tensor]:
-        self.discriminator.requires_grad_(False)
+    def _picture_losses(
+        self, fake: Tensor, real: Tensor, keypoints: AffineKeypoints
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The generator's losses of its pictures, their gradient at these, and the discriminator's loss.
+
+        What a loss keeps for its gradient is freed before the next, and the discriminator sees a picture once.
+        """
+        perceptual, slope = self.perceptual_loss.with_slope(fake, real)
+        wanted, real_score = self.discriminator(real, keypoints)
         features, score = self.discriminator(fake, keypoints)
-        self.discriminator.requires_grad_(True)
-        return {
+        parts = {
             "adversarial": self.loss.adversarial * losses.generator_adversarial(score),
             "feature_matching": self.loss.feature_matching * losses.feature_matching(wanted, features),
         }
+        (of_critic,) = torch.autograd.grad(sum(parts.values(), torch.zeros_like(perceptual)), fake, retain_graph=True)
+        if self.given["discriminator"]["spectral_norm"]:  # which goes on with its estimate whenever it is asked
+            _, score = self.discriminator(fake.detach(), keypoints)
+        judged = losses.discriminator_adversarial(real_score, score)
+        parts = {"perceptual": perceptual, **{name: part.detach() for name, part in parts.items()}}
+        return parts, slope + of_critic, judged
 
     def _keypoint_losses(
         self,

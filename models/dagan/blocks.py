@@ -22,9 +22,7 @@ def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Four pixels of a doubled image are one, so that weights which meet on it are summed first: a transposed convolution
     by 4 x 4, at every second pixel.
     """
-    kernel = 4 * avg_pool2d(
-        weight.flip(2, 3).transpose(0, 1), 2, stride=1, padding=1
-    )  # sums of neighbours, of zeros too
+    kernel = 4 * avg_pool2d(weight.flip(2, 3).transpose(0, 1), 2, stride=1, padding=1)  # the sums of neighbours
     return conv_transpose2d(x, kernel, bias, stride=2, padding=1)
 
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,11 +107,35 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, scale=scale)
     samples = zip(scale * query, key, value, strict=True)  # a product of two matrices is faster than one of two stacks
-    return torch.stack([_attend_in_rows(q, k.T, v) for q, k, v in samples])
+    attend_one = AttentionInRows.apply if torch.is_grad_enabled() else _attend_in_rows
+    return torch.stack([attend_one(*sample) for sample in samples])
 
 
 def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return torch.cat([(rows @ key).softmax(-1).to(value.dtype) @ value for rows in query.split(ROWS_AT_ONCE)])
+    return torch.cat([(rows @ key.T).softmax(-1).to(value.dtype) @ value for rows in query.split(ROWS_AT_ONCE)])
+
+
+class AttentionInRows(torch.autograd.Function):
+    """Attention of a sample, whose map is computed again for the gradient instead of kept: 16 million numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ANN401 - autograd's own
+        """Maps queries ``N C``, keys ``M C`` and values ``M D`` to ``N D``."""
+        ctx.save_for_backward(query, key, value)
+        return _attend_in_rows(query, key, value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - autograd's own
+        """The gradients of all three."""
+        query, key, value = ctx.saved_tensors
+        of_query, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        for rows, slope in zip(query.split(ROWS_AT_ONCE), gradient.split(ROWS_AT_ONCE), strict=True):
+            weights = (rows @ key.T).softmax(-1)
+            of_value.addmm_(weights.T, slope)
+            of_logits = torch.ops.aten._softmax_backward_data(slope @ value.T, weights, -1, weights.dtype)
+            of_key.addmm_(of_logits.T, rows)
+            of_query.append(of_logits @ key)
+        return torch.cat(of_query), of_key, of_value
 
 
 class Generator(nn.Module):
