@@ -113,16 +113,22 @@ def say(what: str, found: Mapping[str, float], least: float, each: int = 1) -> N
     print(f"{what}: {figures}; {theirs / ours:.2f} times as fast (at least {least:.2f})", flush=True)
 
 
-def say_memory(what: str, ours: float, theirs: float, most: float) -> None:
+def peaks(works: Mapping[str, Callable[[], object]]) -> list[float]:
+    """The `peak` of each work."""
+    return [peak(work) for work in works.values()]
+
+
+def say_memory(what: str, found: list[float], most: float) -> None:
     """Prints a ratio of memory, and what is asked."""
+    ours, theirs = found
     print(f"{what}: ours {ours:.0f} MB, plain {theirs:.0f} MB; {ours / theirs:.2f} times (at most {most})", flush=True)
 
 
 class Frames:
     """The clip that is drawn: by the model, and by the released design."""
 
-    def __init__(self, size: int, clip: int) -> None:
-        self.dagan = model(PAPER, size)
+    def __init__(self, size: int, clip: int, *options: str) -> None:
+        self.dagan = model(PAPER, size, *options)
         self.released = ReleasedDaGAN(self.dagan)
         self.source, self.driving = pictures(1, size), pictures(clip, size)[None]
 
@@ -165,7 +171,7 @@ def print_frames(size: int, clip: int, rounds: int) -> None:
     print(f"Largest difference of the pictures: {(found[0] - found[1]).abs().max():.1e} (at most 1e-05)")
     say("A clip of one frame, float32", in_turns(frames.works(1), rounds), FASTER)
     say(f"A frame of a clip of {clip}, float32", in_turns(frames.works(clip), max(1, rounds // 3)), FASTER, clip)
-    say_memory(f"Memory of a clip of {clip}", *(peak(work) for work in frames.works(clip).values()), LEANER)
+    say_memory(f"Memory of a clip of {clip}", peaks(frames.works(clip)), LEANER)
 
 
 def print_bfloat16(size: int, clip: int, rounds: int) -> None:
@@ -182,7 +188,7 @@ def print_bfloat16(size: int, clip: int, rounds: int) -> None:
 
     off = (ours().float() - frames.plain(clip)).abs()
     print(f"bfloat16: largest difference {off.max():.4f} (at most {FARTHEST}), mean {off.mean():.5f} (at most {MEAN})")
-    works = {"ours": ours, "plain in float32": partial(frames.plain, clip)}
+    works: dict[str, Callable[[], object]] = {"ours": ours, "plain in float32": partial(frames.plain, clip)}
     say(f"A frame of a clip of {clip}, bfloat16", in_turns(works, rounds), HALF, clip)
 
 
@@ -192,7 +198,10 @@ def print_attention(size: int, rounds: int, batch: int = 8) -> None:
     tokens = (size // 4) ** 2
     query, key, value = (torch.rand(batch, tokens, width).relu() for width in (32, 32, 256))
     turned = [x.transpose(1, 2).contiguous() for x in (query, key, value)]
-    works = {"ours": partial(attend, query, key, value, 1.0), "plain": partial(attend_plainly, *turned)}
+    works: dict[str, Callable[[], object]] = {
+        "ours": partial(attend, query, key, value, 1.0),
+        "plain": partial(attend_plainly, *turned),
+    }
     say(f"Attention of {batch} samples, each", in_turns(works, rounds), 1 / ATTENTION, batch)
 
 
@@ -205,13 +214,16 @@ class Steps:
         quiet.log_dict = quiet.lr_schedulers = lambda *arguments, **words: []
         with patch("models.weights.load", lambda name: vgg19().state_dict()):
             self.dagan.perceptual_loss = PerceptualLoss(self.dagan.perceptual)
-        self.dagan.train()
-        self.released = ReleasedStep(self.dagan, self.dagan.perceptual_loss)
+        self.released = ReleasedStep(self.dagan.train(), self.dagan.perceptual_loss)
         parts = [*self.dagan.generator.parameters(), *self.dagan.keypoint_detector.parameters()]
         pairs = [self.dagan.optimiser.build(part, 1, 1000) for part in (parts, self.dagan.discriminator.parameters())]
         optimisers = [optimiser for optimiser, _ in pairs]
         quiet.optimizers, quiet.manual_backward = lambda: optimisers, lambda loss, **words: loss.backward(**words)
         self.batch: Batch = {"source": pictures(batch, size), "driving": pictures(batch, size)}
+
+    def in_double(self) -> None:
+        """Brings both to double precision."""
+        self.released = ReleasedStep(self.dagan.double(), self.dagan.perceptual_loss)
 
     def ours(self) -> None:
         """The model's."""
@@ -231,7 +243,7 @@ def print_step(size: int, rounds: int, batch: int = 2) -> None:
     """Time and memory of a training step at the paper's scale."""
     steps = Steps(PAPER, size, batch, "--model.init_args.perceptual.kind=vgg19")
     say(f"A training step of {batch} with VGG-19", in_turns(steps.works(), rounds), STEP)
-    say_memory("  its memory", *(peak(work) for work in steps.works().values()), STEP_MEMORY)
+    say_memory("  its memory", peaks(steps.works()), STEP_MEMORY)
 
 
 def print_tiny(rounds: int) -> None:

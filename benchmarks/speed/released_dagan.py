@@ -139,7 +139,7 @@ class ReleasedDaGAN:
         features = detector.of("predictor").hourglass(detector.down(torch.cat([image, disparity], 1), self.steps))
         logits = detector.conv("kp", features)
         heat = (logits.flatten(2) / self.temperature).softmax(2).view_as(logits)
-        value = (heat[..., None] * _grid(*heat.shape[2:], heat)).sum((2, 3))
+        value = (heat[..., None] * _grid(heat.shape[2], heat.shape[3], heat)).sum((2, 3))
         maps = detector.conv("jacobian", features).unflatten(1, (-1, 4))
         return value, (heat[:, :, None] * maps).flatten(3).sum(-1).unflatten(-1, (2, 2))
 

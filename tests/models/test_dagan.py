@@ -185,6 +185,41 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
 
 
+def test_half_precision_leaves_keypoints_and_motion_alone(smallest):
+    model, images = smallest().eval(), pairs()
+    source, driving = images["source"], images["driving"]
+
+    def found():
+        here, there = (model.find_keypoints(x, model.disparity(x)) for x in (source, driving))
+        return *here, *there, *model.generator.move(source, here, there)
+
+    with torch.no_grad():
+        whole, drawn = found(), model.reenact(source, driving[:, None], Context())
+        with torch.autocast("cpu", torch.bfloat16):
+            half, roughly = found(), model.reenact(source, driving[:, None], Context())
+    for one, other in zip(whole, half, strict=True):
+        assert torch.equal(one, other)
+    assert roughly.dtype == torch.float32
+    assert not torch.equal(roughly, drawn)
+    torch.testing.assert_close(roughly, drawn, atol=0.02, rtol=0)
+
+
+def test_a_clip_is_drawn_with_the_weights_as_they_are_and_leaves_none_behind(smallest):
+    model, images = smallest().eval(), pairs()
+    given = images["source"], images["driving"][:, None], Context()
+    names = model.state_dict().keys()
+    with torch.no_grad():
+        before = model.reenact(*given)
+        model.generator.first.conv.weight.mul_(2)
+        model.generator.first.norm.running_var.fill_(3)
+        after = model.reenact(*given)
+    assert (after - before).abs().max() > 1e-3
+    torch.testing.assert_close(
+        after, model.reenact(*given), atol=1e-6, rtol=0
+    )  # with a gradient nothing is put together
+    assert model.state_dict().keys() == names
+
+
 def test_a_variant_without_depth_says_so(smallest):
     with pytest.raises(UserError, match="no depth network"):
         smallest("variants/dagan/fomm.yaml").estimate_depth(torch.rand(1, 3, 64, 64), Context())
