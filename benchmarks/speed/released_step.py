@@ -79,8 +79,9 @@ def _smaller(image: Tensor, scale: float) -> Tensor:
     step, sigma = round(1 / scale), (1 / scale - 1) / 2
     if step == 1:
         return image
-    line = torch.arange(-round(4 * sigma), round(4 * sigma) + 1).to(image)
+    line = torch.arange(-round(4 * sigma), round(4 * sigma) + 1.0)  # in float32, as kernels are made
     line = torch.exp(-line.square() / (2 * sigma**2))
-    kernel = line[:, None] * line / line.sum() ** 2
+    kernel = line[:, None] * line
+    kernel = (kernel / kernel.sum()).to(image)
     blurred = conv2d(image, kernel.expand(3, 1, -1, -1), padding=len(line) // 2, groups=3)
     return blurred[:, :, ::step, ::step]

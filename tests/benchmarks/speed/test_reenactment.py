@@ -35,6 +35,11 @@ def frames(monkeypatch):
     return Frames(64, 3, *SMALLER)
 
 
+@pytest.fixture
+def steps(frames):
+    return Steps(TINY, 64, 2, *SMALLER)
+
+
 def test_the_pictures_are_those_of_the_released_design(frames):
     torch.testing.assert_close(frames.ours(3), frames.plain(3), atol=1e-5, rtol=0)
 
@@ -59,8 +64,7 @@ def test_a_frame_of_a_clip_costs_less_than_two_thirds(frames):
     assert (cost["ours", 2] - cost["ours", 1]) / (cost["plain", 2] - cost["plain", 1]) < 2 / 3
 
 
-def test_a_step_has_the_gradients_and_statistics_of_the_released_design(frames, double, monkeypatch):
-    steps = Steps(TINY, 64, 2, *SMALLER)
+def test_a_step_has_the_gradients_and_statistics_of_the_released_design(steps, double, monkeypatch):
     steps.batch = {name: images.double() for name, images in steps.batch.items()}
     steps.in_double()
     drawn = RandomTransform(2, steps.dagan.transform, steps.batch["driving"])
