@@ -16,7 +16,7 @@ from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
-ROWS_AT_ONCE = 256  # of the attention's map: they stay in a processor's cache
+MAP_AT_ONCE = 2**20  # numbers of the attention's map: they stay in a processor's cache
 
 
 @dataclass
@@ -112,7 +112,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
 
 
 def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return torch.cat([(rows @ key.T).softmax(-1).to(value.dtype) @ value for rows in query.split(ROWS_AT_ONCE)])
+    return torch.cat([(rows @ key.T).softmax(-1).to(value.dtype) @ value for rows in query.split(_rows(key))])
+
+
+def _rows(key: Tensor) -> int:
+    return max(1, MAP_AT_ONCE // len(key))
 
 
 class AttentionInRows(torch.autograd.Function):
@@ -129,7 +133,7 @@ class AttentionInRows(torch.autograd.Function):
         """The gradients of all three."""
         query, key, value = ctx.saved_tensors
         of_query, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
-        for rows, slope in zip(query.split(ROWS_AT_ONCE), gradient.split(ROWS_AT_ONCE), strict=True):
+        for rows, slope in zip(query.split(_rows(key)), gradient.split(_rows(key)), strict=True):
             weights = (rows @ key.T).softmax(-1)
             of_value.addmm_(weights.T, slope)
             of_logits = torch.ops.aten._softmax_backward_data(slope @ value.T, weights, -1, weights.dtype)

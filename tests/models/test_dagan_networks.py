@@ -9,7 +9,7 @@ from torchvision.models import resnet18, resnet50
 from models.dagan import blocks, depth
 from models.dagan.blocks import AntiAliasDownsample, DownBlock, Hourglass, SameBlock, UpBlock
 from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
-from models.dagan.generator import ROWS_AT_ONCE, AttentionConfig, CrossModalAttention, attend
+from models.dagan.generator import AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
 from tests.models.released_files import published
@@ -145,7 +145,8 @@ def test_attention_equals_an_explicit_softmax(scale):
     torch.testing.assert_close(module(query, warped), 0.7 * expected.view_as(warped) + warped)
 
 
-def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
+def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show(monkeypatch):
+    monkeypatch.setattr("models.dagan.generator.MAP_AT_ONCE", 900 * 400)
     torch.manual_seed(0)
     module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2, pool=1))
     module.gamma.data.fill_(1.0)
@@ -157,9 +158,10 @@ def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale):
+def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale, monkeypatch):
+    monkeypatch.setattr("models.dagan.generator.MAP_AT_ONCE", 90 * 50)
     torch.manual_seed(0)
-    shapes = ((2, ROWS_AT_ONCE + 88, 4), (2, 90, 4), (2, 90, 6))
+    shapes = ((2, 188, 4), (2, 90, 4), (2, 90, 6))
     q, k, v = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     same_value_and_gradients(
         lambda: attend(q, k, v, scale), lambda: scaled_dot_product_attention(q, k, v, scale=scale), (q, k, v)
