@@ -15,7 +15,7 @@ from models.dagan.discriminator import Discriminator, DiscriminatorConfig
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
 from models.dagan.keypoints import AffineKeypoints, KeypointDetector, KeypointDetectorConfig, transfer_motion
 from models.dagan.losses import DaGANLossConfig
-from models.dagan.motion import MotionConfig
+from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
 from models.dagan.transform import RandomTransform, TransformConfig
@@ -25,6 +25,7 @@ from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
+PIXELS_AT_ONCE = 256**2  # the same for what is computed at full size on a CPU, whose caches a picture more would leave
 
 
 class DaGAN(PortraitModule, Publishable):
@@ -101,18 +102,14 @@ class DaGAN(PortraitModule, Publishable):
 
         code = self.generator.encode(source, source_disparity)
         fake = self.generator(code, at_source, at_driving, driving_disparity)
-        real_features, real_score = self.discriminator(driving, at_driving)  # both steps need them
-
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
-        parts = {
-            "perceptual": self.perceptual_loss(fake, driving),
-            **self._adversarial_losses(real_features, fake, at_driving),
-            **self._keypoint_losses(at_source, at_driving, at_transformed, transform),
-        }
-        self._update(generator, torch.stack(list(parts.values())).sum())
-        _, fake_score = self.discriminator(fake.detach(), at_driving)
-        parts["discriminator"] = losses.discriminator_adversarial(real_score, fake_score)
-        self._update(discriminator, parts["discriminator"])
+        parts, slope, judged = self._picture_losses(fake.detach().requires_grad_(), driving, at_driving)
+        of_points = self._keypoint_losses(at_source, at_driving, at_transformed, transform)
+        parts |= of_points
+        check_finite(torch.stack(list(parts.values())).sum())
+        parts["discriminator"] = judged
+        self._update(discriminator, judged)  # all that the generator's step needs of it is in the slope
+        self._update(generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
         for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
             scheduler.step()
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
@@ -130,7 +127,9 @@ class DaGAN(PortraitModule, Publishable):
             UserError: If relative motion is asked for without its initial frame.
         """
         disparity = self.disparity(source)
-        code, at_source = self.generator.encode(source, disparity), self.find_keypoints(source, disparity)
+        at_source = self.find_keypoints(source, disparity)
+        with torch.autocast(source.device.type, enabled=False):  # once a clip: half of what half precision gets wrong
+            code = self.generator.encode(source, disparity)
         at_initial = None
         if context.motion == "relative":
             if context.initial is None:
@@ -153,12 +152,13 @@ class DaGAN(PortraitModule, Publishable):
         """The frozen depth network's map ``B 1 H W`` in (0, 1), or None where no part uses it."""
         if self.depth_network is None:
             return None
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.depth_network(images)
 
     def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> AffineKeypoints:
-        """Keypoints of images ``B 3 H W`` (eq. 6)."""
-        return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
+        """Keypoints of images ``B 3 H W`` (eq. 6); in half precision they would be pixels off."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
 
     def setup(self, stage: str) -> None:
         """Builds the perceptual loss, which only a fit needs, and says which it is."""
@@ -227,11 +227,19 @@ class DaGAN(PortraitModule, Publishable):
         self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, driving: Tensor
     ) -> Tensor:
         images, times = driving.flatten(0, 1), driving.shape[1]
-        disparity = self.disparity(images)
-        there, here = self.find_keypoints(images, disparity), source.repeat(times)
+        few = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if images.device.type == "cpu" else len(images)
+        maps = [self.disparity(part) for part in images.split(few)]
+        there = self.find_keypoints(images, None if maps[0] is None else torch.cat(maps))  # type: ignore[arg-type]
+        here = source.repeat(times)
         if initial is not None:
             there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale, self.determinant_floor)
-        return self.generator(code.repeat(times), here, there, disparity).unflatten(0, (-1, times))
+        samples = torch.arange(len(images), device=images.device) // times
+        fields = self.generator.move(code.image[samples], here, there)
+        drawn = [
+            self.generator.draw(code.of(which), MotionField(*field), disparity)
+            for which, *field, disparity in zip(samples.split(few), *(x.split(few) for x in fields), maps, strict=True)
+        ]
+        return torch.cat(drawn).unflatten(0, (-1, times))
 
     def _keypoints_of_three(self, images: Tensor, disparity: Tensor | None) -> list[AffineKeypoints]:
         """Keypoints of source, driving and transformed frames, one after the other in ``3B 3 H W``."""
@@ -240,14 +248,26 @@ class DaGAN(PortraitModule, Publishable):
         maps = [None] * 3 if disparity is None else disparity.chunk(3)
         return [self.find_keypoints(*each) for each in zip(images.chunk(3), maps, strict=True)]
 
-    def _adversarial_losses(self, wanted: list[Tensor], fake: Tensor, keypoints: AffineKeypoints) -> dict[str, Tensor]:
-        self.discriminator.requires_grad_(False)
+    def _picture_losses(
+        self, fake: Tensor, real: Tensor, keypoints: AffineKeypoints
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The generator's losses of its pictures, their gradient at these, and the discriminator's loss.
+
+        What a loss keeps for its gradient is freed before the next, and the discriminator sees a picture once.
+        """
+        perceptual, slope = self.perceptual_loss.with_slope(fake, real)
+        wanted, real_score = self.discriminator(real, keypoints)
         features, score = self.discriminator(fake, keypoints)
-        self.discriminator.requires_grad_(True)
-        return {
+        parts = {
             "adversarial": self.loss.adversarial * losses.generator_adversarial(score),
             "feature_matching": self.loss.feature_matching * losses.feature_matching(wanted, features),
         }
+        (of_critic,) = torch.autograd.grad(sum(parts.values(), torch.zeros_like(perceptual)), fake, retain_graph=True)
+        if self.given["discriminator"]["spectral_norm"]:  # which goes on with its estimate whenever it is asked
+            _, score = self.discriminator(fake.detach(), keypoints)
+        judged = losses.discriminator_adversarial(real_score, score)
+        parts = {"perceptual": perceptual, **{name: part.detach() for name, part in parts.items()}}
+        return parts, slope + of_critic, judged
 
     def _keypoint_losses(
         self,

@@ -1,10 +1,56 @@
 """The convolutional blocks that every network of DaGAN is made of, after FOMM (DaGAN, Fig. 11)."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, relu
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad, relu
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+Convolve = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution that keeps the size."""
+    return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Doubles ``B C H W`` by nearest neighbours and convolves by 3 x 3, with 16 products for 36.
+
+    Four pixels of a doubled image are one, so that weights which meet on it are summed first: a transposed convolution
+    by 4 x 4, at every second pixel.
+    """
+    kernel = 4 * avg_pool2d(weight.flip(2, 3).transpose(0, 1), 2, stride=1, padding=1)  # the sums of neighbours
+    return conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
+def narrow(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution of ``B C H W`` that keeps the size and has fewer features than a processor computes at once.
+
+    The rows of its kernel are features of a kernel of one row, and are summed where they meet.
+    """
+    count, channels, side, _ = conv.weight.shape
+    rows = conv.weight.permute(2, 0, 1, 3).reshape(side * count, channels, 1, side)
+    parts = pad(conv2d(x, rows, padding=(0, side // 2)), (0, 0, side // 2, side // 2)).split(count, 1)
+    shifted = [part[:, :, i : i + x.shape[-2]] for i, part in enumerate(parts)]
+    assert conv.bias is not None
+    return sum(shifted[1:], shifted[0] + conv.bias[:, None, None])
+
+
+def normed(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor, convolve: Convolve = same) -> Tensor:
+    """The batch norm of a convolution of ``B C H W``.
+
+    Where nothing is learnt, the norm is one factor and one summand a feature, and goes into the weights if they are
+    fewer than what they would be spared to touch.
+    """
+    if norm.training or torch.is_grad_enabled() or conv.weight.numel() > x.numel():
+        return norm(convolve(x, conv.weight, conv.bias))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    return convolve(x, *fuse_conv_bn_weights(conv.weight, conv.bias, *statistics))
 
 
 class SameBlock(nn.Module):
@@ -17,7 +63,7 @@ class SameBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B C H W`` to ``B C' H W``."""
-        return relu(self.norm(self.conv(x)))
+        return relu(normed(self.conv, self.norm, x), inplace=True)
 
 
 class DownBlock(SameBlock):
@@ -33,7 +79,11 @@ class UpBlock(SameBlock):
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Maps ``B C H W`` to ``B C' 2H 2W``, or to ``size``."""
-        return super().forward(interpolate(x, size=size or (2 * x.shape[-2], 2 * x.shape[-1])))
+        twice = (2 * x.shape[-2], 2 * x.shape[-1])
+        size = size or twice
+        if tuple(size) == twice and self.conv.weight.numel() < x.numel():
+            return relu(normed(self.conv, self.norm, x, doubled), inplace=True)
+        return super().forward(interpolate(x, size=size))
 
 
 class ResBlock(nn.Module):
@@ -48,7 +98,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B C H W`` to the same shape."""
-        return x + self.conv2(relu(self.norm2(self.conv1(relu(self.norm1(x))))))
+        hidden = normed(self.conv1, self.norm2, relu(self.norm1(x), inplace=True))
+        return self.conv2(relu(hidden, inplace=True)) + x
 
 
 class AntiAliasDownsample(nn.Module):

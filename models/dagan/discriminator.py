@@ -44,7 +44,7 @@ class PatchBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B C H W`` to ``B C' (H-3)/2 (W-3)/2``, or without pooling to ``B C' H-3 W-3``."""
         x = self.conv(x)
-        x = leaky_relu(x if self.norm is None else self.norm(x), 0.2)
+        x = leaky_relu(x if self.norm is None else self.norm(x), 0.2, inplace=True)  # or its input is kept, too
         return avg_pool2d(x, 2) if self.pool else x
 
 

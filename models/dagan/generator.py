@@ -3,20 +3,20 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
 
-from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock
+from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock, narrow
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import DenseMotion, MotionConfig, MotionField
 from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
 from models.dagan.warping import warp
 
 DEPTH_QUERIES = ("source", "warped", "driving")
-ROWS_AT_ONCE = 512  # of the attention's map: they stay in a processor's cache
+MAP_AT_ONCE = 2**20  # numbers of the attention's map: they stay in a processor's cache
 
 
 @dataclass
@@ -68,9 +68,9 @@ class SourceCode(NamedTuple):
     features: Tensor
     depth_features: Tensor | None
 
-    def repeat(self, times: int) -> "SourceCode":
-        """Repeats each sample of the batch."""
-        return SourceCode(*(None if x is None else x.repeat_interleave(times, 0) for x in self))  # type: ignore[arg-type]
+    def of(self, samples: Tensor) -> "SourceCode":
+        """Those samples of the batch, each as often as it is named."""
+        return SourceCode(*(None if x is None else x[samples] for x in self))  # type: ignore[arg-type]
 
 
 class CrossModalAttention(nn.Module):
@@ -89,8 +89,11 @@ class CrossModalAttention(nn.Module):
         """Maps query features and warped features, both ``B C H W``, to refined features of that shape."""
         pooled = avg_pool2d(warped, self.pool) if self.pool > 1 else warped
         layers = ((self.query_conv, query), (self.key_conv, pooled), (self.value_conv, pooled))
+        half = torch.is_autocast_enabled(warped.device.type)
         with torch.autocast(warped.device.type, enabled=False):  # unscaled logits overflow half precision
             q, k, v = (relu(conv(x.float())).flatten(2).transpose(1, 2) for conv, x in layers)
+            if half and warped.device.type == "cpu" and not torch.is_grad_enabled():
+                v = v.to(torch.get_autocast_dtype("cpu"))  # weighted means of it are as near as the features are
             attended = attend(q, k, v, self.scale)
         return self.gamma * attended.transpose(1, 2).reshape(warped.shape) + warped
 
@@ -98,12 +101,45 @@ class CrossModalAttention(nn.Module):
 def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Attention of queries ``B N C`` to keys ``B M C`` and values ``B M D``: ``B N D`` (Vaswani et al., 2017, eq. 1).
 
-    On a CPU, which has no fused kernel for it, a few rows of the map at once: faster than torch's own, and less memory.
+    On a CPU, which has no fused kernel for it, a few rows of a sample's map at once: faster than torch's own, and less
+    memory.
     """
     if query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, scale=scale)
-    parts = [(scale * rows @ key.transpose(1, 2)).softmax(-1) @ value for rows in query.split(ROWS_AT_ONCE, 1)]
-    return torch.cat(parts, 1)
+    samples = zip(scale * query, key, value, strict=True)  # a product of two matrices is faster than one of two stacks
+    attend_one = AttentionInRows.apply if torch.is_grad_enabled() else _attend_in_rows
+    return torch.stack([attend_one(*sample) for sample in samples])
+
+
+def _attend_in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.cat([(rows @ key.T).softmax(-1).to(value.dtype) @ value for rows in query.split(_rows(key))])
+
+
+def _rows(key: Tensor) -> int:
+    return max(1, MAP_AT_ONCE // len(key))
+
+
+class AttentionInRows(torch.autograd.Function):
+    """Attention of a sample, whose map is computed again for the gradient instead of kept: 16 million numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ANN401 - autograd's own
+        """Maps queries ``N C``, keys ``M C`` and values ``M D`` to ``N D``."""
+        ctx.save_for_backward(query, key, value)
+        return _attend_in_rows(query, key, value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - autograd's own
+        """The gradients of all three."""
+        query, key, value = ctx.saved_tensors
+        of_query, of_key, of_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        for rows, slope in zip(query.split(_rows(key)), gradient.split(_rows(key)), strict=True):
+            weights = (rows @ key.T).softmax(-1)
+            of_value.addmm_(weights.T, slope)
+            of_logits = torch.ops.aten._softmax_backward_data(slope @ value.T, weights, -1, weights.dtype)
+            of_key.addmm_(of_logits.T, rows)
+            of_query.append(of_logits @ key)
+        return torch.cat(of_query), of_key, of_value
 
 
 class Generator(nn.Module):
@@ -153,14 +189,24 @@ class Generator(nn.Module):
         driving_disparity: Tensor | None = None,
     ) -> Tensor:
         """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
-        field = self.dense_motion_network(code.image, source, driving)
-        x = self._attend(code, self._moved(code.features, field), field.flow, driving_disparity)
+        return self.draw(code, self.move(code.image, source, driving), driving_disparity)
+
+    def move(self, image: Tensor, source: AffineKeypoints, driving: AffineKeypoints) -> MotionField:
+        """Maps the source image ``B 3 H W`` and both sets of keypoints to the motion field."""
+        with torch.autocast(image.device.type, enabled=False):  # pixels of half precision are too far apart
+            return self.dense_motion_network(image, source, driving)
+
+    def draw(self, code: SourceCode, field: MotionField, driving_disparity: Tensor | None = None) -> Tensor:
+        """Maps a source code and a motion field to images ``B 3 H W`` in [0, 1]."""
+        moved = self._moved(code.features, field).contiguous(memory_format=torch.channels_last)
+        x = self._attend(code, moved, field.flow, driving_disparity)
         if self.decoder:
             return self.decoder(x, self._moved(code.image, field))
         x = self.bottleneck(x)
         for block in self.up_blocks:
             x = block(x)
-        return self.final(x).sigmoid()
+        with torch.autocast(x.device.type, enabled=False):  # half precision has fewer levels than a picture
+            return narrow(self.final, x.to(self.final.weight.dtype)).sigmoid()
 
     def _moved(self, x: Tensor, field: MotionField) -> Tensor:
         """What of the source ``B C H W`` is seen, and where."""

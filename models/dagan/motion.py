@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan.blocks import AntiAliasDownsample, Hourglass, narrow
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.warping import coordinate_grid, gaussian_heatmaps, inverse_2x2, warp
 
@@ -60,7 +60,7 @@ class DenseMotion(nn.Module):
         features = self.hourglass(inputs.flatten(1, 2))
         masks = self.mask(features).softmax(1)
         flow = (masks[..., None] * motions).sum(1)
-        return MotionField(flow, self.occlusion(features).sigmoid())
+        return MotionField(flow, narrow(self.occlusion, features).sigmoid())
 
     def _heatmaps(self, source: AffineKeypoints, driving: AffineKeypoints, size: tuple[int, int]) -> Tensor:
         """Where each keypoint comes from and goes to, ``B K+1 1 h w``; zero for the background."""

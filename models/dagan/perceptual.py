@@ -89,7 +89,17 @@ class PerceptualLoss(nn.Module):
         """Compares images ``B 3 H W`` in [0, 1] with their targets, which get no gradient."""
         return torch.stack([self._at(level, preds, target.detach()) for level in self.pyramid]).sum()
 
+    def with_slope(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and its gradient at images that need one, for which the features of one size at once are kept."""
+        loss, slope = torch.zeros_like(preds[0, 0, 0, 0]), torch.zeros_like(preds)
+        for level in self.pyramid:
+            part = self._at(level, preds, target.detach())
+            loss, slope = loss + part.detach(), slope + torch.autograd.grad(part, preds)[0]
+        return loss, slope
+
     def _at(self, level: nn.Module, preds: Tensor, target: Tensor) -> Tensor:
-        ours, theirs = self.features(level(preds)), self.features(level(target))
+        with torch.no_grad():
+            theirs = self.features(level(target))
+        ours = self.features(level(preds))
         pairs = zip(self.weights, ours, theirs, strict=True)
         return torch.stack([weight * (a - b).abs().mean() for weight, a, b in pairs]).sum()

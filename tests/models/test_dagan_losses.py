@@ -136,6 +136,10 @@ def test_the_weight_free_perceptual_loss_is_its_formula():
     loss = PerceptualLoss(config)
     torch.testing.assert_close(loss(a, b), expected)
     assert loss.state_dict() == {}
+    a.requires_grad_()
+    value, slope = loss.with_slope(a, b)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(slope, torch.autograd.grad(loss(a, b), a)[0])
 
 
 def test_the_perceptual_loss_leaves_the_target_alone():

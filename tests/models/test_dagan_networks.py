@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from torch.nn.functional import elu, scaled_dot_product_attention
+from torch import nn
+from torch.nn.functional import avg_pool2d, conv2d, elu, interpolate, relu, scaled_dot_product_attention
 from torchvision.models import resnet18, resnet50
 
-from models.dagan import depth
-from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan import blocks, depth
+from models.dagan.blocks import AntiAliasDownsample, DownBlock, Hourglass, SameBlock, UpBlock
 from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
-from models.dagan.generator import ROWS_AT_ONCE, AttentionConfig, CrossModalAttention, attend
+from models.dagan.generator import AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
 from tests.models.released_files import published
@@ -144,7 +145,8 @@ def test_attention_equals_an_explicit_softmax(scale):
     torch.testing.assert_close(module(query, warped), 0.7 * expected.view_as(warped) + warped)
 
 
-def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
+def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show(monkeypatch):
+    monkeypatch.setattr("models.dagan.generator.MAP_AT_ONCE", 900 * 400)
     torch.manual_seed(0)
     module = CrossModalAttention(8, AttentionConfig(query="source", scale="legacy", reduction=2, pool=1))
     module.gamma.data.fill_(1.0)
@@ -156,9 +158,10 @@ def test_attention_of_many_tokens_is_taken_in_parts_that_do_not_show():
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale):
+def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale, monkeypatch):
+    monkeypatch.setattr("models.dagan.generator.MAP_AT_ONCE", 90 * 50)
     torch.manual_seed(0)
-    shapes = ((2, ROWS_AT_ONCE + 88, 4), (2, 90, 4), (2, 90, 6))
+    shapes = ((2, 188, 4), (2, 90, 4), (2, 90, 6))
     q, k, v = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     same_value_and_gradients(
         lambda: attend(q, k, v, scale), lambda: scaled_dot_product_attention(q, k, v, scale=scale), (q, k, v)
@@ -180,6 +183,47 @@ def test_the_exponential_linear_unit_is_torchs_and_so_is_its_gradient():
     same_value_and_gradients(lambda: depth.elu(x), lambda: elu(x), (x,))
     small = torch.tensor([1e-6, 3e-8, 1e-20])
     assert torch.equal(depth.elu(small), small)
+
+
+@pytest.mark.parametrize("width", [5, 8])
+def test_a_doubling_and_its_convolution_are_one_transposed_convolution(width):
+    torch.manual_seed(0)
+    shapes = ((2, 3, 6, width), (4, 3, 3, 3), (4,))
+    x, weight, bias = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    same_value_and_gradients(
+        lambda: blocks.doubled(x, weight, bias),
+        lambda: conv2d(interpolate(x, scale_factor=2), weight, bias, padding=1),
+        (x, weight, bias),
+    )
+
+
+@pytest.mark.parametrize("side", [1, 3, 7])
+def test_a_narrow_convolution_is_torchs(side):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 3, side, padding=side // 2).double()
+    x = torch.randn(2, 4, 9, 12, dtype=torch.float64, requires_grad=True)
+    same_value_and_gradients(lambda: blocks.narrow(conv, x), lambda: conv(x), (x, conv.weight, conv.bias))
+
+
+@pytest.mark.parametrize("make", [SameBlock, DownBlock, UpBlock])
+@pytest.mark.parametrize("size", [2, 16])
+def test_a_block_that_only_draws_has_its_norm_in_its_weights_as_they_are_now(make, size):
+    """The small map is less than the weights, the large one is more."""
+    torch.manual_seed(0)
+    block = make(4, 6).double().eval()
+    for tensor in (*block.norm.parameters(), block.norm.running_mean, block.norm.running_var):
+        tensor.data = torch.rand_like(tensor) + 0.5
+    x = torch.randn(1, 4, size, size, dtype=torch.float64)
+    for _ in range(2):
+        with torch.no_grad():
+            drawn = block(x)
+            assert relu(block.conv(x)).any()
+        doubled = interpolate(x, scale_factor=2) if make is UpBlock else x
+        expected = relu(block.norm(block.conv(doubled)))
+        expected = avg_pool2d(expected, 2) if make is DownBlock else expected
+        torch.testing.assert_close(drawn, expected, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(block(x), expected, atol=1e-12, rtol=1e-12)  # and where it learns, too
+        block.conv.weight.data *= 1.5
 
 
 def test_pooled_attention_sees_the_means_of_windows():
