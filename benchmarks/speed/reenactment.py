@@ -124,7 +124,7 @@ def say_memory(what: str, found: list[float], most: float) -> None:
     print(f"{what}: ours {ours:.0f} MB, plain {theirs:.0f} MB; {ours / theirs:.2f} times (at most {most})", flush=True)
 
 
-class Frames:
+class FrameTimes:
     """The clip that is drawn: by the model, and by the released design."""
 
     def __init__(self, size: int, clip: int, *options: str) -> None:
@@ -149,7 +149,7 @@ class Frames:
 
 def print_counts(size: int) -> None:
     """FLOPs of a frame of a long clip, and how near to the peak of the processor they are computed."""
-    frames = Frames(size, 2)
+    frames = FrameTimes(size, 2)
     each = {name: flops(work) for name, work in frames.works(2).items()}
     once = {name: flops(work) for name, work in frames.works(1).items()}
     ours, plain = (each[name] - once[name] for name in ("ours", "plain"))
@@ -166,7 +166,7 @@ def print_counts(size: int) -> None:
 
 def print_frames(size: int, clip: int, rounds: int) -> None:
     """Times and memory of a frame, and of a clip."""
-    frames = Frames(size, clip)
+    frames = FrameTimes(size, clip)
     found = [frames.ours(1), frames.plain(1)]
     print(f"Largest difference of the pictures: {(found[0] - found[1]).abs().max():.1e} (at most 1e-05)")
     say("A clip of one frame, float32", in_turns(frames.works(1), rounds), FASTER)
@@ -180,7 +180,7 @@ def print_bfloat16(size: int, clip: int, rounds: int) -> None:
     if not info.exists() or not {"avx512_bf16", "amx_bf16"} & set(info.read_text().split()):
         print("bfloat16: n/a (this processor has none)")
         return
-    frames = Frames(size, clip)
+    frames = FrameTimes(size, clip)
 
     def ours() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -205,7 +205,7 @@ def print_attention(size: int, rounds: int, batch: int = 8) -> None:
     say(f"Attention of {batch} samples, each", in_turns(works, rounds), 1 / ATTENTION, batch)
 
 
-class Steps:
+class StepTimes:
     """A training step: the model's own, and the released design's, of the same weights."""
 
     def __init__(self, files: tuple[str, ...], size: int, batch: int, *options: str) -> None:
@@ -241,14 +241,14 @@ class Steps:
 
 def print_step(size: int, rounds: int, batch: int = 2) -> None:
     """Time and memory of a training step at the paper's scale."""
-    steps = Steps(PAPER, size, batch, "--model.init_args.perceptual.kind=vgg19")
+    steps = StepTimes(PAPER, size, batch, "--model.init_args.perceptual.kind=vgg19")
     say(f"A training step of {batch} with VGG-19", in_turns(steps.works(), rounds), STEP)
     say_memory("  its memory", peaks(steps.works()), STEP_MEMORY)
 
 
 def print_tiny(rounds: int) -> None:
     """Time of a step of the tables."""
-    steps = Steps(TINY, 64, 8)
+    steps = StepTimes(TINY, 64, 8)
     say("A training step of 8 at the tiny scale", in_turns(steps.works(), 3 * rounds), TINY_STEP)
 
 
@@ -257,7 +257,7 @@ def print_gpu(size: int, clip: int) -> None:
     if not torch.cuda.is_available():
         print("On a GPU: n/a (none here)")
         return
-    frames = Frames(size, clip)
+    frames = FrameTimes(size, clip)
     frames.dagan.cuda()
     frames.source, frames.driving = frames.source.cuda(), frames.driving.cuda()
     for dtype in (torch.float32, torch.bfloat16):

@@ -24,11 +24,11 @@ from torch.nn.functional import (
 
 from models.dagan import DaGAN
 
-Points = tuple[Tensor, Tensor]  # values B K 2, jacobians B K 2 2
+AffinePoints = tuple[Tensor, Tensor]  # values B K 2, jacobians B K 2 2
 SPREAD = 0.01  # variance of the Gaussian at a keypoint, of motion and discriminator
 
 
-class Part:
+class PlainPart:
     """The tensors of a network, or of a part of it, and whether it trains."""
 
     def __init__(self, tensors: dict[str, Tensor], training: bool, prefix: str = "") -> None:
@@ -37,15 +37,15 @@ class Part:
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[f"{self.prefix}{name}"]
 
-    def of(self, name: str) -> "Part":
+    def of(self, name: str) -> "PlainPart":
         """A part of this part."""
-        return Part(self.tensors, self.training, f"{self.prefix}{name}.")
+        return PlainPart(self.tensors, self.training, f"{self.prefix}{name}.")
 
     def has(self, name: str) -> bool:
         """Whether anything is called so."""
         return any(key.startswith(f"{self.prefix}{name}") for key in self.tensors)
 
-    def listed(self, name: str) -> Iterator["Part"]:
+    def listed(self, name: str) -> Iterator["PlainPart"]:
         """The parts ``name.0``, ``name.1`` and so on."""
         number = 0
         while self.has(f"{name}.{number}."):
@@ -97,10 +97,10 @@ class ReleasedDaGAN:
             model.given["keypoints"]["temperature"],
             model.given["generator"]["attention"]["pool"],
         )
-        self.depth_network = Part(self.tensors, False, "depth_network.")
-        self.detector = Part(self.tensors, training, "keypoint_detector.")
-        self.generator = Part(self.tensors, training, "generator.")
-        self.critic = Part(self.tensors, training, "discriminator.discs.1.")
+        self.depth_network = PlainPart(self.tensors, False, "depth_network.")
+        self.detector = PlainPart(self.tensors, training, "keypoint_detector.")
+        self.generator = PlainPart(self.tensors, training, "generator.")
+        self.critic = PlainPart(self.tensors, training, "discriminator.discs.1.")
         if training:
             for name, _ in model.named_parameters():
                 self.tensors[name].requires_grad_(not name.startswith("depth_network."))
@@ -133,7 +133,7 @@ class ReleasedDaGAN:
                 maps.append(decoder.conv(f"decoder.{14 - level}.conv", pad(x, (1, 1, 1, 1), mode="reflect")).sigmoid())
         return maps[-1]
 
-    def keypoints(self, image: Tensor, disparity: Tensor) -> Points:
+    def keypoints(self, image: Tensor, disparity: Tensor) -> AffinePoints:
         """Values and jacobians."""
         detector = self.detector
         features = detector.of("predictor").hourglass(detector.down(torch.cat([image, disparity], 1), self.steps))
@@ -143,7 +143,7 @@ class ReleasedDaGAN:
         maps = detector.conv("jacobian", features).unflatten(1, (-1, 4))
         return value, (heat[:, :, None] * maps).flatten(3).sum(-1).unflatten(-1, (2, 2))
 
-    def draw(self, image: Tensor, disparity: Tensor, here: Points, there: Points) -> Tensor:
+    def draw(self, image: Tensor, disparity: Tensor, here: AffinePoints, there: AffinePoints) -> Tensor:
         """The generator, its encoders included."""
         generator = self.generator
         flow, occlusion = self._motion(image, here, there)
@@ -178,7 +178,7 @@ class ReleasedDaGAN:
             features.append(x)
         return features, self.critic.conv("conv", x)
 
-    def _motion(self, image: Tensor, here: Points, there: Points) -> tuple[Tensor, Tensor]:
+    def _motion(self, image: Tensor, here: AffinePoints, there: AffinePoints) -> tuple[Tensor, Tensor]:
         network = self.generator.of("dense_motion_network")
         small = network.down(image, self.steps)
         h, w = small.shape[2:]
@@ -212,7 +212,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _residual(block: Part, x: Tensor, stride: int) -> Tensor:
+def _residual(block: PlainPart, x: Tensor, stride: int) -> Tensor:
     y = relu(block.norm("bn1", block.conv("conv1", x, 1, stride)))
     y = block.norm("bn2", block.conv("conv2", y, 1))
     if block.has("downsample"):
@@ -220,11 +220,11 @@ def _residual(block: Part, x: Tensor, stride: int) -> Tensor:
     return relu(x + y)
 
 
-def _elu_conv(decoder: Part, number: int, x: Tensor) -> Tensor:
+def _elu_conv(decoder: PlainPart, number: int, x: Tensor) -> Tensor:
     return elu(decoder.conv(f"decoder.{number}.conv.conv", pad(x, (1, 1, 1, 1), mode="reflect")))
 
 
-def _encode(generator: Part, prefix: str, x: Tensor) -> Tensor:
+def _encode(generator: PlainPart, prefix: str, x: Tensor) -> Tensor:
     x = generator.of(f"{prefix}first").same(x)
     for block in generator.listed(f"{prefix}down_blocks"):
         x = avg_pool2d(block.same(x), 2)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.optim import Adam
 
-from benchmarks.speed.released_dagan import Points, ReleasedDaGAN
+from benchmarks.speed.released_dagan import AffinePoints, ReleasedDaGAN
 from models.dagan import DaGAN
 from models.dagan.perceptual import PerceptualLoss
 from models.dagan.transform import RandomTransform
@@ -62,7 +62,7 @@ class ReleasedStep:
         matching = [weight * (a - b).abs().mean() for a, b in zip(wanted, made, strict=True)]
         return [self.model.loss.adversarial * (1 - score).square().mean(), *matching]
 
-    def _equivariance(self, here: Points, moved: Points, transform: RandomTransform) -> list[Tensor]:
+    def _equivariance(self, here: AffinePoints, moved: AffinePoints, transform: RandomTransform) -> list[Tensor]:
         value = (here[0] - transform.points(moved[0])).abs().mean()
         product = torch.inverse(here[1]) @ transform.jacobian(moved[0]) @ moved[1]
         turned = (torch.eye(2).to(product) - product).abs().mean()

@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed import reenactment
-from benchmarks.speed.reenactment import TINY, Frames, Steps, peak
+from benchmarks.speed.reenactment import TINY, FrameTimes, StepTimes, peak
 from benchmarks.speed.released_dagan import ReleasedDaGAN
 from models.dagan.transform import RandomTransform
 
@@ -32,12 +32,12 @@ def double(monkeypatch):
 def frames(monkeypatch):
     monkeypatch.chdir(reenactment.__file__.rpartition("/benchmarks/")[0])
     monkeypatch.setattr(reenactment, "PAPER", TINY)
-    return Frames(64, 3, *SMALLER)
+    return FrameTimes(64, 3, *SMALLER)
 
 
 @pytest.fixture
 def steps(frames):
-    return Steps(TINY, 64, 2, *SMALLER)
+    return StepTimes(TINY, 64, 2, *SMALLER)
 
 
 def test_the_pictures_are_those_of_the_released_design(frames):
