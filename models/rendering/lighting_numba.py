@@ -157,13 +157,13 @@ def _lay(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _lobe(along: float, out: float, shift: float) -> float:
+def _lobe(along: np.float32, out: np.float32, shift: np.float32) -> np.float32:
     cosine = (along + shift * out) * (_ONE / np.sqrt(_ONE + shift * shift))
     return max(_ONE - cosine * cosine, real(1e-4))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _clamp(value: float) -> float:
+def _clamp(value: np.float32) -> np.float32:
     return min(max(value, _ZERO), _ONE)
 
 
