@@ -83,7 +83,12 @@ def lit(
 
     Reference: Ramamoorthi and Hanrahan (2001) for the light around, Green (2004) and Blinn (1977) for the distant one.
     """
-    view, facing, eye, half, ambient = _met(normals, points, light, backend)
+    if use_numba(backend, normals.device):
+        from models.rendering import lighting_numba  # numba is an extra
+
+        numbers = (_SHADED - 0.3 * light.softness, *_SHIFTS, *(0.5 * width for width in _WIDTHS))
+        return lighting_numba.lit(light, (normals, points, texels, shadow), hair, numbers)
+    view, facing, eye, half, ambient = _met(normals, points, light)
     angles = _Angles(facing, eye, (facing + eye) * half)
     colours = _on_surfaces(light, angles, texels, shadow, ambient)
     fall = (
@@ -98,17 +103,13 @@ def lit(
     return shading.to_srgb(colours.index_copy_(1, hair.at, strands * hair.outside))
 
 
-def _met(normals: Tensor, points: Tensor, light: Light, backend: Backend) -> tuple[Tensor, ...]:
+def _met(normals: Tensor, points: Tensor, light: Light) -> tuple[Tensor, ...]:
     """What light and eye make of each sample.
 
     Returns:
         Unit vectors ``3 N`` to the eye; cosines ``N`` of the normals with light and eye; one over the length ``N`` of
         the sum of the unit vectors to both; and the light around, ``3 N``.
     """
-    if use_numba(backend, normals.device):
-        from models.rendering import lighting_numba  # numba is an extra
-
-        return lighting_numba.met(normals, points, light.direction, light.to_world, light.around)
     view, direction = shading.unit(-points), light.direction[:, None]
     half = (2 * shading.dot(view, direction) + 2).clamp(min=1e-6).rsqrt()
     ambient = shading.harmonic_irradiance(shading.turned(normals, light.to_world), light.around)

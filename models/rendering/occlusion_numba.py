@@ -14,7 +14,7 @@ from models.rendering.occlusion import INSIDE
 from models.rendering.shadow import FAR_AWAY
 from models.rendering.visibility import NEAR
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ZERO, _ONE, _NINE = np.float32(0), np.float32(1), np.float32(9)
 
 
 def hidden(points: Tensor, vertices: Tensor, faces: Tensor, margin: float) -> Tensor:
@@ -60,10 +60,13 @@ def shadow_taps(
 ) -> Tensor:
     """`shadow._shadow_taps` of points ``3 N`` in metres, turned to the light as `shadow._to_light` does."""
     share = np.empty(len(image), np.float32)
-    constants = np.array([scale, (depth.shape[1] - 1) / 2, FAR_AWAY], np.float32)
+    side = depth.shape[1]
+    framed = np.full((len(depth), side + 2, side + 2), np.inf, np.float32)  # nothing shades what lies beside the map
+    framed[:, 1:-1, 1:-1] = depth.numpy()
+    constants = np.array([scale, (side - 1) / 2, FAR_AWAY, side], np.float32)
     frame = axes.contiguous().numpy(), centre.contiguous().numpy(), constants
-    steps = np.array(taps, np.float32)
-    _shadow_taps(depth.contiguous().numpy(), image.numpy(), points.contiguous().numpy(), frame, steps, share)
+    where = points.contiguous().numpy()
+    _shadow_taps(framed.reshape(-1), image.numpy(), tuple(where), frame, np.array(taps, np.float32), share)
     return torch.from_numpy(share)
 
 
@@ -71,27 +74,34 @@ def shadow_taps(
 def _shadow_taps(
     depth: np.ndarray,
     image: np.ndarray,
-    points: np.ndarray,
+    points: tuple[np.ndarray, np.ndarray, np.ndarray],
     frame: tuple[np.ndarray, np.ndarray, np.ndarray],
     taps: np.ndarray,
     share: np.ndarray,
 ) -> None:
-    axes, centre, (scale, middle, far) = frame
-    side, count = depth.shape[1], np.float32(len(taps) ** 2)
-    columns = np.empty(len(taps), np.int64)
-    for n in range(len(image)):
-        i, j, k = points[0, n] - centre[0], points[1, n] - centre[1], points[2, n] - centre[2]
-        x = (axes[0, 0] * i + axes[0, 1] * j + axes[0, 2] * k) * scale + middle
-        y = (axes[1, 0] * i + axes[1, 1] * j + axes[1, 2] * k) * scale + middle
-        z = axes[2, 0] * i + axes[2, 1] * j + axes[2, 2] * k + far
-        for tap in range(len(taps)):
-            columns[tap] = int(np.rint(x + taps[tap]))
+    """The map is flat, in a frame of one texel, so that no point takes a branch."""
+    axes, (c0, c1, c2), (scale, middle, far, side) = frame
+    (a0, a1, a2), (b0, b1, b2), (r0, r1, r2) = axes
+    t0, t1, t2 = taps
+    p0, p1, p2 = points
+    pitch = int(side) + 2
+    for n in range(len(share)):
+        i, j, k = p0[n] - c0, p1[n] - c1, p2[n] - c2
+        x = (a0 * i + a1 * j + a2 * k) * scale + middle
+        y = (b0 * i + b1 * j + b2 * k) * scale + middle
+        z = r0 * i + r1 * j + r2 * k + far
+        first = image[n] * (pitch * pitch)
+        u0, u1, u2 = _texel(x + t0, side), _texel(x + t1, side), _texel(x + t2, side)
         hidden = _ZERO
-        for tap in taps:
-            row = int(np.rint(y + tap))
-            if row < 0 or row >= side:
-                continue
-            for column in columns:
-                if column >= 0 and column < side and depth[image[n], row, column] < z:
-                    hidden += _ONE
-        share[n] = hidden / count
+        for tap in (t0, t1, t2):
+            row = first + _texel(y + tap, side) * pitch
+            hidden += _ONE if depth[row + u0] < z else _ZERO
+            hidden += _ONE if depth[row + u1] < z else _ZERO
+            hidden += _ONE if depth[row + u2] < z else _ZERO
+        share[n] = hidden / _NINE
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _texel(at: float, side: float) -> int:
+    """The texel at a place, from 0 to side + 1: those of the frame that nothing is in are the first and the last."""
+    return int(min(max(np.rint(at), -_ONE), side)) + 1

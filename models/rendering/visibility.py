@@ -13,7 +13,7 @@ NEAR = 1e-6  # metres
 _FAR = torch.iinfo(torch.int64).max
 # Pixels of the faces' boxes that are drawn at once: on a CPU they stay in the cache; a GPU wants many, within memory.
 _PIXELS, _PIXELS_ON_GPU = 1 << 18, 1 << 24
-_SLACK = 0.01  # pixels
+SLACK = 0.01  # pixels
 
 
 @torch.no_grad()
@@ -145,8 +145,8 @@ def _span(a0: Tensor, h0: Tensor, a1: Tensor, h1: Tensor, last: Tensor) -> tuple
     left, right = torch.zeros_like(last), last
     for slope, height in ((a0, h0), (a1, h1), (-a0 - a1, 1 - h0 - h1)):
         bound = (-EDGE_TOLERANCE - height) / slope
-        left = torch.where(slope > 0, torch.maximum(left, bound - _SLACK), left)
-        right = torch.where(slope < 0, torch.minimum(right, bound + _SLACK), right)
+        left = torch.where(slope > 0, torch.maximum(left, bound - SLACK), left)
+        right = torch.where(slope < 0, torch.minimum(right, bound + SLACK), right)
     return left.ceil(), right.floor()
 
 

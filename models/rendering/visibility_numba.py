@@ -16,7 +16,8 @@ def z_buffer(vertices: Tensor, faces: Tensor, height: int, width: int, cull: boo
     points = vertices.contiguous().numpy()
     index = np.full((len(points), height, width), -1, np.int32)
     depth = np.full((len(points), height, width), np.inf, np.float32)
-    constants = np.array([0, 1, visibility.EDGE_TOLERANCE, visibility.NEAR, height - 1, width - 1], points.dtype)
+    numbers = 0, 1, visibility.EDGE_TOLERANCE, visibility.NEAR, height - 1, width - 1, visibility.SLACK
+    constants = np.array(numbers, points.dtype)
     corners = faces.long().contiguous().numpy()
     for image in range(len(points)):
         _draw_faces(points[image], corners, cull, constants, index[image], depth[image])
@@ -28,7 +29,7 @@ def _draw_faces(
     points: np.ndarray, faces: np.ndarray, cull: bool, constants: np.ndarray, index: np.ndarray, depth: np.ndarray
 ) -> None:
     """Every value is of the points' own precision: a Python number would turn the arithmetic into doubles."""
-    zero, one, tolerance, near, last_row, last_column = constants
+    zero, one, tolerance, near, last_row, last_column, slack = constants
     for face in range(len(faces)):
         i, j, k = faces[face]
         x0, y0, z0 = points[i]
@@ -49,8 +50,14 @@ def _draw_faces(
         s0, s1 = one / z0 - r2, one / z1 - r2
         y = zero
         for row in range(int(top), int(bottom) + 1):
-            h0, h1, x = b0 * y + c0, b1 * y + c1, zero
-            for column in range(int(left), int(right) + 1):
+            h0, h1 = b0 * y + c0, b1 * y + c1
+            x, last = zero, right - left
+            x, last = _narrowed(x, last, a0, -tolerance - h0, slack)
+            x, last = _narrowed(x, last, a1, -tolerance - h1, slack)
+            x, last = _narrowed(x, last, -a0 - a1, -tolerance - (one - h0 - h1), slack)
+            x, y = np.ceil(x), y + one
+            column = int(left) + int(x) if x <= last else 0
+            while x <= last:
                 w0, w1 = a0 * x + h0, a1 * x + h1
                 inverse = w0 * s0 + w1 * s1 + r2
                 if min(w0, w1, one - w0 - w1) >= -tolerance and inverse > zero:
@@ -58,4 +65,14 @@ def _draw_faces(
                     if z < depth[row, column]:
                         depth[row, column], index[row, column] = z, face
                 x += one
-            y += one
+                column += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _narrowed(first: float, last: float, slope: float, least: float, slack: float) -> tuple[float, float]:
+    """The columns from first to last where a weight ``slope x + ...`` can be large enough, as `visibility._span`."""
+    if slope > 0:
+        first = max(first, least / slope - slack)
+    elif slope < 0:
+        last = min(last, least / slope + slack)
+    return first, last
