@@ -178,7 +178,7 @@ def test_a_filled_map_has_the_depth_of_the_nearest_pixel():
     assert (fitted_depth(SPEC, PortraitClip("test", 0, 0), [0, 1]) > 0).all()
 
 
-def test_a_fit_costs_less_than_drawing_three_times():
+def test_a_fit_costs_less_than_drawing_four_times():
     def seconds(work):
         tracked.track_of.cache_clear()
         start = time.process_time()
@@ -188,7 +188,7 @@ def test_a_fit_costs_less_than_drawing_three_times():
     labelled_frames(SPEC, CLIP, range(12))
     drawing = min(seconds(lambda: render_frames(SPEC, CLIP, range(12))) for _ in range(3))
     both = min(seconds(lambda: labelled_frames(SPEC, CLIP, range(12))) for _ in range(3))
-    assert both < 4 * drawing
+    assert both < 5 * drawing
 
 
 def test_a_written_set_holds_what_its_samples_are(tmp_path):
