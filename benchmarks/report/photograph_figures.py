@@ -4,6 +4,7 @@ It is `benchmarks.animate` as anybody runs it, with the method that this takes w
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from datamodules.world.scene.person import make_person
 from datamodules.world.scene.setting import make_setting
 from datamodules.world.scene.view import images_of, render
 from datamodules.world.seeds import stream
+from models.errors import UserError
 
 FAMILY = 17  # of people: nobody of any set
 SECONDS, RATE, SIDE = 2.5, 20, 256  # of the driver
@@ -46,13 +48,16 @@ def strip(driving: Tensor, result: Tensor) -> Image.Image:
     return sheet([list(driving[at]), list(result[at])], [""] * COLUMNS, ["driver", "photograph"], TILE)
 
 
-def draw(out: Path, number: int, *options: str) -> list[Path]:
-    """Writes ``photograph_moved.mp4`` and ``photograph_moved.png``.
+def draw(out: Path, number: int, *options: str) -> Path:
+    """Writes ``photograph_moved.mp4``, whose path `benchmarks.animate` prints, and ``photograph_moved.png``.
 
     Args:
         out: The folder.
         number: Of the person who drives.
         options: More of `benchmarks.animate`.
+
+    Returns:
+        The strip.
 
     Raises:
         UserError: If scikit-image, which has the photograph, is not there.
@@ -65,7 +70,7 @@ def draw(out: Path, number: int, *options: str) -> list[Path]:
         animate([str(picture), str(moving), "--out", str(film), "--overwrite", *options])
     left, top, right, bottom = ASTRONAUT
     moved = torch.stack(read_video(film, range(len(frames))))[..., top:bottom, left:right]
-    return [film, save(strip(frames, moved / 255), out / "photograph_moved.png", mark("DaGAN"))]
+    return save(strip(frames, moved / 255), out / "photograph_moved.png", mark("DaGAN"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,8 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--driver", type=int, default=0, help="another number, another person who drives")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the fits")
     options = parser.parse_args(arguments)
-    for path in draw(options.out, options.driver, "--results", options.results):
-        print(path)
+    try:
+        print(draw(options.out, options.driver, "--results", options.results))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def drawn_codes(spec, split):
 
 
 def assert_all_differ(codes):
-    """Shapes are 11 mm apart in the median (root mean square over the body); a copy would be at 0."""
+    """Shapes are 13 mm apart in the median (root mean square over the body); a copy would be at 0."""
     assert pdist(codes).min() > 1.8e-3
     assert pdist(codes / spectrum()).min() > 3.5  # of deviations, where ten is usual
 
