@@ -6,17 +6,17 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from datamodules.world.body.identity import draw_code
+from datamodules.world.body.identity import average, draw_code
 from datamodules.world.seeds import generators, stream
 from datamodules.world.sets.edit_words import EDITS, EXPRESSIONS, ArtStyle, words_of
 from datamodules.world.sets.edits import EditPair, edit_pair, training_pair
 from datamodules.world.sets.portraits import content_hash
 
-EDIT_VERSION = 3  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
+EDIT_VERSION = 4  # raised whenever edit pairs change and no portrait does; see `portraits.WORLD_VERSION` for both
 # Beside the train (0) and test (1) people of the portrait sets and the subjects of the avatar rig (2).
 _FAMILIES = {"train": 3, "val": 4, "ood": 5}
 _CANVASES = 4  # pairs of train for each that has a canvas
-_CANDIDATES = 8  # seeds of which a person out of distribution is the one farthest from the mean face
+_CANDIDATES = 24  # seeds of which a person out of distribution is the one farthest from the average person
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def pair_words(index: int) -> tuple[str, str]:
 
 
 def person_seed(seed: int, split: str, index: int) -> np.random.SeedSequence:
-    """The seed of the person of a pair; out of distribution, that of the farthest from the mean of eight."""
+    """The seed of the person of a pair; out of distribution, that of the farthest from the average."""
     if split != "ood":
         return stream(seed, _FAMILIES[split], index)
     candidates = [stream(seed, _FAMILIES[split], index, i) for i in range(_CANDIDATES)]
-    return max(candidates, key=lambda seed: float(np.linalg.norm(shape_code(seed))))
+    return max(candidates, key=lambda seed: float(np.linalg.norm(shape_code(seed) - average())))
 
 
 def shape_code(seed: np.random.SeedSequence) -> np.ndarray:
