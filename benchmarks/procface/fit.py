@@ -36,7 +36,7 @@ class Recipe:
         seed: Of the first weights, the order, and every change to a picture.
     """
 
-    steps: int = 2600
+    steps: int = 4000
     batch: int = 32
     rate: float = 2e-3
     decay: float = 0.02
