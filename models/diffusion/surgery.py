@@ -35,20 +35,24 @@ def expand_conv_in(unet: UNet, columns: Sequence[int | None], factor: float = 1.
     unet.register_to_config(in_channels=len(columns))
 
 
-def expand_conv_out(unet: UNet, rows: Sequence[int]) -> None:
+def expand_conv_out(unet: UNet, rows: Sequence[int | None]) -> None:
     """Gives the last convolution new output channels, and writes their number into the configuration.
 
     Args:
         unet: Changed in place.
-        rows: For each new channel the old one whose weights and bias it takes.
+        rows: For each new channel the old one whose weights and bias it takes; None for zeros.
     """
     old = unet.conv_out
     new = nn.Conv2d(
         old.in_channels, len(rows), old.kernel_size, padding=old.padding, device=old.weight.device
     ).to(old.weight.dtype)  # fmt: skip
     with torch.no_grad():
-        new.weight.copy_(old.weight[list(rows)])
-        new.bias.copy_(old.bias[list(rows)])  # type: ignore[union-attr]
+        new.weight.zero_()
+        new.bias.zero_()  # type: ignore[union-attr]
+        for place, row in enumerate(rows):
+            if row is not None:
+                new.weight[place] = old.weight[row]
+                new.bias[place] = old.bias[row]  # type: ignore[index]
     unet.conv_out = new
     unet.register_to_config(out_channels=len(rows))
 

@@ -84,6 +84,7 @@ class Joint(PortraitModule):
     ) -> None:
         super().__init__(image_size)
         masks.check(layout.generated)
+        layout.check(schedule)
         self.layout, self.mixture, self.quantiles, self.loss_region = layout, masks, quantiles, loss_region
         self.min_snr, self.last_level, self.reference_drop, self.put_back = (
             min_snr,

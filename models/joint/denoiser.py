@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.base import load_needed
 from models.diffusion.attention import Features, checkpointed, install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet, constant_context
+from models.diffusion.schedule import NoiseConfig
 from models.diffusion.surgery import expand_conv_in, expand_conv_out, of_unet
 from models.errors import UserError
 from models.joint.masks import kept
@@ -33,9 +34,12 @@ class LayoutConfig:
         levels: One noise level ``shared`` by all modalities (eqs. 3, 4), or one ``per_modality``, where what is given
             has level 0 (Bao et al. 2023, UniDiffuser).
         start: What the new input channels start from: ``zero``, or ``tile_half`` (Ke et al. 2024).
+        composed: Whether the picture is composed, place by place, of what the network says and of the reference, by a
+            mask that the network says too (Pumarola et al. 2018, GANimation, eq. 1). It wants v for its prediction.
 
     Raises:
-        UserError: If a modality is unknown, or more than two are to have levels of their own.
+        UserError: If a modality is unknown, more than two are to have levels of their own, or a picture is to be
+            composed of a reference whose latents are not concatenated.
     """
 
     generated: list[str]
@@ -44,12 +48,15 @@ class LayoutConfig:
     reference: Literal["network", "concatenated", "both", "none"]
     levels: Literal["shared", "per_modality"]
     start: Literal["zero", "tile_half"]
+    composed: bool
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.modalities if name not in MODALITIES]:
             raise UserError(f"'{unknown[0]}' is no modality of layout: choose of {', '.join(MODALITIES)}.")
         if self.levels == "per_modality" and len(self.generated) != 2:
             raise UserError("Levels per modality are told of two: let layout.generated name two, or share the level.")
+        if self.composed and not self.concatenates:
+            raise UserError("A picture is composed of latents that are shown: set layout.reference to both.")
 
     @property
     def modalities(self) -> list[str]:
@@ -66,10 +73,24 @@ class LayoutConfig:
         """Whether the reference's latents are among the input channels."""
         return self.reference in ("concatenated", "both")
 
+    def check(self, schedule: NoiseConfig) -> None:
+        """Refuses to compose what is no picture.
+
+        Raises:
+            UserError: If the network says the noise, of which the reference knows nothing.
+        """
+        if self.composed and schedule.prediction != "v":
+            raise UserError("A picture is composed where v is said: set schedule.prediction to v, composed to false.")
+
+    @property
+    def composes(self) -> bool:
+        """Whether there is a picture to compose."""
+        return self.composed and "image" in self.generated
+
     def channels(self, latent: int) -> tuple[int, int]:
         """Input and output channels for a codec of so many channels."""
         count = latent * len(self.modalities) + (1 + latent) * len(self.generated) * self.masked
-        return count + latent * self.concatenates, latent * len(self.generated)
+        return count + latent * self.concatenates, latent * len(self.generated) + self.composes
 
 
 class Denoiser(nn.Module):
@@ -130,7 +151,8 @@ class Denoiser(nn.Module):
             inputs.append(clean[:, noisy.shape[1] :].flatten(1, 2))
         if self.layout.concatenates:
             assert reference is not None
-            inputs.append(reference if dropped is None else reference * ~dropped[:, None, None, None])
+            reference = reference if dropped is None else reference * ~dropped[:, None, None, None]
+            inputs.append(reference)
         words = {"reference": features, "dropped": dropped} if self.layout.has_network else {}
         second = {"class_labels": levels[:, 1]} if self._two_levels else {}
         context, every = self.context.expand(len(noisy), -1, -1), torch.cat(inputs, 1)
@@ -141,7 +163,16 @@ class Denoiser(nn.Module):
                 video = every.unflatten(0, (-1, frames)).transpose(1, 2)
                 output = self.unet(video, levels[::frames, 0], context, cross_attention_kwargs=words).sample
             output = output.transpose(1, 2).flatten(0, 1)
+        if self.layout.composes:
+            assert reference is not None
+            output = self._composed(output[:, :-1], output[:, -1:].sigmoid(), reference)
         return output.unflatten(1, (-1, self.latent))
+
+    def _composed(self, said: Tensor, share: Tensor, reference: Tensor) -> Tensor:
+        """Puts a share ``B 1 h w`` of the reference in the place of the said picture; at noise alone v is -x."""
+        first = self.layout.generated.index("image") * self.latent
+        before, picture, after = said.split([first, self.latent, said.shape[1] - first - self.latent], 1)
+        return torch.cat([before, torch.lerp(picture, -reference, share), after], 1)
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.
@@ -172,7 +203,8 @@ class Denoiser(nn.Module):
             columns = [place % old_ins if place < known else None for place in range(ins)]
             expand_conv_in(base, columns, 0.5 if tiles else 1.0)
         if outs != old_outs:
-            expand_conv_out(base, [place % old_outs for place in range(outs)])
+            old, spoken = (count - count % self.latent for count in (old_outs, outs))
+            expand_conv_out(base, [place % old if place < spoken else None for place in range(outs)])
         return base
 
 

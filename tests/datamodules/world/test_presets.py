@@ -98,7 +98,7 @@ def test_no_two_people_of_a_set_are_near_duplicates(name, size):
 def test_no_two_people_of_the_edit_sets_are_near_duplicates():
     codes = np.array([shape_code(person_seed(0, split, i)) for split in ("train", "val", "ood") for i in range(300)])
     assert_all_differ(codes)
-    train, val, far = np.linalg.norm(codes - average(), axis=1).reshape(3, 300).mean(1)  # metres from the average person
+    train, val, far = np.linalg.norm(codes - average(), axis=1).reshape(3, 300).mean(1)  # metres from the average
     assert abs(train - val) < 5e-4
     assert far - train > 3e-3
 

@@ -28,7 +28,7 @@ def codec(channels: int = 4) -> PatchPCACodec:
 
 
 def layout(**changes) -> LayoutConfig:
-    return LayoutConfig(**{**LAYOUT, "start": "zero", **changes})
+    return LayoutConfig(**{**LAYOUT, "start": "zero", "composed": False, **changes})
 
 
 def joint(seed: int = 0, **changes) -> Joint:

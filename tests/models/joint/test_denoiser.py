@@ -1,12 +1,15 @@
 """Channels, surgery and what the denoiser is shown (j10: 1, 10)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from models.diffusion.networks import PlainDenoiser
 from models.errors import UserError
 from models.joint.denoiser import Denoiser, ReferenceNetwork
-from tests.models.joint.conftest import UNET, joint, layout
+from models.joint.sampling import SamplerConfig
+from tests.models.joint.conftest import SCHEDULE, UNET, joint, layout
 
 K = 4
 LEVELS = torch.tensor([[3, 3], [700, 700]])
@@ -26,6 +29,8 @@ def inputs(count: int = 2, modalities: int = 2):
         ({"generated": ["depth"], "given": ["image"], "masked": False}, (8, 4)),
         ({"masked": False, "reference": "concatenated"}, (12, 8)),
         ({"masked": False, "reference": "both"}, (12, 8)),
+        ({"reference": "both", "composed": True}, (22, 9)),
+        ({"generated": ["depth"], "given": ["image"], "masked": False, "reference": "both", "composed": True}, (12, 4)),
         ({"generated": ["image", "depth", "normals"]}, (27, 12)),
         ({"generated": ["image", "depth", "normals"], "masked": False}, (12, 12)),
     ],
@@ -90,6 +95,41 @@ def test_only_given_latents_reach_a_masked_network():
     given[:, 0] += 1
     torch.testing.assert_close(ours(noisy, levels, hidden, masks), said, rtol=0, atol=0)
     assert (ours(noisy, levels, given, masks) - said).abs().max() > 1e-4
+
+
+def test_a_composed_picture_is_half_the_reference_at_the_start_and_depth_the_networks_word():
+    plain, ours = (Denoiser(UNET, layout(reference="both", composed=on), K).eval() for on in (False, True))
+    foundation = PlainDenoiser(UNET, K).state_dict()
+    plain.receive(foundation)
+    ours.receive(foundation)
+    seen, shown = torch.randn(2, K, 4, 4), torch.tensor([False, True])
+    said, alone = ours(*inputs(), seen, dropped=shown), plain(*inputs(), seen, dropped=shown)
+    torch.testing.assert_close(said[0, 0], (alone[0, 0] - seen[0]) / 2)
+    torch.testing.assert_close(said[1, 0], alone[1, 0] / 2)  # nothing is shown, so nothing is put in its place
+    torch.testing.assert_close(said[:, 1], alone[:, 1])
+
+
+def test_a_full_share_is_the_reference_itself_at_the_last_level():
+    ours = joint(reference="both", composed=True).eval()
+    torch.nn.init.constant_(ours.denoiser.unet.conv_out.bias[-1:], 50)
+    picture = torch.rand(2, 3, 16, 16)
+    ours.samplers["image"] = SamplerConfig(1, 1.0, 1)
+    painted = ours.paint(picture, torch.rand(2, 1, 16, 16), torch.arange(2))
+    torch.testing.assert_close(painted, ours.codec.decode(ours.codec.encode(picture)).clamp(0, 1), atol=1e-5, rtol=0)
+
+
+def test_a_composed_stage_goes_on_from_an_earlier_one():
+    first, second = (Denoiser(UNET, layout(reference="both", composed=True, masked=m), K) for m in (False, True))
+    torch.nn.init.normal_(first.unet.conv_out.weight)
+    second.receive(first.state_dict())
+    torch.testing.assert_close(second.unet.conv_out.weight, first.unet.conv_out.weight, rtol=0, atol=0)
+
+
+def test_nothing_is_composed_of_what_is_not_shown_or_not_v():
+    with pytest.raises(UserError, match=r"set layout\.reference to both"):
+        layout(composed=True)
+    with pytest.raises(UserError, match=r"set schedule\.prediction to v"):
+        joint(reference="both", composed=True, schedule=replace(SCHEDULE, prediction="epsilon", zero_snr=False))
 
 
 def test_a_second_level_is_seen():

@@ -19,6 +19,7 @@ VARIANTS = {
     "separate image": {"generated": ["image"], "given": ["depth"], "masked": False},
     "no reference network": {"reference": "concatenated"},
     "both": {"reference": "both"},
+    "composed": {"reference": "both", "composed": True},
     "a level each": {"masked": False, "levels": "per_modality"},
     "normals": {"generated": ["image", "depth", "normals"]},
 }
