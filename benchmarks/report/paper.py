@@ -34,16 +34,16 @@ def _same_table(block: Published, claim: Claim) -> bool:
 
 
 def _of(block: Published, claim: Claim) -> list[PaperFigures]:
-    texts = published_texts(block)
-    if claim.better not in texts or claim.worse not in texts:
+    texts, (better, worse) = published_texts(block), (block.called.get(row, row) for row in (claim.better, claim.worse))
+    if better not in texts or worse not in texts:
         return []
-    pairs = zip(block.columns, texts[claim.better], texts[claim.worse], strict=True)
+    pairs = zip(block.columns, texts[better], texts[worse], strict=True)
     return [PaperFigures(*each) for each in pairs if _measures(each[0], claim) and each[1:] != (ABSENT, ABSENT)]
 
 
 def _measures(head: str, claim: Claim) -> bool:
     """Whether a column of a paper, less its arrow, is of a claim's metric or named in its words."""
-    name, metric = head.rstrip("↑↓× "), claim.metric.removeprefix("proxy-")
+    name, metric = head.rstrip("↑↓× "), claim.metric.removeprefix("proxy-").replace("Delta", "δ")
     return metric == name or metric.startswith(f"{name}-") or bool(re.search(rf"\b{re.escape(name)}\b", claim.text))
 
 

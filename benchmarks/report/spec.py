@@ -101,11 +101,19 @@ class Claim:
 
 @dataclass(frozen=True)
 class Published:
-    """A paper's own figures: another protocol, printed apart and never ranked with ours."""
+    """A paper's own figures: another protocol, printed apart and never ranked with ours.
+
+    Args:
+        note: What they were measured on, and by which table of the paper.
+        columns: The heads as printed.
+        rows: A figure a column by the paper's name of the row; None where it has none.
+        called: The paper's names of our rows, where it has others.
+    """
 
     note: str
     columns: list[str]
     rows: dict[str, list[float | None]]
+    called: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,7 @@ def test_a_papers_figures_are_those_of_the_claims_rows_metric_and_table(table):
     blocks = [
         spec.Published("(Table 1)", ["L1 ↓", "CSIM ↑", "LPIPS ↓"], {"a": [0.1, 2, None], "b": [0.25, 3, None]}),
         spec.Published("(Table 2)", ["L1 ↓"], {"a": [7], "b": [8]}),
+        spec.Published("(Table 3)", ["δ1 ↑"], {"Ours": [0.8], "b": [0.6]}, {"a": "Ours"}),
     ]
     printed = replace(table, published=blocks)
 
@@ -152,6 +153,7 @@ def test_a_papers_figures_are_those_of_the_claims_rows_metric_and_table(table):
     assert figures("a beats b", "L1") == [("L1 ↓", "0.10", "0.25"), ("L1 ↓", "7", "8")]
     assert figures("a beats b on CSIM (Table 1)", "proxy-ID") == [("CSIM ↑", "2", "3")]
     assert figures("a beats b (Table 1)", "LPIPS-alex") == []  # the paper prints neither
+    assert figures("a beats b (Table 3)", "Delta1-closeness") == [("δ1 ↑", "0.8", "0.6")]
     assert figures("a beats b (Table 1)", "PSNR") == []
     assert figures("a beats c (Table 1)", "L1", "c") == []
 
