@@ -1,34 +1,33 @@
 """DaGAN: talking heads from a source image and a driving video, guided by self-supervised depth (Hong et al., 2022)."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from models.base import PortraitModule, check_finite
+from models.base import check_finite
 from models.dagan import losses
 from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
+from models.dagan.family import build_optimisers, drawn, end_step, initial_frame, log_rebuilt, update
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
 from models.dagan.keypoints import AffineKeypoints, KeypointDetector, KeypointDetectorConfig, transfer_motion
 from models.dagan.losses import DaGANLossConfig
 from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
-from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
+from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
 from models.published import Publishable
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
-FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
-PIXELS_AT_ONCE = 256**2  # the same for what is computed at full size on a CPU, whose caches a picture more would leave
+PIXELS_AT_ONCE = 256**2  # a bound on what is computed at full size on a CPU, whose caches a picture more would leave
 
 
-class DaGAN(PortraitModule, Publishable):
+class DaGAN(PerceptualModule, Publishable):
     """Depth-aware generative adversarial network, and by its switches FOMM and the paper's ablations (section 3).
 
     Args:
@@ -77,7 +76,6 @@ class DaGAN(PortraitModule, Publishable):
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
         self.align_corners, self.determinant_floor = align_corners, determinant_floor
         self.joint_pass, self.adapt_scale = joint_pass, adapt_scale
-        self.perceptual_name = perceptual.name
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
         if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
@@ -108,17 +106,13 @@ class DaGAN(PortraitModule, Publishable):
         parts |= of_points
         check_finite(torch.stack(list(parts.values())).sum())
         parts["discriminator"] = judged
-        self._update(discriminator, judged)  # all that the generator's step needs of it is in the slope
-        self._update(generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
-        for scheduler in self.lr_schedulers():  # type: ignore[union-attr]
-            scheduler.step()
-        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()}, prog_bar=True)
+        update(self, discriminator, judged)  # all that the generator's step needs of it is in the slope
+        update(self, generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
+        end_step(self, parts)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """L1 of driving frames rebuilt from another frame of the same clip."""
-        fake = self.reenact(batch["source"], batch["driving"][:, None], Context())[:, 0]
-        error = (fake - batch["driving"]).abs().mean()
-        self.log("val/L1", error, prog_bar=True, sync_dist=True, batch_size=len(fake))
+        log_rebuilt(self, batch)
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``, all RGB in [0, 1] (FOMM, section 3.3).
@@ -126,17 +120,12 @@ class DaGAN(PortraitModule, Publishable):
         Raises:
             UserError: If relative motion is asked for without its initial frame.
         """
-        disparity = self.disparity(source)
+        initial, disparity = initial_frame(context), self.disparity(source)
         at_source = self.find_keypoints(source, disparity)
         with torch.autocast(source.device.type, enabled=False):  # once a clip: half of what half precision gets wrong
             code = self.generator.encode(source, disparity)
-        at_initial = None
-        if context.motion == "relative":
-            if context.initial is None:
-                raise UserError("Relative motion needs the initial driving frame; give it, or use absolute motion.")
-            at_initial = self.find_keypoints(context.initial, self.disparity(context.initial))
-        parts = [self._animate(code, at_source, at_initial, part) for part in driving.split(FRAMES_AT_ONCE, 1)]
-        return torch.cat(parts, 1)
+        at_initial = None if initial is None else self.find_keypoints(initial, self.disparity(initial))
+        return drawn(partial(self._animate, code, at_source, at_initial), driving)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its disparity ``B 1 H W``.
@@ -160,18 +149,10 @@ class DaGAN(PortraitModule, Publishable):
         with torch.autocast(images.device.type, enabled=False):
             return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
 
-    def setup(self, stage: str) -> None:
-        """Builds the perceptual loss, which only a fit needs, and says which it is."""
-        if stage == "fit":
-            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
-            rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
-
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers, generator with keypoint detector and discriminator, each with its schedule."""
-        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
         ours = [*self.generator.parameters(), *self.keypoint_detector.parameters()]
-        pairs = [self.optimiser.build(part, epochs, steps) for part in (ours, self.discriminator.parameters())]
-        return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
+        return build_optimisers(self, self.optimiser, ours, self.discriminator.parameters())
 
     def train(self, mode: bool = True) -> "DaGAN":
         """Changes the mode of all but the frozen depth network."""
@@ -214,19 +195,10 @@ class DaGAN(PortraitModule, Publishable):
         super().on_load_checkpoint(checkpoint)
         self.released = checkpoint.get("released", "")
 
-    @classmethod
-    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Which perceptual loss a fit would use."""
-        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
-
-    def notes(self) -> dict[str, str]:
-        """Which perceptual loss the fit used."""
-        return {"perceptual": self.perceptual_name}
-
     def _animate(
-        self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, driving: Tensor
+        self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, images: Tensor, times: int
     ) -> Tensor:
-        images, times = driving.flatten(0, 1), driving.shape[1]
+        """Frames of driving ones ``(B t) 3 H W``, t of each source."""
         few = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if images.device.type == "cpu" else len(images)
         maps = [self.disparity(part) for part in images.split(few)]
         there = self.find_keypoints(images, None if maps[0] is None else torch.cat(maps))  # type: ignore[arg-type]
@@ -235,11 +207,11 @@ class DaGAN(PortraitModule, Publishable):
             there = transfer_motion(here, there, initial.repeat(times), self.adapt_scale, self.determinant_floor)
         samples = torch.arange(len(images), device=images.device) // times
         fields = self.generator.move(code.image[samples], here, there)
-        drawn = [
+        pictures = [
             self.generator.draw(code.of(which), MotionField(*field), disparity)
             for which, *field, disparity in zip(samples.split(few), *(x.split(few) for x in fields), maps, strict=True)
         ]
-        return torch.cat(drawn).unflatten(0, (-1, times))
+        return torch.cat(pictures)
 
     def _keypoints_of_three(self, images: Tensor, disparity: Tensor | None) -> list[AffineKeypoints]:
         """Keypoints of source, driving and transformed frames, one after the other in ``3B 3 H W``."""
@@ -286,12 +258,6 @@ class DaGAN(PortraitModule, Publishable):
             crowding = [losses.keypoint_distance(points.value, threshold, kind) for points in (source, driving)]
             parts["keypoint_distance"] = self.loss.keypoint_distance * (crowding[0] + crowding[1])
         return parts
-
-    def _update(self, optimiser: Any, loss: Tensor) -> None:  # noqa: ANN401 - Lightning's wrapper of an optimiser
-        check_finite(loss)
-        optimiser.zero_grad()
-        self.manual_backward(loss)
-        optimiser.step()
 
 
 def _check_size(size: int, keypoints: KeypointDetectorConfig, motion: MotionConfig, generator: GeneratorConfig) -> None:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from models.base import PortraitModule, check_finite
-from models.dagan import FRAMES_AT_ONCE
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.errors import UserError
 from models.tasks import Batch, Context
+
+FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 
 
 def update(module: PortraitModule, optimiser: Any, loss: Tensor) -> None:  # noqa: ANN401 - Lightning's wrapper

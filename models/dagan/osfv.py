@@ -5,16 +5,13 @@ the portrait world's exact one, where the paper asks a pretrained estimator; the
 canonical keypoints, the source's; pairs of the keypoint prior are of two different keypoints; relative motion.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import relu
 
-from models.base import PortraitModule
 from models.dagan import losses
 from models.dagan.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.dagan.family import build_optimisers, drawn, end_step, fixed, initial_frame, log_rebuilt, update
@@ -33,7 +30,7 @@ from models.dagan.osfv_networks import (
     VolumeMotionConfig,
 )
 from models.dagan.osfv_volumes import HeadMotion, warp_volume
-from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
+from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.editing.spade import discriminator_hinge, generator_hinge
 from models.errors import UserError
@@ -67,7 +64,7 @@ class OSFVLossConfig:
     expression: float
 
 
-class OSFV(PortraitModule):
+class OSFV(PerceptualModule):
     """One-shot free-view synthesis (face-vid2vid).
 
     Args:
@@ -106,7 +103,7 @@ class OSFV(PortraitModule):
         _check(image_size, canonical, volume, flow, discriminator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform = perceptual, loss_weights, transform
-        self.optimiser, self.align_corners, self.perceptual_name = optimiser, align_corners, perceptual.name
+        self.optimiser, self.align_corners = optimiser, align_corners
         self.canonical_detector = CanonicalDetector(canonical, volume.depth)
         self.pose_estimator = PoseEstimator(pose, canonical.number)
         self.encoder = VolumeEncoder(volume)
@@ -202,27 +199,16 @@ class OSFV(PortraitModule):
         picture: Tensor = self.generator(warp_volume(volume, flow, self.align_corners), occlusion)
         return picture
 
-    def setup(self, stage: str) -> None:
-        """Builds the perceptual loss, which only a fit needs, and says which it is."""
-        if stage == "fit":
-            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
-            rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
-
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers: everything but the discriminator, and it."""
         parts = (self.canonical_detector, self.pose_estimator, self.encoder, self.motion, self.generator)
         ours = [parameter for part in parts for parameter in part.parameters()]
         return build_optimisers(self, self.optimiser, ours, self.discriminator.parameters())
 
-    @classmethod
-    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Which perceptual loss a fit would use."""
-        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
-
     def notes(self) -> dict[str, str]:
         """Which perceptual loss the fit used, and by which pose it learnt."""
         taught = "the samples' own head pose" if self.loss.head_pose else "no head pose"
-        return {"perceptual": self.perceptual_name, "pose": taught}
+        return super().notes() | {"pose": taught}
 
 
 def keypoint_prior(points: Tensor, distance: float, mean_depth: float) -> Tensor:

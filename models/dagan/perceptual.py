@@ -1,14 +1,18 @@
 """The pyramid perceptual loss, with VGG-19 or without any weights (DaGAN, eq. 11; FOMM, section 3.4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
 from models import weights
+from models.base import PortraitModule
 from models.dagan.blocks import AntiAliasDownsample
 
 VGG = "vgg19_imagenet"
@@ -103,3 +107,29 @@ class PerceptualLoss(nn.Module):
         ours = self.features(level(preds))
         pairs = zip(self.weights, ours, theirs, strict=True)
         return torch.stack([weight * (a - b).abs().mean() for weight, a, b in pairs]).sum()
+
+
+class PerceptualModule(PortraitModule):
+    """A module that learns by the perceptual loss, which it builds for a fit alone and tells the name of."""
+
+    perceptual: PerceptualConfig
+
+    @cached_property
+    def perceptual_name(self) -> str:
+        """The kind of the loss, as it was found first."""
+        return self.perceptual.name
+
+    def setup(self, stage: str) -> None:
+        """Builds the perceptual loss, which only a fit needs, and says which it is."""
+        if stage == "fit":
+            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
+            rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
+
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """Which perceptual loss a fit would use."""
+        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
+
+    def notes(self) -> dict[str, str]:
+        """Which perceptual loss the fit used."""
+        return {"perceptual": self.perceptual_name}

@@ -5,21 +5,19 @@ generator, the smoothing of the splines, what relative motion does to the backgr
 the source's features alone.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from models.base import PortraitModule, check_finite
+from models.base import check_finite
 from models.dagan import losses
 from models.dagan.family import build_optimisers, drawn, initial_frame, log_rebuilt
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import MotionConfig
 from models.dagan.optimisation import DaGANOptimiserConfig
-from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
+from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.tpsmm_networks import (
     BackgroundConfig,
     BackgroundMotion,
@@ -73,7 +71,7 @@ class TPSMMScheduleConfig:
         return self.dropout_first + (self.dropout_last - self.dropout_first) * epoch / max(1, self.dropout_epochs - 1)
 
 
-class TPSMM(PortraitModule):
+class TPSMM(PerceptualModule):
     """The thin-plate spline motion model.
 
     Args:
@@ -110,7 +108,6 @@ class TPSMM(PortraitModule):
             raise UserError(f"image_size {image_size} is not a multiple of {step}; choose one that is, such as 256.")
         self.perceptual, self.loss, self.transform = perceptual, loss_weights, transform
         self.schedule, self.optimiser, self.align_corners = schedule, optimiser, align_corners
-        self.perceptual_name = perceptual.name
         self.detector = SplineDetector(splines)
         self.background = BackgroundMotion(background)
         self.motion = SplineDenseMotion(motion, splines, inpainting.num_down_blocks + 1, align_corners)
@@ -180,25 +177,10 @@ class TPSMM(PortraitModule):
         motion: SplineMotion = self.motion(image, source, driving, background, 0.0)
         return motion
 
-    def setup(self, stage: str) -> None:
-        """Builds the perceptual loss, which only a fit needs, and says which it is."""
-        if stage == "fit":
-            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
-            rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
-
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One optimiser and its schedule."""
         (optimiser,), (schedule,) = build_optimisers(self, self.optimiser, self.parameters())
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
-
-    @classmethod
-    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Which perceptual loss a fit would use."""
-        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
-
-    def notes(self) -> dict[str, str]:
-        """Which perceptual loss the fit used."""
-        return {"perceptual": self.perceptual_name}
 
 
 def there_and_back_error(there: Tensor, back: Tensor) -> Tensor:

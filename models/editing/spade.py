@@ -1,6 +1,6 @@
 """A conditional GAN after SPADE, whose map is the picture to be edited (Park et al., CVPR 2019)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,8 +10,8 @@ from torch.nn.functional import relu
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from models.base import PortraitModule, check_finite
-from models.dagan.perceptual import PerceptualConfig, PerceptualLoss
+from models.base import check_finite
+from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.diffusion.words import Vocabulary
 from models.editing.spade_networks import PatchPyramid, PatchPyramidConfig, SPADEGenerator, SPADEGeneratorConfig
 from models.errors import UserError
@@ -62,7 +62,7 @@ class TwoRateConfig:
         return min(1.0, (steps - step) / falling) if falling else 1.0
 
 
-class SPADE(PortraitModule):
+class SPADE(PerceptualModule):
     """Edits in one pass; one model for all edits, whose map is the picture beside a plane of the edit's embedding.
 
     The paper paints label maps. MCDM compares with it and does not say how a photograph was fed, or how an edit was
@@ -101,7 +101,6 @@ class SPADE(PortraitModule):
         self.automatic_optimization = False
         self.prompts = prompts
         self.perceptual, self.loss_weights, self.rates = perceptual, loss_weights, rates
-        self.perceptual_name = perceptual.name
         self.words = nn.ModuleDict(
             {side: Vocabulary(prompts, 1, edit_width) for side in ("generator", "discriminator")}
         )
@@ -149,26 +148,12 @@ class SPADE(PortraitModule):
         """
         return Edited((self.generator(self.map(image, instruction, "generator")) + 1) / 2, None, 1)
 
-    def setup(self, stage: str) -> None:
-        """Builds the perceptual loss, which only a fit needs."""
-        if stage == "fit":
-            self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
-
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers, generator and discriminator, each with the embedding that it reads, and their schedules."""
         steps, config = int(self.trainer.estimated_stepping_batches), self.rates
         firsts = {"generator": config.lr_generator, "discriminator": config.lr_discriminator}
         pairs = [config.build(self._learning(side), lr, steps) for side, lr in firsts.items()]
         return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
-
-    @classmethod
-    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
-        """Which perceptual loss a fit would use."""
-        return {"perceptual": PerceptualConfig(**options["perceptual"]).name}
-
-    def notes(self) -> dict[str, str]:
-        """Which perceptual loss the fit used."""
-        return {"perceptual": self.perceptual_name}
 
     def contract(self) -> dict[str, Any]:
         """The edits."""

@@ -74,13 +74,13 @@ class LayoutConfig:
         return self.reference in ("concatenated", "both")
 
     def check(self, schedule: NoiseConfig) -> None:
-        """Refuses to compose what is no picture.
+        """Refuses to compose what is no picture of v.
 
         Raises:
-            UserError: If the network says the noise, of which the reference knows nothing.
+            UserError: If a picture is to be composed and the network says the noise.
         """
         if self.composed and schedule.prediction != "v":
-            raise UserError("A picture is composed where v is said: set schedule.prediction to v, composed to false.")
+            raise UserError("A picture is composed where v is said: let schedule.prediction be v, or composed false.")
 
     @property
     def composes(self) -> bool:
@@ -194,7 +194,7 @@ class Denoiser(nn.Module):
         return self.layout.levels == "per_modality"
 
     def _expanded(self, base: UNet2DConditionModel) -> UNet2DConditionModel:
-        """A network of the layout's channels that computes what the base does."""
+        """A network of the layout's channels that computes what the base does, and no share of the reference."""
         ins, outs = self.layout.channels(self.latent)
         old_ins, old_outs = base.config.in_channels, base.config.out_channels
         tiles = self.layout.start == "tile_half" and old_ins == self.latent  # over two modalities: Ke et al. 2024

@@ -179,7 +179,7 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
     model = smallest().eval()
     source, driving = torch.rand(2, 3, 64, 64), torch.rand(2, 5, 3, 64, 64)
     together = model.reenact(source, driving, Context("relative", driving[:, 0]))
-    monkeypatch.setattr("models.dagan.FRAMES_AT_ONCE", 2)
+    monkeypatch.setattr("models.dagan.family.FRAMES_AT_ONCE", 2)
     torch.testing.assert_close(model.reenact(source, driving, Context("relative", driving[:, 0])), together)
     alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)

@@ -128,7 +128,7 @@ def test_a_composed_stage_goes_on_from_an_earlier_one():
 def test_nothing_is_composed_of_what_is_not_shown_or_not_v():
     with pytest.raises(UserError, match=r"set layout\.reference to both"):
         layout(composed=True)
-    with pytest.raises(UserError, match=r"set schedule\.prediction to v"):
+    with pytest.raises(UserError, match=r"let schedule\.prediction be v"):
         joint(reference="both", composed=True, schedule=replace(SCHEDULE, prediction="epsilon", zero_snr=False))
 
 
