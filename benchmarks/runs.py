@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import lightning
@@ -115,8 +116,9 @@ def checkpoint_for(run: Run) -> str | None:
 
 def provenance() -> dict[str, object]:
     """Commit, versions and machine: what a number must be read with."""
+    first, now = commit_of_the_code(), commit()
     return {
-        "commit": commit(),
+        "commit": now if first == now else f"{first} to {now}",
         "versions": {m.__name__: m.__version__ for m in (torch, lightning, torchmetrics)}
         | {"python": platform.python_version()},
         "device": torch.cuda.get_device_name()
@@ -133,6 +135,12 @@ def commit() -> str:
     command = ["git", "-C", str(where), "describe", "--always", "--dirty", "--abbrev=10"]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+@cache
+def commit_of_the_code() -> str:
+    """The commit when this process, or the warm one it was forked from, first asked: that of the code it loaded."""
+    return commit()
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

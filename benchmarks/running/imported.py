@@ -8,6 +8,7 @@ import pyarrow.parquet  # noqa: F401 - what pandas writes samples with
 
 import models.reference  # noqa: F401 - the rows that no system's file names
 from benchmarks.cli import parse
+from benchmarks.runs import commit_of_the_code
 from benchmarks.tasks import names
 from models.tasks import find
 
@@ -18,6 +19,8 @@ for task in names():
 for system in sorted(HERE.glob("*.yaml")):
     if system.stem != "defaults":
         parse(["fit", "-c", str(system)])  # and with it the classes that it names
+
+commit_of_the_code()  # whose code the runs have, should somebody check another commit out while they go
 
 with suppress(ImportError):
     import numba

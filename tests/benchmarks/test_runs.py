@@ -78,6 +78,15 @@ def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"n": 1}
 
 
+def test_a_commit_that_is_checked_out_while_runs_go_does_not_pass_for_the_one_they_were_made_by(monkeypatch):
+    monkeypatch.setattr(runs, "commit", lambda: "old")
+    runs.commit_of_the_code.cache_clear()
+    assert runs.provenance()["commit"] == "old"
+    monkeypatch.setattr(runs, "commit", lambda: "new")
+    assert runs.provenance()["commit"] == "old to new"
+    runs.commit_of_the_code.cache_clear()
+
+
 def test_provenance_names_what_a_number_must_be_read_with():
     told = runs.provenance()
     assert {"commit", "versions", "device", "max_rss_gb", "finished"} <= told.keys()
