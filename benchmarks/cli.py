@@ -311,7 +311,7 @@ def build(args: list[str] | None = None) -> BenchmarkCLI:
 
 def main() -> None:
     """The console script; returns None so that the exit status of a finished run is 0."""
-    runs.commit_of_the_code()
+    runs.commit_of_the_code()  # of what is loaded now, before anybody checks another commit out
     try:
         build()
     except UserError as error:
