@@ -5,6 +5,7 @@ import os
 import platform
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -130,7 +131,9 @@ def provenance() -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit of the suite, marked when tracked files differ from it; ``unknown`` outside a checkout."""
+    """The commit of the suite, marked when tracked files differ from it; ``unknown`` outside a checkout or without git."""
+    if shutil.which("git") is None:
+        return "unknown"
     where = Path(__file__).parent
     command = ["git", "-C", str(where), "describe", "--always", "--dirty", "--abbrev=10"]
     done = subprocess.run(command, capture_output=True, text=True)

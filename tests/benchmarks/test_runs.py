@@ -78,6 +78,11 @@ def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"n": 1}
 
 
+def test_where_there_is_no_git_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert runs.commit() == "unknown"
+
+
 def test_a_commit_that_is_checked_out_while_runs_go_does_not_pass_for_the_one_they_were_made_by(monkeypatch):
     monkeypatch.setattr(runs, "commit", lambda: "old")
     runs.commit_of_the_code.cache_clear()

@@ -225,6 +225,26 @@ def test_a_fit_from_a_checkpoint_is_another_fit(tmp_path):
     assert run("fit", f"--ckpt_path={path}").key != run("fit").key
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--seed_everything=7"],
+        ["--seed_everything=7", "--results=elsewhere"],
+        ["--seed_everything=3", "--seed_everything=7"],
+        ["--seed_everything=3", "-c", "{file}"],
+        ["--seed_everything=3", "--config={file}", "--seed_everything=7"],
+    ],
+    ids=["last", "in between", "twice", "a file after it", "a file between"],
+)
+def test_a_call_of_another_seed_is_what_parsing_it_whole_gives(more, tmp_path):
+    file = tmp_path / "seed.yaml"
+    file.write_text("seed_everything: 7\n")
+    args = ["test", "-c", "benchmarks/dagan.yaml", *(part.format(file=file) for part in more)]
+    found = cli.parse(args)
+    assert found == cli._parsed(tuple(args)) and found.seed_everything == 7
+    assert cli.parse(["test", "-c", "benchmarks/dagan.yaml", "--seed_everything=1"]).seed_everything == 1
+
+
 def test_a_run_without_a_seed_is_refused():
     with pytest.raises(UserError, match="A run without a seed cannot be repeated"):
         run("fit", "--seed_everything=false")
