@@ -131,7 +131,7 @@ def provenance() -> dict[str, object]:
 
 
 def commit() -> str:
-    """The commit of the suite, marked when tracked files differ from it; ``unknown`` outside a checkout or without git."""
+    """The commit of the suite, marked when tracked files differ from it; ``unknown`` without git or a checkout."""
     if shutil.which("git") is None:
         return "unknown"
     where = Path(__file__).parent

@@ -241,7 +241,8 @@ def test_a_call_of_another_seed_is_what_parsing_it_whole_gives(more, tmp_path):
     file.write_text("seed_everything: 7\n")
     args = ["test", "-c", "benchmarks/dagan.yaml", *(part.format(file=file) for part in more)]
     found = cli.parse(args)
-    assert found == cli._parsed(tuple(args)) and found.seed_everything == 7
+    assert found == cli._parsed(tuple(args))
+    assert found.seed_everything == 7
     assert cli.parse(["test", "-c", "benchmarks/dagan.yaml", "--seed_everything=1"]).seed_everything == 1
 
 
