@@ -12,11 +12,12 @@ import torch
 
 from benchmarks import cli, score
 from benchmarks.report.collect import collect
-from benchmarks.report.files import beside, write
-from benchmarks.report.results import Place
+from benchmarks.report.earlier import differing, seeds_of, with_published
+from benchmarks.report.files import RECORD, beside, left, ours, write
+from benchmarks.report.results import Place, Results
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
-from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, places, plan
+from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, places, plan, run_keys
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
@@ -94,11 +95,24 @@ class Printer:
             scores, provenance = collect(runs)
             lacking = [*provenance.absent, *absences(table, table_runs)]
             provenance = replace(provenance, absent=lacking) | {"scale": self.choice.scale}
-            joined = score.join(table, scores, provenance, Path(self.choice.results), self.choice.scale)
+            results = self._with_published(Results(table, scores, provenance))
+            joined = score.join(*results, Path(self.choice.results), self.choice.scale)
             self.written += write(*joined, self.folder)
             self.written += _copy_figure(table, runs, self.folder)
             print("\n" + (self.folder / f"{name}.md").read_text())
             print(beside(name, self.folder, PUBLISHED / self.choice.scale), flush=True)
+
+    def _with_published(self, here: Results) -> Results:
+        """The same with the published seeds, if they are asked for and were run by the settings of today."""
+        folder, name = PUBLISHED / self.choice.scale, here.table.name
+        if not (self.choice.with_published and (folder / f"{name}{RECORD}").is_file()):
+            return here
+        published = ours(*left(name, folder))
+        keys = published.provenance.runs
+        today = run_keys(plan([here.table], replace(self.choice, rows=(), headline=False, seeds=seeds_of(keys))))
+        if rows := differing(keys, today):
+            print(f"Published seeds of {', '.join(rows)} are of other settings than today's, and left out of '{name}'.")
+        return with_published(here, published, today)
 
 
 def main() -> None:
@@ -161,7 +175,7 @@ def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list
 
 def choice_of(options: argparse.Namespace) -> Choice:
     """What of the tables the command line asks for."""
-    names = ("scale", "seeds", "subjects", "rows", "headline", "devices", "results")
+    names = ("scale", "seeds", "subjects", "rows", "headline", "devices", "results", "with_published")
     return Choice(**{name: getattr(options, name) for name in names})
 
 
@@ -180,6 +194,8 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--devices", nargs="+", default=default_devices(), help="for example cuda:0 cuda:1, or cpu:0")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
+    added = "print the tables with the seeds that are published, of runs with the same keys"
+    parser.add_argument("--with-published", action="store_true", help=added)
     parser.add_argument("--list", action="store_true", help="list the runs and whether they are done")
     parser.add_argument("--dry-run", action="store_true", help="print the exact lightning lines")
     return parser.parse_args()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.evaluation.scorer import SetScore
-from benchmarks.report.results import SCORES, SET_VALUE, Absence, Place, Provenance
+from benchmarks.report.results import SCORES, SET_VALUE, Absence, Place, Provenance, keys_of
 from benchmarks.report.spec import is_current
 from models.reading import read_json, reading
 
@@ -103,7 +103,8 @@ def collect(runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Provenance]:
     facts = {"seeds": seeds} | _agreed(records.values())
     if oracles := _oracles(records):
         facts["given what is derived from the truth"] = ", ".join(oracles)
-    return scores, Provenance(facts, _truths(records), _absences(records))
+    keys = keys_of({place: folder.name for place, folder in done.items()})
+    return scores, Provenance(facts, _truths(records), _absences(records), keys)
 
 
 def _record(path: Path) -> RunRecord:

@@ -1,4 +1,4 @@
-"""Beside a claim: the paper's own figures of its two rows, and the words on why it came out as it did."""
+"""Beside a claim: the paper's own figures of its two rows, and a sentence on why it came out as it did."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,8 @@ from typing import NamedTuple
 import yaml
 
 from benchmarks.report.sheets import ABSENT, published_texts
-from benchmarks.report.spec import FOLDER, Claim, Published, Table, by_metric
+from benchmarks.report.spec import FOLDER, Claim, Published, Table, by_metric, card
+from benchmarks.report.verdicts import Verdict, enough
 
 TABLE = re.compile(r"Table \d+")
 
@@ -57,9 +58,29 @@ def reasons(table: Table) -> dict[Claim, str]:
     return {_wordless(claim): claim.why for claim in claims}
 
 
-def why(claim: Claim, words: dict[Claim, str]) -> str:
-    """The words on a claim; empty where nobody has written any."""
-    return words.get(_wordless(claim), "")
+def why(verdict: Verdict, words: dict[Claim, str]) -> str:
+    """One sentence on why a claim came out as it did: somebody's words, else what the numbers alone can say."""
+    return words.get(_wordless(verdict.claim)) or of_the_numbers(verdict)
+
+
+def of_the_numbers(verdict: Verdict) -> str:
+    """What keeps a claim open, or how its fits agree; empty for one that was not run or is of too few videos."""
+    result, digits = verdict.comparison, card(verdict.claim.metric).digits + 1
+    if result is None:
+        return ""
+    if not enough(result.fits):
+        return f"Of {_fits(result.fits)} a difference may as well be one of seeds as of methods."
+    agree = (
+        f"{result.agreeing_seeds} of {_fits(result.seeds)} have the claimed sign" if result.fits else "Nothing is drawn"
+    )
+    if verdict.outcome == "not separated":
+        needed = f"from {verdict.separable:.{digits}f} on it would be told from chance"
+        return f"{agree}; the difference is {result.advantage:+.{digits}f}, {needed}."
+    return f"{agree}." if verdict.outcome in ("holds", "contradicted") else ""
+
+
+def _fits(count: int) -> str:
+    return f"{count} fit{'s' if count > 1 else ''}"
 
 
 def _wordless(claim: Claim) -> Claim:

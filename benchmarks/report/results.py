@@ -11,6 +11,7 @@ from benchmarks.report.spec import Table
 SCORES = ["row", "test", "seed", "video_id", "metric", "value", "n_frames", "n_excluded", "n_flagged"]
 # In place of a video: the value of a set metric; its lines with a video's name are the value without that one.
 SET_VALUE = "*"
+Keys = dict[str, dict[str, dict[str, str]]]  # of test runs by row, test and seed; of several subjects in one text
 
 
 class Place(NamedTuple):
@@ -39,11 +40,13 @@ class Provenance:
         facts: Name and value, in the order of the footer: seeds, commit, device, versions, data and so on.
         truth: The digests of what each test was scored against; one a subject, unless rows differ.
         absent: What could not be scored.
+        runs: The keys of the test runs.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
     truth: dict[str, list[str]] = field(default_factory=dict)
     absent: list[Absence] = field(default_factory=list)
+    runs: Keys = field(default_factory=dict)
 
     def __or__(self, facts: Mapping[str, str]) -> "Provenance":
         """The same with more facts."""
@@ -53,11 +56,12 @@ class Provenance:
     def parse(cls, content: Mapping[str, Any]) -> "Provenance":
         """Reads what `content` gave."""
         facts = {name: value for name, value in content.items() if isinstance(value, str)}
-        return cls(facts, dict(content.get("truth", {})), [Absence(*line) for line in content.get("absent", [])])
+        absent = [Absence(*line) for line in content.get("absent", [])]
+        return cls(facts, dict(content.get("truth", {})), absent, dict(content.get("runs", {})))
 
     def content(self) -> dict[str, object]:
-        """The record as JSON has it: facts beside ``truth`` and ``absent``, which are left out where empty."""
-        rest: dict[str, object] = {"truth": self.truth, "absent": self.absent}
+        """The record as JSON has it: facts beside the other parts, which are left out where empty."""
+        rest: dict[str, object] = {"truth": self.truth, "absent": self.absent, "runs": self.runs}
         return self.facts | {name: value for name, value in rest.items() if value}
 
 
@@ -67,3 +71,12 @@ class Results(NamedTuple):
     table: Table
     scores: pd.DataFrame
     provenance: Provenance
+
+
+def keys_of(runs: Mapping[Place, str]) -> Keys:
+    """The keys of test runs as a record has them."""
+    keys: Keys = {}
+    for place, key in sorted(runs.items(), key=lambda run: (*run[0][:3], run[0].subject or 0)):
+        seeds = keys.setdefault(place.row, {}).setdefault(place.test, {})
+        seeds[str(place.seed)] = ", ".join(filter(None, [seeds.get(str(place.seed)), key]))
+    return keys

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.cli import parse
-from benchmarks.report.results import Absence, Place
+from benchmarks.report.results import Absence, Keys, Place, keys_of
 from benchmarks.report.spec import Row, Table
 from benchmarks.running import keys
 from benchmarks.running.queue import Job
@@ -29,6 +29,7 @@ class Choice:
         headline: The headline rows only.
         devices: On which runs are started.
         results: The folder that holds the runs.
+        with_published: Whether tables are printed with the seeds that are published.
     """
 
     scale: str
@@ -38,6 +39,7 @@ class Choice:
     headline: bool
     devices: Sequence[str]
     results: str
+    with_published: bool = False
 
     def of(self, table: Table) -> list[Row]:
         """The rows of a table that are asked for, less those of outputs from outside, which no run makes."""
@@ -138,6 +140,11 @@ def places(table_runs: Iterable[TableRun]) -> Mapping[Place, Path]:
         groups.setdefault((table_run.row, table_run.test, table_run.seed), []).append(table_run)
     done = {place: group for place, group in groups.items() if all(each.run.is_done for each in group)}
     return {Place(*place, each.subject): each.run.folder for place, group in done.items() for each in group}
+
+
+def run_keys(table_runs: Iterable[TableRun]) -> Keys:
+    """The keys that test runs have by the settings of today, done or not."""
+    return keys_of({Place(each.row, each.test, each.seed, each.subject): each.run.key for each in table_runs})
 
 
 def _work(left: Iterable[Job]) -> int:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from filelock import FileLock
 
 from benchmarks import run_all
 from benchmarks.cli import parse
+from benchmarks.report.files import left
 from benchmarks.report.spec import load_all
 from benchmarks.running import keys, warm
 from benchmarks.running.kill_check import differences
@@ -165,6 +167,28 @@ def test_killed_in_a_fit_it_goes_on_and_completes(micro, tmp_path, warm_process,
     assert not any("it/s" in log for log in logs)
     assert re.search(r"\[  1/3\] fit  FOMM +done in \d+ s", told)
     assert told.index("[  3/3]") < told.index("Micro")
+
+
+def test_seeds_are_added_to_the_published_ones_of_the_same_settings(micro, tmp_path, warm_process, monkeypatch, capsys):
+    command = [*micro, "--rows", "copy"]
+    monkeypatch.setattr(run_all, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(sys, "argv", [*command, "--seeds", "0"])
+    run_all.main()
+    shutil.copytree(tmp_path / "runs/tables", tmp_path / "published")
+    shutil.rmtree(tmp_path / "runs")
+    printed = tmp_path / "runs/tables/tiny"
+    monkeypatch.setattr(sys, "argv", [*command, "--seeds", "1", "--with-published"])
+    run_all.main()
+    assert set(left("micro", printed).scores["seed"]) == {0, 1}
+    assert left("micro", printed).provenance.facts["seeds"] == "0, 1"
+    assert "of other settings" not in capsys.readouterr().out
+
+    record = tmp_path / "published/tiny/micro.record.json"
+    (key,) = left("micro", record.parent).provenance.runs["copy"]["self"].values()
+    record.write_text(record.read_text().replace(key, "0" * 12))
+    run_all.main()
+    assert set(left("micro", printed).scores["seed"]) == {1}
+    assert "Published seeds of copy are of other settings than today's, and left out" in capsys.readouterr().out
 
 
 def fresh(arguments, log):

@@ -18,6 +18,7 @@ from benchmarks.report.frames import claims_frame
 from benchmarks.report.plots import Scale, charts
 from benchmarks.report.results import SCORES, Provenance
 from benchmarks.report.sheets import assemble
+from benchmarks.report.verdicts import Comparison, Verdict
 from tests.benchmarks.report.made_up import CONTENT, claim, matrix
 
 PUBLISHED = Path(__file__).parents[3] / "results"
@@ -128,14 +129,30 @@ def page_of_again(written):
 
 
 def test_why_a_claim_came_out_so_is_read_from_todays_file_of_the_table(table, scores, tmp_path, monkeypatch):
+    first, second = (Verdict(each, "n/a (not run)", None, np.nan) for each in table.claims[:2])
     said = replace(table, claims=[replace(table.claims[0], why="Because."), *table.claims[1:]])
-    assert paper.why(table.claims[0], paper.reasons(said)) == "Because."
-    assert paper.why(table.claims[1], paper.reasons(said)) == ""
+    assert paper.why(first, paper.reasons(said)) == "Because."
+    assert paper.why(second, paper.reasons(said)) == ""
     monkeypatch.setattr(paper, "FOLDER", tmp_path)
     line = "  - {text: ours beats far, better: ours_1, worse: far, test: self, metrics: [L1, PSNR], why: Today.}\n"
     (tmp_path / "small.yaml").write_text(f"claims:\n{line}")
-    assert paper.why(table.claims[0], paper.reasons(said)) == "Today."
-    assert paper.why(table.claims[1], paper.reasons(said)) == ""
+    assert paper.why(first, paper.reasons(said)) == "Today."
+    assert paper.why(second, paper.reasons(said)) == ""
+
+
+def test_where_nobody_wrote_why_the_numbers_say_what_they_can():
+    named = claim("ours_1", "far")
+    result = Comparison(0.1, -0.1, 0.3, 0.2, 0.05, 4, videos=24, fits=5, paired=True, seeds=5, agreeing_seeds=4)
+    judged = {outcome: Verdict(named, outcome, result, 0.4, 0.25) for outcome in ("holds", "contradicted")}
+    assert {paper.of_the_numbers(each) for each in judged.values()} == {"4 of 5 fits have the claimed sign."}
+    still_open = Verdict(named, "not separated", result, 0.4, 0.25)
+    words = "; the difference is +0.10000, from 0.25000 on it would be told from chance."
+    assert paper.of_the_numbers(still_open) == f"4 of 5 fits have the claimed sign{words}"
+    undrawn = replace(still_open, comparison=replace(result, fits=0, seeds=1))
+    assert paper.of_the_numbers(undrawn) == f"Nothing is drawn{words}"
+    single = replace(still_open, outcome="n/a (1 fit; a verdict needs 3)", comparison=replace(result, fits=1))
+    assert paper.of_the_numbers(single) == "Of 1 fit a difference may as well be one of seeds as of methods."
+    assert paper.of_the_numbers(replace(still_open, comparison=None)) == ""
 
 
 def test_a_papers_figures_are_those_of_the_claims_rows_metric_and_table(table):
