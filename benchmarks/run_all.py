@@ -17,7 +17,7 @@ from benchmarks.report.files import RECORD, beside, left, ours, write
 from benchmarks.report.results import Place, Results
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
-from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, places, plan, run_keys
+from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, made_by, places, plan, run_keys
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
@@ -94,7 +94,8 @@ class Printer:
         if runs := places(table_runs):
             scores, provenance = collect(runs)
             lacking = [*provenance.absent, *absences(table, table_runs)]
-            provenance = replace(provenance, absent=lacking) | {"scale": self.choice.scale}
+            facts = {"scale": self.choice.scale} | made_by(table_runs)
+            provenance = replace(provenance, absent=lacking) | facts
             results = self._with_published(Results(table, scores, provenance))
             joined = score.join(*results, Path(self.choice.results), self.choice.scale)
             self.written += write(*joined, self.folder)

@@ -147,6 +147,13 @@ def run_keys(table_runs: Iterable[TableRun]) -> Keys:
     return keys_of({Place(each.row, each.test, each.seed, each.subject): each.run.key for each in table_runs})
 
 
+def made_by(table_runs: Iterable[TableRun]) -> dict[str, str]:
+    """The versions of what made the built-in data of runs; a run that was found by its key is of today's."""
+    data = [parse([each.run.kind, *each.run.args]).data for each in table_runs]
+    found = [keys.named_class(each.class_path).made_by(each.init_args.as_dict()) for each in data]
+    return {name: str(version) for versions in found for name, version in versions.items()}
+
+
 def _work(left: Iterable[Job]) -> int:
     return sum(job.epochs for job in left if job.run.kind == "fit" and not job.run.is_done)
 

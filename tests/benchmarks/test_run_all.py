@@ -19,6 +19,7 @@ from benchmarks.running import keys, warm
 from benchmarks.running.kill_check import differences
 from benchmarks.running.plan import in_order, places, plan
 from benchmarks.runs import Run, write_json
+from datamodules.world.sets.portraits import WORLD_VERSION
 from models.errors import UserError
 from tests.conftest import SPEC
 
@@ -180,7 +181,9 @@ def test_seeds_are_added_to_the_published_ones_of_the_same_settings(micro, tmp_p
     monkeypatch.setattr(sys, "argv", [*command, "--seeds", "1", "--with-published"])
     run_all.main()
     assert set(left("micro", printed).scores["seed"]) == {0, 1}
-    assert left("micro", printed).provenance.facts["seeds"] == "0, 1"
+    facts = left("micro", printed).provenance.facts
+    assert (facts["seeds"], facts["world"]) == ("0, 1", str(WORLD_VERSION))
+    assert f" · world {WORLD_VERSION}" in (printed / "micro.md").read_text()
     assert "of other settings" not in capsys.readouterr().out
 
     record = tmp_path / "published/tiny/micro.record.json"
