@@ -85,7 +85,16 @@ class PortraitModule(LightningModule):
         return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Writes the model's class and contract beside its weights."""
+        """Writes the model's class and contract beside its weights.
+
+        Raises:
+            UserError: If the weights are not finite; what was saved before stays.
+        """
+        if not all(parameter.isfinite().all() for parameter in self.parameters()):
+            raise UserError(
+                "The weights hold nan or inf, so they are not saved; lower model.init_args.optimiser.lr and run the "
+                "same command again: it goes on from the last epoch that was saved."
+            )
         checkpoint["model_class"] = class_path(type(self))
         checkpoint["contract"] = self.contract()
 

@@ -105,7 +105,8 @@ class NoiseSchedule:
         if not 1 <= steps <= self.config.steps:
             raise UserError(f"A sampler of {steps} steps is asked for; choose 1 to {self.config.steps}.")
         self.scheduler.set_timesteps(steps)
-        return list(map(int, self.scheduler.timesteps))
+        # Trailing levels are a range in floating point, which for 61 of 1,000 steps and others has one too many, -1.
+        return list(map(int, self.scheduler.timesteps))[:steps]
 
     def denoised(self, output: Tensor, noisy: Tensor, t: int) -> Tensor:
         """The clean latents that the network's output at level ``t`` stands for."""

@@ -98,6 +98,7 @@ class Joint(PortraitModule):
         self.denoiser = Denoiser(unet, layout, codec.channels, motion)
         self.reference = ReferenceNetwork(unet, codec.channels) if layout.has_network else None
         self.latents = None if latents is None else LatentCache(latents, self.codec)
+        self.painted = "", 0, torch.zeros(0)  # the last piece of a clip: its video, its number, and its last latents
         choose_what_learns(self.denoiser, self.reference, checkpointing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -106,7 +107,7 @@ class Joint(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        past, clean, skin = self.window(*self.encode(batch))
+        past, clean, skin = self.window(*self.encode(batch), batch["image"].shape[1])
         seen, features = self.read(batch["reference"], None if self.latents is None else reference_names(batch))
         seen = seen.repeat_interleave(len(clean) // len(seen), 0)
         shared, generated, each = self.layout.levels == "shared", self.layout.generated, self.frames
@@ -133,15 +134,15 @@ class Joint(PortraitModule):
         latents = self._encoded(lambda: target_pictures(batch, modalities, self.quantiles), names, skin)
         return latents.unflatten(0, (-1, len(skin))).transpose(0, 1), skin
 
-    def window(self, clean: Tensor, skin: Tensor) -> tuple[Past | None, Tensor, Tensor]:
-        """Splits clips into what is remembered of the frames before a window, and the window's latents and skin.
+    def window(self, clean: Tensor, skin: Tensor, targets: int) -> tuple[Past | None, Tensor, Tensor]:
+        """Splits clips of so many frames into what is remembered of those before a window, and the window's parts.
 
         Raises:
             UserError: If the clips are not as long as both together.
         """
         if self.motion is None:
             return None, clean, skin
-        before, clean, skin = split_clips(self.motion, clean, skin)
+        before, clean, skin = split_clips(self.motion, clean, skin, targets)
         return self.remember(before), clean, skin
 
     @torch.no_grad()
@@ -176,7 +177,7 @@ class Joint(PortraitModule):
             known = {"image": reading[0]}
             drawn = (self.complete(["depth"], known, reading, own, sampler, i) for i in range(sampler.ensemble))
             maps.append(average_aligned(torch.stack([as_map(self.codec.decode(each["depth"])) for each in drawn])))
-        return DepthEstimate(torch.cat(maps), "closeness")
+        return DepthEstimate(torch.cat(maps).clamp(0, 1), "closeness")
 
     def paint_depth(self, reference: Tensor, depth: Tensor, context: Context) -> Tensor:
         """Maps a picture ``B 3 H W`` and skin depth ``B 1 H W`` (metres, 0: none) to ``B 3 H W``: depth to image."""
@@ -196,16 +197,23 @@ class Joint(PortraitModule):
             parts.append(self.codec.decode(painted["image"]).clamp(0, 1))
         return torch.cat(parts)
 
-    def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor) -> Tensor:
-        """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4)."""
+    def paint_clip(self, reference: Tensor, closeness: Tensor, seeds: Tensor, context: Context) -> Tensor:
+        """Frames ``T 3 H W`` of closeness ``T 1 H W``, window after window, of one person ``1 3 H W`` (section 4).
+
+        A further piece of the context's video goes on from the latents that the last one ended with.
+        """
         assert self.motion is not None
-        reading, latents = self.look(reference), self.codec.encode(as_picture(closeness))
-        before = latents.new_zeros(self.motion.history, *latents.shape[1:])  # blank, as first windows are in training
-        for window, own in zip(latents.split(self.frames), seeds.split(self.frames), strict=True):
-            past = self.remember(before[None, -self.motion.history :])
-            painted = self.complete(["image"], {"depth": window}, reading, own, self.samplers["image"], past=past)
-            before = torch.cat([before, painted["image"]])
-        return self.codec.decode(before[self.motion.history :]).clamp(0, 1)
+        reading, frames = self.look(reference), []
+        history, (video, piece, before) = self.motion.history, self.painted
+        if not context.video or (video, piece) != (context.video, context.piece - 1):
+            before = torch.zeros_like(reading[0]).expand(history, -1, -1, -1)  # as first windows are in training
+        for window, own in zip(closeness.split(self.frames), seeds.split(self.frames), strict=True):
+            past, known = self.remember(before[None]), {"depth": self.codec.encode(as_picture(window))}
+            latents = self.complete(["image"], known, reading, own, self.samplers["image"], past=past)["image"]
+            frames.append(self.codec.decode(latents).clamp(0, 1))
+            before = torch.cat([before, latents])[-history:]
+        self.painted = context.video, context.piece, before
+        return torch.cat(frames)
 
     def reenact(self, source: Tensor, driving: Tensor, context: Context) -> Tensor:
         """Maps source ``B 3 H W`` and driving ``B T 3 H W`` to ``B T 3 H W``: the source over each frame's depth (5.5).
@@ -223,7 +231,7 @@ class Joint(PortraitModule):
         if self.motion is None:
             return self.paint(source, closeness, seeds).unflatten(0, (-1, times))
         clips = zip(source.split(1), closeness.split(times), seeds.split(times), strict=True)
-        return torch.stack([self.paint_clip(*clip) for clip in clips])
+        return torch.stack([self.paint_clip(*clip, context) for clip in clips])
 
     def draw(self, reference: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """Joint samples of the persons of ``B 3 H W``: pictures ``B 3 H W`` and their closeness ``B 1 H W``."""

@@ -58,6 +58,11 @@ def pose(
             f"This network generates {_listed(layout.generated)} together and cannot be given {_listed(asked)}; set "
             "model.init_args.put_back, or fit the inpainting stage."
         )
+    if regions and not (layout.masked or put_back):
+        raise UserError(
+            "This network is given modalities whole, and would not see what is around a region; set "
+            "model.init_args.put_back, or fit the inpainting stage."
+        )
     clean = torch.stack([known.get(name, blank) for name in layout.modalities], 1)
     whole = torch.ones_like(blank[:, :1])
     masks = torch.stack([regions.get(name, whole * (name not in known)) for name in layout.generated], 1)

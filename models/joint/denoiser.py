@@ -159,7 +159,7 @@ class Denoiser(nn.Module):
         if self.motion is None:
             output = self.unet(every, levels[:, 0], context, cross_attention_kwargs=words, **second).sample
         else:
-            with continuing(self.unet, past, moving=frames > 1):
+            with continuing(self.unet, past, moving=past is not None or frames > 1):
                 video = every.unflatten(0, (-1, frames)).transpose(1, 2)
                 output = self.unet(video, levels[::frames, 0], context, cross_attention_kwargs=words).sample
             output = output.transpose(1, 2).flatten(0, 1)

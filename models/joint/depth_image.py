@@ -2,6 +2,7 @@
 
 import torch
 from kornia.geometry.depth import depth_to_normals
+from kornia.morphology import erosion
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -29,7 +30,9 @@ def closeness_image(depth: Tensor, mask: Tensor, low: float, high: float) -> Ten
 
 
 def normals_image(depth: Tensor, mask: Tensor, camera: Tensor) -> Tensor:
-    """Normals of the surface as colours (n + 1) / 2; mid-grey outside the mask.
+    """Normals of the surface as colours (n + 1) / 2; mid-grey outside the mask and along its edge.
+
+    There a difference would reach for depth that is not known.
 
     Args:
         depth: ``B 1 H W``, camera z in metres.
@@ -41,7 +44,8 @@ def normals_image(depth: Tensor, mask: Tensor, camera: Tensor) -> Tensor:
     """
     inside = torch.where(mask, depth, depth.new_tensor(1.0))
     normals = normalize(depth_to_normals(inside, camera), dim=1)
-    return torch.where(mask, (normals + 1) / 2, 0.5)
+    known = erosion(mask.to(depth), torch.ones(3, 3).to(depth)) > 0
+    return torch.where(known, (normals + 1) / 2, 0.5)
 
 
 def as_picture(map_: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork
+from models.joint.given import seeds_of
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
@@ -72,13 +73,15 @@ class EndToEnd(PortraitModule):
         seen = self.codec.encode(image)
         question = pose(self.layout, ["depth"], torch.zeros_like(seen), {"image": seen}, {}, put_back=False)
         features = None if self.reference is None else self.reference(seen)
-        ask, start = Answerer(self.denoiser, question, seen, features, 1.0), torch.zeros_like(question.clean)
+        ask = Answerer(self.denoiser, question, seen, features, 1.0)
+        start = torch.zeros_like(question.clean[:, : len(self.layout.generated)])
         last = self.schedule.levels(1)[0]
         latents = self.schedule.denoised(ask(start, last), start, last)
         return self.codec.decode(latents[:, self.layout.generated.index("depth")]).mean(1, keepdim=True)
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its closeness ``B 1 H W``."""
+        seeds_of(context, len(image))  # for it has no words; it draws nothing
         return DepthEstimate(self(image), "closeness")
 
     def receive(self, name: str, weights: Mapping[str, Tensor]) -> None:

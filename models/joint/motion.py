@@ -158,13 +158,16 @@ def recording(unet: nn.Module, sites: list[str]) -> Iterator[Past]:
             handle.remove()
 
 
-def split_clips(config: MotionModulesConfig, clean: Tensor, skin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split_clips(
+    config: MotionModulesConfig, clean: Tensor, skin: Tensor, targets: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Splits clips into the frames before a window, blank as often as a clip has none, and the window's.
 
     Args:
         config: Of the modules.
         clean: Latents ``N M K h w``, clip after clip, the picture's first.
         skin: ``N 1 H W``.
+        targets: Frames of a clip.
 
     Returns:
         The pictures' latents ``V n K h w`` of the frames before, and the others' latents and skin.
@@ -173,7 +176,7 @@ def split_clips(config: MotionModulesConfig, clean: Tensor, skin: Tensor) -> tup
         UserError: If the clips are not as long as both together.
     """
     length = config.history + config.frames
-    if len(clean) % length:
+    if targets != length:
         raise UserError(f"The motion modules learn from clips of {length} frames: set data.init_args.targets so.")
     clips, skins = clean.unflatten(0, (-1, length)), skin.unflatten(0, (-1, length))
     blank = torch.rand(len(clips), device=clean.device) < config.no_history

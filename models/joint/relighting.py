@@ -17,7 +17,7 @@ class RelightConfig:
 
     Args:
         smooth: Standard deviation in pixels of the blur that takes the noise out of the map.
-        ambient: Share of the light that comes from everywhere, in [0, 1].
+        ambient: Share of the light that comes from everywhere, in (0, 1].
         feather: Standard deviation in pixels over which the change fades towards the edge of the mask.
     """
 

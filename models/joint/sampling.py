@@ -22,7 +22,7 @@ class SamplerConfig:
 
 
 def average_aligned(maps: Tensor) -> Tensor:
-    """The mean of several maps of each picture, brought to the first by scale and shift; in its range.
+    """The mean of several maps of each picture, brought to the first by scale and shift, so about in its range.
 
     Args:
         maps: ``N B 1 H W``.

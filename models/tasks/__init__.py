@@ -51,6 +51,8 @@ class Context:
         seeds: ``B`` numbers, made of the samples' names, so that no random draw depends on the order of samples.
         prompts: Of each sample the words of the source and of the target, where the task has words.
         conditions: What is derived from the truth and given to any method, by name; the row is then an oracle's.
+        video: The name of the one video that the frames are of, where a method may remember those before.
+        piece: Which of its pieces they are, from 0.
     """
 
     motion: Motion = "absolute"
@@ -59,6 +61,8 @@ class Context:
     seeds: Tensor | None = None
     prompts: tuple[tuple[str, str], ...] = ()
     conditions: dict[str, Tensor] = field(default_factory=dict)
+    video: str = ""
+    piece: int = 0
 
 
 def seeds(sample_ids: Sequence[str]) -> Tensor:

@@ -47,5 +47,6 @@ class Reenactor(Protocol):
 def ask(method: Reenactor, batch: Reenactment) -> Tensor:
     """The frames ``1 T 3 H W``; an oracle also knows the answer."""
     truth = batch.target if getattr(method, "is_oracle", False) else None
-    context = Context(batch.motion, batch.initial, truth, seeds(batch.sample_id), conditions=batch.conditions)
+    drawn, video = seeds(batch.sample_id), batch.video_id[0]
+    context = Context(batch.motion, batch.initial, truth, drawn, (), batch.conditions, video, batch.piece)
     return method.reenact(batch.source, batch.driving, context)

@@ -264,6 +264,14 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence(smallest, fit):
         fit(smallest(), batch, 1)
 
 
+def test_weights_that_are_not_finite_are_not_saved(smallest):
+    model = smallest()
+    model.on_save_checkpoint({})
+    next(model.parameters()).data[0] = math.nan
+    with pytest.raises(UserError, match=r"weights hold nan or inf, so they are not saved; lower model.init_args"):
+        model.on_save_checkpoint({})
+
+
 def test_the_record_names_the_perceptual_loss(smallest, dagan, monkeypatch, tmp_path):
     assert smallest().notes() == {"perceptual": "pyramid"}
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))

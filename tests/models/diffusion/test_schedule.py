@@ -1,6 +1,7 @@
 """The noise schedule against closed forms, and against a sampler written anew."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -66,6 +67,16 @@ def test_trailing_samplers_begin_at_the_last_level_and_leading_ones_do_not():
     assert made().levels(2) == [999, 499]
     assert made().levels(4) == [999, 749, 499, 249]
     assert made(spacing="leading").levels(1) == [0]
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+def test_a_sampler_of_any_number_of_steps_has_as_many_levels_and_all_of_them_are_some(spacing):
+    schedule = made(spacing=spacing)
+    for steps in range(1, 1001):
+        levels = schedule.levels(steps)
+        assert len(levels) == steps, steps
+        assert levels[-1] >= 0, steps
+        assert all(above > below for above, below in pairwise(levels)), steps
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1001])

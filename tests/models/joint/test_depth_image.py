@@ -57,3 +57,12 @@ def test_a_plane_that_faces_the_camera_has_one_normal():
     assert inner[2].unique().numel() == 1
     assert abs(abs(inner[2, 0] - 0.5) - 0.5) < 1e-5
     assert colours[0, :, 0, 0].eq(0.5).all()
+
+
+def test_normals_know_nothing_of_a_cliff_at_the_edge_of_the_skin():
+    depth, camera = torch.full((1, 1, 12, 12), 0.7), torch.tensor([[[20.0, 0, 5.5], [0, 20.0, 5.5], [0, 0, 1]]])
+    mask = torch.zeros_like(depth, dtype=torch.bool)
+    mask[..., 3:9, 3:9] = True
+    colours = normals_image(depth, mask, camera)[0].flatten(1).T.round(decimals=4).unique(dim=0)
+    assert len(colours) == 2  # that of the plane, and grey
+    assert colours[:, :2].eq(0.5).all()

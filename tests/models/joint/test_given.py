@@ -54,6 +54,14 @@ def test_a_depth_that_is_none_in_metres_is_refused(model, face, wrong):
         model.paint_depth(IMAGE, depth, Context())
 
 
+def test_closeness_that_is_given_for_metres_is_refused(model, face):
+    line = torch.linspace(-1, 1, 16)
+    closeness = (1 - line[:, None] ** 2 - line**2)[None, None].clamp(min=0)
+    for depth in (closeness, closeness * 255):
+        with pytest.raises(UserError, match=r"skin's depth goes from .*, as closeness or disparity would: give metres"):
+            model.paint_depth(IMAGE, depth, Context())
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

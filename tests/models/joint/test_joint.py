@@ -166,6 +166,24 @@ def test_an_edit_leaves_what_lies_outside_its_region():
     assert (edited - image)[region.expand_as(image)].abs().max() > 1e-3
 
 
+def test_a_region_needs_a_network_that_sees_what_is_around_it():
+    picture, closeness = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
+    with pytest.raises(UserError, match=r"would not see what is around a region; set model.init_args.put_back"):
+        joint(masked=False, levels="per_modality").repaint(picture, closeness, closeness > -1, Context())
+
+
+def test_inpainting_of_all_is_the_joint_sampler():
+    """All asked for, region and all: bit for bit the joint sample (j10: 8)."""
+    model = joint().eval()
+    reading, seeds = model.look(torch.rand(2, 3, 16, 16)), torch.arange(2)
+    both, sampler = ["image", "depth"], SamplerConfig(3, 1.0, 1)
+    plain = model.complete(both, {}, reading, seeds, sampler)
+    known = {name: torch.rand_like(plain[name]) for name in both}
+    white = {name: torch.ones_like(plain[name][:, :1]) for name in both}
+    painted = model.complete(both, known, reading, seeds, sampler, regions=white)
+    assert all(plain[name].equal(painted[name]) for name in both)
+
+
 @pytest.mark.parametrize("changes", [{"put_back": True}, {"put_back": True, "masked": False}])
 def test_what_is_put_back_comes_out_as_it_went_in(changes):
     """All given: both inputs are reproduced, to the codec's own error (j10: 8)."""

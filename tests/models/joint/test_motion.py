@@ -12,6 +12,7 @@ from models.tasks import Context
 from tests.models.joint.conftest import UNET, joint, layout
 
 K, MOTION = 4, MotionModulesConfig(3, 2, 0.0, 2, 8, True, None)
+TRUTH = ("image", "depth", "mask")
 DEPTH_GIVEN = MaskMixture(0, {"depth": 1}, {}, 0)
 
 
@@ -30,9 +31,7 @@ def awake(denoiser):
 
 def clips(batch):
     """Two clips of five frames."""
-    longer = {
-        name: batch[name].repeat(1, 2, *[1] * (batch[name].ndim - 2))[:, :5] for name in ("image", "depth", "mask")
-    }
+    longer = {name: batch[name].repeat(1, 2, *[1] * (batch[name].ndim - 2))[:, :5] for name in TRUTH}
     return longer | {"reference": batch["reference"], "video_id": ["a", "b"]}
 
 
@@ -164,6 +163,42 @@ def test_clips_of_another_length_are_refused(batch):
         made().training_step(
             {**batch, "image": batch["image"][:, :2], "depth": batch["depth"][:, :2], "mask": batch["mask"][:, :2]}, 0
         )
+
+
+def test_two_clips_whose_frames_add_up_to_whole_ones_are_refused(batch):
+    longer = clips(batch)
+    wrong = {name: part.flatten(0, 1).unflatten(0, (1, 10)) for name, part in longer.items() if name in TRUTH}
+    with pytest.raises(UserError, match=r"clips of 5 frames: set data.init_args.targets"):
+        made().training_step(longer | wrong | {"reference": longer["reference"][:1]}, 0)
+
+
+def moved_in(model, source, depth, pieces, names):
+    """The frames of a clip that is shown in pieces."""
+    parts = []
+    for piece, (frames, name) in enumerate(zip(torch.arange(depth.shape[1]).split(pieces), names, strict=True)):
+        known = {"seeds": frames, "conditions": {"depth": depth[:, frames]}, "video": name, "piece": piece}
+        parts.append(model.reenact(source, depth[:, frames].expand(-1, -1, 3, -1, -1), Context(**known)))
+    return torch.cat(parts, 1)
+
+
+def test_a_further_piece_of_a_clip_goes_on_where_the_last_one_ended():
+    model = made().eval()
+    awake(model.denoiser)
+    source, depth = torch.rand(1, 3, 16, 16), torch.rand(1, 9, 1, 16, 16) + 0.5
+    whole = moved_in(model, source, depth, [9], ["a"])
+    torch.testing.assert_close(moved_in(model, source, depth, [3, 6], ["a", "a"]), whole, rtol=1e-4, atol=1e-4)
+    other = moved_in(model, source, depth, [3, 6], ["b", "a"])
+    assert (other - whole)[:, 3:6].abs().max() > 1e-6  # the first piece was of another clip
+    assert torch.equal(moved_in(model, source, depth, [3, 6], ["", ""])[:, 3:6], other[:, 3:6])  # no name, no memory
+
+
+def test_the_last_frame_alone_remembers_those_before_it():
+    model = made().eval()
+    awake(model.denoiser)
+    source, depth = torch.rand(1, 3, 16, 16), torch.rand(1, 4, 1, 16, 16) + 0.5
+    before = moved_in(model, source, depth, [4], [""])
+    depth[:, 2] += torch.rand(1, 1, 16, 16)
+    assert (moved_in(model, source, depth, [4], [""]) - before)[:, 3].abs().max() > 1e-6
 
 
 def test_a_clip_is_painted_window_after_window_also_the_last_short_one():
