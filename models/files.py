@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what the system says of a disk
 
 
 @contextmanager
@@ -32,13 +32,39 @@ def aside(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except BaseException as error:
         remove(partial)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise UserError(
-                f"The disk of '{path.parent}' is full: free some and run the command again; what is finished stays."
-            ) from error
+        _tell_full(error, path.parent)
         if isinstance(error, IsADirectoryError | NotADirectoryError):
             raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
         raise
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """A block in which others write into a folder, and a full disk is one sentence.
+
+    Raises:
+        UserError: If the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        _tell_full(error, folder)
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def refuse_inputs(path: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuses to write where something is read, under whatever names.
+
+    Raises:
+        UserError: If the path is one of the inputs.
+    """
+    if path.exists() and any(each and each.exists() and path.samefile(each) for each in inputs):
+        raise UserError(f"'{path}' is an input of this call; name another --out.")
 
 
 def remove(path: Path) -> None:
@@ -92,3 +118,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def _tell_full(error: BaseException, folder: Path) -> None:
+    if is_full(error):
+        raise UserError(
+            f"The disk of '{folder}' is full: free some and run the command again; what is finished stays."
+        ) from error

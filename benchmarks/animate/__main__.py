@@ -30,7 +30,7 @@ from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
 FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
-PIECE = 16  # frames in memory at a time
+PIECE = 16  # frames of the driver in memory at a time
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,21 @@ def animate(options: argparse.Namespace) -> Path:
     """
     sound = None if options.silent else options.driver
     driver = Driver(options.driver)
-    film.check(options.out, sound, options.overwrite)
+    film.check(options.out, sound, options.overwrite, (options.photograph, options.driver, options.ckpt))
     scene = _scene(options, driver)
     model, size = _model(options)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
     made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
     with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
-        for frames in made:
-            result.write(frames)
-            bar.update(len(frames))
+        for frame in made:
+            result.write(frame)
+            bar.update()
     return options.out
 
 
 def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
-    """The film, ``T 3 H W`` uint8, a piece at a time.
+    """The film's frames ``1 3 H W``, uint8, each made when it is asked for: a photograph may be large.
 
     Args:
         model: The method.
@@ -99,7 +99,8 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
         names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
         with torch.inference_mode():
             moved = method.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
-        yield scene.region.paste(moved.float().cpu(), scene.photograph)
+        for frame in moved.split(1):
+            yield scene.region.paste(frame.float().cpu(), scene.photograph)
 
 
 def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
