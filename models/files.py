@@ -22,9 +22,9 @@ def aside(path: Path) -> Iterator[Path]:
     """A path to write to that takes the place of ``path`` once the block ends well.
 
     Raises:
-        UserError: If the disk is full; nothing half-written is left.
+        UserError: If the disk is full, or something in the way; nothing half-written is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     partial = path.with_name(f".{path.name}")
     remove(partial)
     try:
@@ -47,24 +47,35 @@ def room(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         _tell_full(error, folder)
         raise
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk is full."""
-    return isinstance(error, OSError) and error.errno in FULL
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk is full, or came of one that does, as torch's do not say it themselves."""
+    while error and not (isinstance(error, OSError) and error.errno in FULL):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
-def refuse_inputs(path: Path, inputs: Iterable[Path | None]) -> None:
-    """Refuses to write where something is read, under whatever names.
+def check_output(path: Path, overwrite: bool, inputs: Iterable[Path | None]) -> None:
+    """Refuses a file that must not be written, before anything is made.
+
+    Args:
+        path: The file.
+        overwrite: Whether one that is there may be replaced.
+        inputs: What is read, under whatever names, which may not.
 
     Raises:
-        UserError: If the path is one of the inputs.
+        UserError: If it is an input, a folder, or there already.
     """
     if path.exists() and any(each and each.exists() and path.samefile(each) for each in inputs):
         raise UserError(f"'{path}' is an input of this call; name another --out.")
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder; name another --out.")
+    if path.exists() and not overwrite:
+        raise UserError(f"'{path}' is there already; name another --out, or give --overwrite.")
 
 
 def remove(path: Path) -> None:
@@ -118,6 +129,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def _make(folder: Path) -> None:
+    try:
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"A file is in the way of the folder '{folder}': delete it, or write elsewhere.") from error
 
 
 def _tell_full(error: BaseException, folder: Path) -> None:

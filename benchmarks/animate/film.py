@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datamodules.video.files import opened
 from models.errors import UserError
-from models.files import is_full, refuse_inputs
+from models.files import check_output, is_full
 
 # What sound each kind of file takes as it is; a Matroska file takes any.
 SOUNDS = {".mp4": {"aac", "mp3", "ac3", "opus", "flac", "alac"}, ".mov": {"aac", "mp3", "ac3", "alac"}, ".mkv": None}
@@ -150,12 +150,8 @@ def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path
     """
     if path.suffix not in SOUNDS:
         raise UserError(f"'{path}' is no kind of video that is written; end its name with {', '.join(SOUNDS)}.")
-    for each in (path, _partial(path)):
-        refuse_inputs(each, inputs)
-        if each.is_dir():
-            raise UserError(f"'{each}' is a folder; name another --out.")
-    if path.exists() and not overwrite:
-        raise UserError(f"'{path}' is there already; name another --out, or give --overwrite.")
+    check_output(path, overwrite, inputs)
+    check_output(_partial(path), True, inputs)
     if not path.absolute().parent.is_dir():
         raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
     held = SOUNDS[path.suffix]
