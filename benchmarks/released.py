@@ -16,33 +16,35 @@ from jsonargparse import Namespace
 
 from benchmarks import cli
 from models.dagan import DaGAN
-from models.dagan.released import Release, ReleasedWeights, checkpoint_of, load, read_depth, read_release
+from models.dagan.released import DEPTH_FILES, Release, ReleasedWeights, checkpoint_of, load, read_depth, read_release
 from models.dagan.released_sizes import is_fomm, needs_depth, options
 from models.errors import UserError
-from models.files import aside
+from models.files import aside, check_output
 
 YAML = Path(__file__).parent
 
 
-def convert(generator: Path, depth: Path | None, out: Path) -> str:
+def convert(generator: Path, depth: Path | None, out: Path, overwrite: bool = False) -> str:
     """Writes the checkpoint, and says what the file holds.
 
     Args:
         generator: The released file.
         depth: The folder of the depth network, which DaGAN needs and FOMM has not.
         out: The checkpoint.
+        overwrite: Whether one of that name may be replaced.
 
     Raises:
-        UserError: If a file is missing, damaged, or of another release.
+        UserError: If a file is missing, damaged, or of another release, or the checkpoint is there already.
     """
+    check_output(out, overwrite, [generator, *((depth / name) for name in DEPTH_FILES if depth)])
     release = read_release(generator)
     found = options(release, None)
     weights = _depth(depth, needs_depth(found))
     found = options(release, weights)
     model = _model(found)
     load(model, release, weights, generator)
-    with aside(out) as partial:
-        torch.save(checkpoint_of(model, release, generator.name), partial)
+    with aside(out) as partial, partial.open("wb") as file:  # of a path, torch does not say why it cannot be written
+        torch.save(checkpoint_of(model, release, generator.name), file)
     return _summary(found, release)
 
 
@@ -52,9 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--generator", type=Path, required=True, help="The file, such as DaGAN_vox_adv_256.pth.tar.")
     parser.add_argument("--depth", type=Path, help="The folder with encoder.pth and depth.pth; FOMM needs none.")
     parser.add_argument("--out", type=Path, required=True, help="The checkpoint to write.")
+    parser.add_argument("--overwrite", action="store_true", help="Replace a checkpoint of that name.")
     given = parser.parse_args(arguments)
     try:
-        told = convert(given.generator, given.depth, given.out)
+        told = convert(given.generator, given.depth, given.out, given.overwrite)
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"{given.out}: {told}\nTo use it: lightning predict -c benchmarks/dagan.yaml --ckpt_path={given.out} ...")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what the system says of a disk
 
 
 @contextmanager
@@ -22,9 +22,9 @@ def aside(path: Path) -> Iterator[Path]:
     """A path to write to that takes the place of ``path`` once the block ends well.
 
     Raises:
-        UserError: If the disk is full; nothing half-written is left.
+        UserError: If the disk is full, or something in the way; nothing half-written is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     partial = path.with_name(f".{path.name}")
     remove(partial)
     try:
@@ -32,13 +32,50 @@ def aside(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except BaseException as error:
         remove(partial)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise UserError(
-                f"The disk of '{path.parent}' is full: free some and run the command again; what is finished stays."
-            ) from error
+        _tell_full(error, path.parent)
         if isinstance(error, IsADirectoryError | NotADirectoryError):
             raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
         raise
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """A block in which others write into a folder, and a full disk is one sentence.
+
+    Raises:
+        UserError: If the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        _tell_full(error, folder)
+        raise
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk is full, or came of one that does, as torch's do not say it themselves."""
+    while error and not (isinstance(error, OSError) and error.errno in FULL):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def check_output(path: Path, overwrite: bool, inputs: Iterable[Path | None]) -> None:
+    """Refuses a file that must not be written, before anything is made.
+
+    Args:
+        path: The file.
+        overwrite: Whether one that is there may be replaced.
+        inputs: What is read, under whatever names, which may not.
+
+    Raises:
+        UserError: If it is an input, a folder, or there already.
+    """
+    if path.exists() and any(each and each.exists() and path.samefile(each) for each in inputs):
+        raise UserError(f"'{path}' is an input of this call; name another --out.")
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder; name another --out.")
+    if path.exists() and not overwrite:
+        raise UserError(f"'{path}' is there already; name another --out, or give --overwrite.")
 
 
 def remove(path: Path) -> None:
@@ -92,3 +129,18 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def _make(folder: Path) -> None:
+    try:
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"A file is in the way of the folder '{folder}': delete it, or write elsewhere.") from error
+
+
+def _tell_full(error: BaseException, folder: Path) -> None:
+    if is_full(error):
+        raise UserError(
+            f"The disk of '{folder}' is full: free some and run the command again; what is finished stays."
+        ) from error

@@ -7,12 +7,12 @@ from typing import Any, Self
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from lightning.pytorch.cli import instantiate_module
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from models.base import class_path
 from models.errors import UserError
-from models.files import aside
+from models.files import write_bytes
 from models.reading import reading
 
 FILE = "model.safetensors"
@@ -32,8 +32,7 @@ class Publishable(nn.Module, ModelHubMixin):
         """Writes the file into a folder."""
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         inside = {"format": "pt", "model_class": class_path(type(self)), "configuration": json.dumps(self.given)}
-        with aside(save_directory / FILE) as partial:
-            save_file(tensors, partial, inside)
+        write_bytes(save_directory / FILE, save(tensors, inside))  # `save_file` does not say that a disk is full
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:  # noqa: ANN401 - the mixin's own

@@ -1,6 +1,10 @@
 """Fixtures that several packages share."""
 
+import errno
 import json
+import resource
+import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,6 +12,7 @@ import torch
 from datamodules.capture.avatars import make_avatars
 from datamodules.world.export.clips import PortraitSpec, make_clips
 from datamodules.world.sets.avatar import AvatarSpec
+from models import files
 
 SPEC = {
     "image_size": 32,
@@ -47,3 +52,21 @@ def avatars_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("avatars")
     make_avatars(AVATARS, root)
     return root
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+    """A block in which no file grows beyond some bytes, as on a disk that is full then."""
+
+    @contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(files, "FULL", (errno.EFBIG,))  # what the limit says in the place of a full disk
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of what the block imports: it would be cut
+    return limited

@@ -23,6 +23,7 @@ from benchmarks.animate.driver import Driver
 from benchmarks.animate.square import Square
 from benchmarks.cli import fitted, model_of, parse
 from benchmarks.evaluation.figures import mark
+from benchmarks.running.carried import checkpoint
 from datamodules.video.clips import read_frame
 from models.base import PortraitModule
 from models.errors import UserError
@@ -30,7 +31,7 @@ from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
 FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
-PIECE = 16  # frames in memory at a time
+PIECE = 16  # frames of the driver in memory at a time
 
 
 @dataclass(frozen=True)
@@ -69,21 +70,21 @@ def animate(options: argparse.Namespace) -> Path:
     """
     sound = None if options.silent else options.driver
     driver = Driver(options.driver)
-    film.check(options.out, sound, options.overwrite)
+    film.check(options.out, sound, options.overwrite, (options.photograph, options.driver, options.ckpt))
     scene = _scene(options, driver)
     model, size = _model(options)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
     made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
     with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
-        for frames in made:
-            result.write(frames)
-            bar.update(len(frames))
+        for frame in made:
+            result.write(frame)
+            bar.update()
     return options.out
 
 
 def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
-    """The film, ``T 3 H W`` uint8, a piece at a time.
+    """The film's frames ``1 3 H W``, uint8, each made when it is asked for: a photograph may be large.
 
     Args:
         model: The method.
@@ -99,7 +100,8 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
         names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
         with torch.inference_mode():
             moved = method.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
-        yield scene.region.paste(moved.float().cpu(), scene.photograph)
+        for frame in moved.split(1):
+            yield scene.region.paste(frame.float().cpu(), scene.photograph)
 
 
 def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
@@ -140,19 +142,37 @@ def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
     Raises:
         UserError: If it does not reenact, or its fit fails.
     """
-    args = (*(part for file in options.config for part in ("-c", str(file))), f"--results={options.results}")
+    files = [part for file in options.config for part in ("-c", str(file))]
+    args = [*files, f"--results={options.results}", *_of_checkpoint(options.ckpt)]
     config = parse(["test", *args])
-    need = runs.Run.of("test", config, parse, args).needs.get("checkpoint")
-    if need and not options.ckpt:
-        if not need.is_done:
-            print("There is no fitted model yet: it is fitted first, once; at the tiny scale in minutes.", flush=True)
-        runs.meet(need, "animate")
-    checkpoint = options.ckpt or (need.checkpoint if need else None)
-    model = fitted(config.model, checkpoint) if checkpoint else model_of(config.model).eval()
+    weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), tuple(options.config) == FILES)
+    model = fitted(config.model, weights) if weights else model_of(config.model).eval()
     if not hasattr(model, METHOD):
         raise UserError(f"{type(model).__name__} does not reenact; name the files of a method that does with -c.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device), int(config.data.init_args.image_size)
+
+
+def _of_checkpoint(path: Path | None) -> list[str]:
+    """The arguments that a checkpoint brings: itself, and the size that it was fitted at, where it says so."""
+    if path is None:
+        return []
+    size = checkpoint(path).get("hyper_parameters", {}).get("image_size")
+    return [f"--ckpt_path={path}", *([f"--data.init_args.image_size={size}"] if size else [])]
+
+
+def _fit(run: runs.Run, tiny: bool) -> Path | None:
+    """The checkpoint of the fit that a method needs, which is run unless it is done; None where it needs none.
+
+    Raises:
+        UserError: If the fit fails.
+    """
+    need = run.needs.get("checkpoint")
+    if need and not need.is_done:
+        long = "at the tiny scale in minutes" if tiny else "that takes as long as this fit does"
+        print(f"There is no fitted model yet: it is fitted first, once; {long}.", flush=True)
+        runs.meet(need, "animate")
+    return need.checkpoint if need else None
 
 
 def _square(given: Sequence[int] | None) -> Square | None:

@@ -61,12 +61,12 @@ class Driver:
 
     def looks(self) -> list[Tensor]:
         """At most `LOOKS` frames ``3 H W``, uint8, spread over it; of a long file those that it can go to."""
-        if self.path.is_dir() or not self.seconds or self.seconds <= SEEKABLE:
-            return list(self._spread())
-        with opened(self.path) as file:
-            places = np.linspace(0, self.seconds, LOOKS, endpoint=False)
-            found = (_frame_at(file, float(second)) for second in places)
-            return [frame for frame in found if frame is not None]
+        seconds = self.seconds
+        in_order = self.path.is_dir() or not seconds or seconds <= SEEKABLE
+        frames = self._spread() if in_order or seconds is None else self._sought(seconds)
+        if not frames:
+            raise DataError(f"'{self.path}' holds no frames: replace or delete it.")
+        return frames
 
     def pieces(self, length: int) -> Iterator[Tensor]:
         """All frames in order, ``T 3 H W`` uint8, at most ``length`` at a time."""
@@ -74,9 +74,21 @@ class Driver:
         while piece := list(islice(frames, length)):
             yield torch.stack(piece)
 
-    def _spread(self) -> Iterator[Tensor]:
-        step = max((self.frames or 1) // LOOKS, 1)
-        return islice(self._all(), 0, LOOKS * step, step)
+    def _spread(self) -> list[Tensor]:
+        """Every so many frames: of twice as many each time that too many are held, for no file says how many come."""
+        kept, step = [], 1
+        for number, frame in enumerate(self._all()):
+            if number % step == 0:
+                kept.append(frame)
+            if len(kept) > LOOKS:
+                kept, step = kept[::2], 2 * step
+        return kept
+
+    def _sought(self, seconds: float) -> list[Tensor]:
+        with opened(self.path) as file:
+            places = np.linspace(0, seconds, LOOKS, endpoint=False)
+            found = (_frame_at(file, float(second)) for second in places)
+            return [frame for frame in found if frame is not None]
 
     def _all(self) -> Iterator[Tensor]:
         shown = self._of_folder() if self.path.is_dir() else self._of_file()

@@ -1,11 +1,11 @@
 """The resulting video, written as it is made: with the driver's sound, the mark, and nothing lost if it breaks off."""
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.audio.stream import AudioStream
@@ -16,12 +16,49 @@ from torch import Tensor
 
 from datamodules.video.files import opened
 from models.errors import UserError
+from models.files import check_output, is_full
 
 # What sound each kind of file takes as it is; a Matroska file takes any.
 SOUNDS = {".mp4": {"aac", "mp3", "ac3", "opus", "flac", "alac"}, ".mov": {"aac", "mp3", "ac3", "alac"}, ".mkv": None}
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 QUALITY = {"crf": "16"}
 FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}  # what is written can be played, whatever comes
 PRIMING = Fraction(1, 10)  # seconds before the first picture that sound may begin, as that of AAC's decoder does
+
+
+@dataclass
+class Disk:
+    """A file that keeps what goes wrong while it is written, which FFmpeg would pass over.
+
+    Args:
+        file: The open file.
+        failure: What went wrong first; nothing is written after it.
+    """
+
+    file: BinaryIO
+    failure: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        """Appends bytes, as long as that went well."""
+        try:
+            if not self.failure:
+                self.file.write(data)
+        except BaseException as failure:  # an interrupt, too
+            self.failure = failure
+        return len(data)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Goes to a place."""
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self.file.tell()
+
+    def check(self) -> None:
+        """Raises what went wrong."""
+        if self.failure:
+            raise self.failure
 
 
 @dataclass
@@ -32,6 +69,7 @@ class Film:
         container: The open file.
         stream: Its pictures.
         rate: Of them a second.
+        disk: Where it goes.
         sound: The driver's sound and where it goes; None for silence.
         frames: How many are written.
     """
@@ -39,6 +77,7 @@ class Film:
     container: OutputContainer
     stream: VideoStream
     rate: Fraction
+    disk: Disk
     sound: "Sound | None" = None
     frames: int = 0
 
@@ -49,6 +88,7 @@ class Film:
             self.frames += 1
         if self.sound:
             self.container.mux(self.sound.until(self.frames / self.rate))
+        self.disk.check()
 
     def finish(self) -> None:
         """Writes what the encoder still holds."""
@@ -61,11 +101,12 @@ class Sound:
 
     Args:
         source: The open driver.
-        target: The stream that it goes to.
+        film: The file that it goes to, as a stream of its own.
     """
 
-    def __init__(self, source: InputContainer, target: AudioStream) -> None:
-        self.stream, self.target = source.streams.audio[0], target
+    def __init__(self, source: InputContainer, film: OutputContainer) -> None:
+        self.stream = source.streams.audio[0]
+        self.target = film.add_stream_from_template(self.stream)
         self.packets = source.demux(self.stream)
         shown = source.streams.video[0]
         self.start = Fraction(shown.start_time or 0) * Fraction(shown.time_base or 1)  # where the pictures begin
@@ -95,21 +136,22 @@ class Sound:
         return packet
 
 
-def check(path: Path, sound: Path | None, overwrite: bool) -> None:
+def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path | None] = ()) -> None:
     """Refuses a file that cannot be written, before anything is made.
 
     Args:
         path: The film.
         sound: The video file whose sound it is to have; None for silence.
         overwrite: Whether a film of that name may be replaced.
+        inputs: What is read, which may not.
 
     Raises:
-        UserError: If it is there already, is of no known kind, or cannot hold the sound.
+        UserError: If it is there already, is an input, is of no known kind, or cannot hold the sound.
     """
     if path.suffix not in SOUNDS:
         raise UserError(f"'{path}' is no kind of video that is written; end its name with {', '.join(SOUNDS)}.")
-    if path.exists() and not overwrite:
-        raise UserError(f"'{path}' is there already; name another --out, or give --overwrite.")
+    check_output(path, overwrite, inputs)
+    check_output(_partial(path), True, inputs)
     if not path.absolute().parent.is_dir():
         raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
     held = SOUNDS[path.suffix]
@@ -126,7 +168,7 @@ def sound_of(path: Path) -> str | None:
     if path.is_dir():
         return None
     with opened(path) as file:
-        return file.container.streams.audio[0].codec_context.name if file.container.streams.audio else None
+        return file.container.streams.audio[0].codec.canonical_name if file.container.streams.audio else None
 
 
 @contextmanager
@@ -143,8 +185,7 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
     Raises:
         UserError: If it breaks off: says why, and where the part is.
     """
-    partial = path.with_name(f"{path.stem}.part{path.suffix}")
-    film = None
+    partial, film = _partial(path), None
     try:
         with _opened(partial, size, rate, comment, sound) as film:
             try:
@@ -160,10 +201,14 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
         raise UserError(f"{_reason(error, path)} {made}") from error
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
 def _reason(error: BaseException, path: Path) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Stopped."
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
     return str(error)
 
@@ -171,14 +216,19 @@ def _reason(error: BaseException, path: Path) -> str:
 @contextmanager
 def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, sound: Path | None) -> Iterator[Film]:
     options = {} if partial.suffix == ".mkv" else FRAGMENTS
-    with av.open(str(partial), "w", options=options) as container:
-        container.metadata["comment"] = comment
-        stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        if sound is None or sound_of(sound) is None:
-            yield Film(container, stream, rate)
-            return
-        # Not `opened`, which would tell a full disk as an unreadable driver; `sound_of` has opened the file by it.
-        with av.open(sound.absolute(), metadata_errors="ignore") as source:
-            target = container.add_stream_from_template(source.streams.audio[0])
-            yield Film(container, stream, rate, Sound(source, target))
+    with partial.open("wb") as file:
+        disk = Disk(file)
+        with av.open(disk, "w", FORMATS[partial.suffix], options=options) as container, _source(sound) as source:
+            container.metadata["comment"] = comment
+            stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
+            stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+            copied = Sound(source, container) if source else None
+            yield Film(container, stream, rate, disk, copied)
+        disk.check()
+
+
+def _source(sound: Path | None) -> AbstractContextManager[InputContainer | None]:
+    """The driver, if it has sound; not as `opened`, which would tell a full disk as an unreadable driver."""
+    if sound is None or sound_of(sound) is None:  # which has opened it by that
+        return nullcontext()
+    return av.open(sound.absolute(), metadata_errors="ignore")

@@ -103,7 +103,8 @@ def write_scores(folder: Path, scores: Scores, facts: Mapping[str, object]) -> N
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
     if len(scores.details):
-        scores.details.to_csv(folder / DETAILS, index=False)
+        with aside(folder / DETAILS) as partial:
+            scores.details.to_csv(partial, index=False)
     runs.write_json(folder / "metrics.json", dict(facts) | record | scores.summary | runs.provenance())
 
 

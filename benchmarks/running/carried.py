@@ -27,7 +27,7 @@ def with_carried(args: Sequence[str]) -> list[str]:
     Raises:
         UserError: If it names a released file itself, which is no checkpoint.
     """
-    held = _held(args)
+    held = checkpoint(_named(args))
     if "released" not in held:
         return list(args)
     options = {name: value for name, value in held["hyper_parameters"].items() if name not in LINKED and name[0] != "_"}
@@ -38,9 +38,12 @@ def with_carried(args: Sequence[str]) -> list[str]:
     return [*args[:place], *carried, *args[place:]]
 
 
-def _held(args: Sequence[str]) -> dict[str, Any]:
-    """What the checkpoint holds that a call names; nothing if it cannot be read, which is told when its weights are."""
-    path = _named(args)
+def checkpoint(path: Path | None) -> dict[str, Any]:
+    """What a checkpoint holds; nothing if there is none, or it cannot be read, which is told when its weights are.
+
+    Raises:
+        UserError: If it is a released file itself.
+    """
     if path is None or not path.is_file():
         return {}
     held: object = {}

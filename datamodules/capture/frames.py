@@ -228,8 +228,8 @@ class Packed:
         else:
             with FileLock(file.with_suffix(".lock")):  # of runs that start together one reads, the others wait for it
                 if not file.exists():
-                    with aside(file) as partial:
-                        torch.save(self._read(frames, view_texture), partial)
+                    with aside(file) as partial, partial.open("wb") as opened:
+                        torch.save(self._read(frames, view_texture), opened)
             with reading(file, "pack of frames", "delete it, and it is made again.", DataError):
                 self.record = _unpacked(file, len(frames))
         self.row = {frames[i]: row for row, i in enumerate(self.record.pop("kept").tolist())}

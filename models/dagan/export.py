@@ -12,6 +12,7 @@ from models.base import read_checkpoint
 from models.dagan import DaGAN
 from models.dagan.onnx_graphs import export_onnx
 from models.errors import UserError
+from models.files import room
 
 
 def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
@@ -28,7 +29,8 @@ def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
     if "hyper_parameters" not in read_checkpoint(checkpoint):
         raise UserError(f"'{checkpoint}' does not hold its arguments; name one that a fit of this version left.")
     model = DaGAN.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-    model.save_pretrained(folder)
+    with room(folder):  # of the hub's own card, too
+        model.save_pretrained(folder)
     if onnx:
         export_onnx(model, folder)
 

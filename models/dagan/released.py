@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from models.dagan import DaGAN
+from models.dagan.released_checks import AGAIN, adam, epochs, tensors
 from models.errors import UserError
 from models.reading import check_zip, reading
 
@@ -24,8 +25,8 @@ ReleasedWeights = dict[str, Tensor]
 PARTS = {"generator": "generator", "kp_detector": "keypoint_detector", "discriminator": "discriminator"}
 NEEDED = ("generator", "kp_detector")
 STEPS = (("generator", "kp_detector"), ("discriminator",))  # what each of our two optimisers moves
+MOMENTS = ("exp_avg", "exp_avg_sq")
 DEPTH_FILES = ("encoder.pth", "depth.pth")
-AGAIN = "copy or download it again."
 
 # Released name to ours: spectral norm as torch has it now, and the blocks that the SPADE generator shares with SPADE.
 _RENAMED = (
@@ -69,10 +70,10 @@ def read_release(path: Path) -> Release:
             f"'{path}' holds {there}, but no '{missing[0]}'; "
             "name a whole file as the authors of DaGAN or FOMM released it."
         )
-    networks = {part: _tensors(path, part, held[part]) for part in PARTS if part in held}
-    optimisers = {part: held[f"optimizer_{part}"] for part in networks if f"optimizer_{part}" in held}
-    epoch = held.get("epoch", -1)
-    return Release(networks, optimisers, int(epoch) + 1)
+    networks = {part: tensors(path, part, held[part]) for part in PARTS if part in held}
+    named = {part: f"optimizer_{part}" for part in networks if f"optimizer_{part}" in held}
+    optimisers = {part: adam(path, name, held[name]) for part, name in named.items()}
+    return Release(networks, optimisers, epochs(path, held.get("epoch", -1)))
 
 
 def read_depth(folder: Path) -> ReleasedWeights:
@@ -88,7 +89,8 @@ def read_depth(folder: Path) -> ReleasedWeights:
         path = folder / name
         if not path.is_file():
             raise UserError(f"There is no '{path}'; name the folder with both {' and '.join(DEPTH_FILES)}.")
-        held = {key.removeprefix("module."): value for key, value in _read(path).items() if isinstance(value, Tensor)}
+        of_names = ((key, value) for key, value in _read(path).items() if isinstance(key, str))
+        held = {key.removeprefix("module."): value for key, value in of_names if isinstance(value, Tensor)}
         part = {key: held[key] for key in held if key.startswith(prefix) and not key.startswith("encoder.fc.")}
         if not part:
             raise UserError(f"'{path}' holds no '{prefix}...'; name the folder of a released depth network.")
@@ -177,14 +179,15 @@ def moments(release: Release, part: str) -> dict[str, dict[str, Tensor]]:
     states = {
         name: held["state"][number] for name, number in zip(names, order, strict=False) if number in held["state"]
     }
-    if len(order) != len(names) or any(s["exp_avg"].shape != weights[n].shape for n, s in states.items()):
+    shapes = [(s[moment].shape, weights[n].shape) for n, s in states.items() for moment in MOMENTS]
+    if len(order) != len(names) or any(held != own for held, own in shapes):
         raise UserError(f"The released optimiser of '{part}' is of another network; leave it out of the file.")
     return {ours(name): _adam(state) for name, state in states.items()}
 
 
 def _adam(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Adam's state of a parameter; older versions of torch count steps by a plain number."""
-    return {"step": torch.tensor(float(state["step"]))} | {name: state[name] for name in ("exp_avg", "exp_avg_sq")}
+    return {"step": torch.tensor(float(state["step"]))} | {name: state[name] for name in MOMENTS}
 
 
 def _complete(weights: ReleasedWeights) -> ReleasedWeights:
@@ -215,9 +218,3 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(held, dict):
             raise ValueError("it holds no weights by name")
     return held
-
-
-def _tensors(path: Path, part: str, held: object) -> ReleasedWeights:
-    if not isinstance(held, dict) or not all(isinstance(value, Tensor) for value in held.values()):
-        raise UserError(f"'{path}' holds something else than tensors as its '{part}'; {AGAIN}")
-    return {name.removeprefix("module."): value for name, value in held.items()}

@@ -22,7 +22,18 @@ class _Network(dict[str, Tensor]):
         )
 
     def size(self, name: str, axis: int = 0) -> int:
-        return self[name].shape[axis] if self[name].ndim > axis else 0
+        """The length of an axis, at least 1.
+
+        Raises:
+            UserError: If there is none.
+        """
+        shape = self[name].shape
+        if len(shape) <= axis or not shape[axis]:
+            raise UserError(
+                f"The released file holds '{name}' of shape {tuple(shape)}, which is no part of DaGAN or FOMM; "
+                "name a whole file as their authors released it."
+            )
+        return shape[axis]
 
     def count(self, pattern: str) -> int:
         """How many numbers stand where the pattern's group is."""
@@ -106,7 +117,7 @@ def _generator(weights: _Network) -> Options:
         "spade": None,
     }
     if weights.has("AttnModule."):
-        reduction = widths[-1] // max(1, weights.size("AttnModule.query_conv.weight"))
+        reduction = max(1, widths[-1] // weights.size("AttnModule.query_conv.weight"))
         found["attention"] = {"query": "source" if weights.has("src_first.") else "appearance", "reduction": reduction}
     if weights.has("decoder."):
         found["spade"] = _spade(weights)
@@ -125,14 +136,15 @@ def _spade(weights: _Network) -> Options:
 def _discriminator(weights: _Network) -> Options:
     count = weights.count(r"discs\.1\.down_blocks\.(\d+)\.")
     spectral = any(name.endswith(".weight_orig") for name in weights)
-    blocks = [weights[f"discs.1.down_blocks.{i}.conv.weight{'_orig' * spectral}"] for i in range(count)]
-    if not blocks:
+    blocks = [f"discs.1.down_blocks.{i}.conv.weight{'_orig' * spectral}" for i in range(count)]
+    widths = [weights.size(name) for name in blocks]
+    if not widths:
         raise UserError("The discriminator of the released file is not FOMM's of one scale; leave it out of the file.")
     return {
-        "keypoints": blocks[0].shape[1] > 3,
+        "keypoints": weights.size(blocks[0], 1) > 3,
         "spectral_norm": spectral,
-        "block_expansion": blocks[0].shape[0] // 2,
-        "max_features": max(block.shape[0] for block in blocks),
+        "block_expansion": max(1, widths[0] // 2),
+        "max_features": max(widths),
         "num_blocks": count,
     }
 

@@ -213,6 +213,33 @@ def replaced(part, name, tensor):
     return change
 
 
+def put(name, value):
+    def change(held):
+        held[name] = value
+
+    return change
+
+
+def in_group(name, value):
+    def change(held):
+        held[ADAM]["param_groups"][0][name] = value
+
+    return change
+
+
+def in_state(value):
+    def change(held):
+        held[ADAM]["state"][0] = value
+
+    return change
+
+
+ADAM, WRONG_ADAM = (
+    "optimizer_generator",
+    r"^error: '.*released\.pth\.tar' holds something else .* 'optimizer_generator'",
+)
+
+
 def other(*names):
     def change(held):
         for part in list(held):
@@ -232,6 +259,39 @@ BAD = {
     "another generator": (replaced("generator", "extra.weight", torch.zeros(3)), "extra.weight"),
     "no tensors": (replaced("generator", "final.weight", "text"), "something else than tensors"),
     "of two sizes": (replaced("generator", "dense_motion_network.mask.bias", torch.zeros(9)), "mask.bias"),
+    "epoch: none": (put("epoch", None), "holds None as its 'epoch'"),
+    "epoch: text": (put("epoch", "3"), "holds '3' as its 'epoch'"),
+    "epoch: half": (put("epoch", 2.5), "holds 2.5 as its 'epoch'"),
+    "epoch: negative": (put("epoch", -2), "holds -2 as its 'epoch'"),
+    "optimiser: none": (put(ADAM, None), WRONG_ADAM),
+    "optimiser: empty": (put(ADAM, {}), WRONG_ADAM),
+    "optimiser: a list": (put(ADAM, [1]), WRONG_ADAM),
+    "optimiser: no groups": (without(ADAM, "param_groups"), WRONG_ADAM),
+    "optimiser: no state": (without(ADAM, "state"), WRONG_ADAM),
+    "optimiser: state is none": (replaced(ADAM, "state", None), WRONG_ADAM),
+    "optimiser: groups are none": (replaced(ADAM, "param_groups", None), WRONG_ADAM),
+    "optimiser: groups are empty": (replaced(ADAM, "param_groups", []), WRONG_ADAM),
+    "optimiser: a group is none": (replaced(ADAM, "param_groups", [None]), WRONG_ADAM),
+    "optimiser: no parameters": (in_group("params", None), WRONG_ADAM),
+    "optimiser: parameters are lists": (in_group("params", [[0], [1]]), WRONG_ADAM),
+    "optimiser: no rate": (in_group("lr", None), WRONG_ADAM),
+    "optimiser: no number for a rate": (in_group("lr", "fast"), WRONG_ADAM),
+    "optimiser: one beta": (in_group("betas", (0.5,)), WRONG_ADAM),
+    "optimiser: no betas": (in_group("betas", None), WRONG_ADAM),
+    "moment: none": (in_state(None), WRONG_ADAM),
+    "moment: empty": (in_state({}), WRONG_ADAM),
+    "moment: no tensor": (in_state({"step": 1, "exp_avg": 1, "exp_avg_sq": 1}), WRONG_ADAM),
+    "moment: no step": (in_state({"step": None, "exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)}), WRONG_ADAM),
+    "moment: two steps": (
+        in_state({"step": torch.zeros(2), "exp_avg": torch.zeros(1), "exp_avg_sq": torch.zeros(1)}),
+        WRONG_ADAM,
+    ),
+    "moment: of two shapes": (
+        lambda held: held[ADAM]["state"][0].update(exp_avg_sq=torch.zeros(1)),
+        "optimiser of 'gen",
+    ),
+    "a name that is none": (lambda held: held["generator"].update({3: torch.zeros(1)}), "something else than tensors"),
+    "a network of nothing": (put("generator", {}), "lacks 'dense_motion_network"),
     "another's moments": (
         lambda held: held["optimizer_generator"]["param_groups"][0]["params"].pop(),
         "optimiser of 'gen",
@@ -246,6 +306,67 @@ def test_a_file_of_another_release_is_one_sentence(name, folder, tmp_path, capsy
     change(held)
     torch.save(held, tmp_path / "released.pth.tar")
     refused(tmp_path, folder, told)
+
+
+U = "discs.1.down_blocks.1.conv.weight_u"
+BAD_VOX = {
+    "no vector": (without("discriminator", U), f"lacks '{U}'"),
+    "a vector of another size": (replaced("discriminator", U, torch.zeros(3)), f"holds '{U}' of another size"),
+    "a vector that is none": (replaced("discriminator", U, torch.zeros(16, 1)), f"holds '{U}' of another size"),
+    "a vector of whole numbers": (replaced("discriminator", U, torch.zeros(16, dtype=torch.long)), f"holds '{U}' of "),
+    "flat weights": (
+        replaced("discriminator", "discs.1.down_blocks.1.conv.weight_orig", torch.tensor(1.0)),
+        "of another size",
+    ),
+}
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("name", BAD_VOX)
+def test_a_file_with_other_spectral_norms_is_one_sentence(name, old, tmp_path):
+    files.save(tmp_path, files.VOX, **optimisers(files.VOX))
+    held = torch.load(tmp_path / "released.pth.tar", weights_only=True)
+    change, told = BAD_VOX[name]
+    if old:  # torch 1.0, whose second vector is computed
+        del held["discriminator"][U.replace("_u", "_v")]
+    change(held)
+    torch.save(held, tmp_path / "released.pth.tar")
+    refused(tmp_path, None, told)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, small_disk):
+    files.save(tmp_path, files.VOX)
+    line = [*arguments(tmp_path, depth=False), "--out", str(tmp_path / "made.ckpt")]
+    for room in (1, 20_000, 60_000):
+        with pytest.raises(SystemExit, match=r"^error: The disk of .* is full: free some [^\n]*$"), small_disk(room):
+            released.main(line)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["released.pth.tar"]
+
+
+def test_what_is_there_is_replaced_if_asked_and_no_input_ever(folder, tmp_path):
+    files.save(tmp_path, SIZES)
+    inputs = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(inputs) == 3
+    line = [*arguments(tmp_path), "--out"]
+    for path in inputs:
+        for more in ([], ["--overwrite"]):
+            with pytest.raises(SystemExit, match=rf"^error: '.*{path.name}' is an input of this call; name another"):
+                released.main([*line, str(path), *more])
+    out = tmp_path / "made.ckpt"
+    out.write_text("mine")
+    with pytest.raises(
+        SystemExit, match=r"^error: '.*made\.ckpt' is there already; name another --out, or give --overw"
+    ):
+        released.main([*line, str(out)])
+    assert out.read_text() == "mine"
+    released.main([*line, str(out), "--overwrite"])
+    assert torch.load(out, weights_only=True)["released"] == "released.pth.tar"
+    assert {path: path.read_bytes() for path in inputs} == inputs
+    (tmp_path / "folder.ckpt").mkdir()
+    with pytest.raises(SystemExit, match=r"'.*folder\.ckpt' is a folder; name another --out\.$"):
+        released.main([*line, str(tmp_path / "folder.ckpt"), "--overwrite"])
+    with pytest.raises(SystemExit, match=r"A file is in the way of the folder '.*made\.ckpt': delete it"):
+        released.main([*line, str(out / "other.ckpt")])
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.3, 0.95])
@@ -286,7 +407,8 @@ def test_a_depth_network_that_is_missing_or_another_is_one_sentence(folder, tmp_
 
 
 def refused(home, folder, told):
-    call = ["--generator", str(home / "released.pth.tar"), "--depth", str(folder), "--out", str(home / "made.ckpt")]
+    depth = ["--depth", str(folder)] if folder else []
+    call = ["--generator", str(home / "released.pth.tar"), *depth, "--out", str(home / "made.ckpt")]
     with pytest.raises(SystemExit, match=told) as stopped:
         released.main(call)
     assert len(str(stopped.value).splitlines()) == 1

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from models.dagan import DaGAN, export
 from models.dagan.keypoints import AffineKeypoints
-from models.dagan.onnx_graphs import FRAME, SOURCE, FrameGraph, SourceGraph
+from models.dagan.onnx_graphs import FRAME, SOURCE, FrameGraph, SourceGraph, export_onnx
 from models.errors import UserError
 from models.tasks import Context
 from tests.models.test_dagan import SMALL_SPADE, SMALLEST, TINY
@@ -110,6 +110,28 @@ def test_graphs_without_their_package_are_one_sentence(dagan, tmp_path, monkeypa
     path = checkpoint(dagan(TINY, **SMALLEST), tmp_path / "fit.ckpt")
     with pytest.raises(SystemExit, match=r"pip install 'portrait-bench\[onnx\]'"):
         export.main(["--ckpt", str(path), "--out", str(tmp_path / "out"), "--onnx"])
+
+
+def test_a_full_disk_is_one_sentence(dagan, tmp_path, small_disk):
+    path = checkpoint(dagan(TINY, **SMALLEST), tmp_path / "fit.ckpt")
+    line = ["--ckpt", str(path), "--out"]
+    export.main([*line, str(tmp_path / "whole")])
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "whole").iterdir()}
+    for room in (1, sizes["model.safetensors"] // 2, sizes["model.safetensors"] - 1):
+        with pytest.raises(SystemExit, match=r"^error: The disk of .* is full[^\n]*$"), small_disk(room):
+            export.main([*line, str(tmp_path / "out")])
+        assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_under_graphs_is_one_sentence(dagan, tmp_path, small_disk):
+    pytest.importorskip("onnx", reason="the exporter needs it: pip install 'portrait-bench[onnx]'")
+    model = dagan(TINY, **SMALLEST).eval()
+    export_onnx(model, tmp_path)
+    size = (tmp_path / SOURCE).stat().st_size
+    for room in (1, size // 2, size - 1):
+        with pytest.raises(UserError, match=r"^The disk of .* is full[^\n]*$"), small_disk(room):
+            export_onnx(model, tmp_path / "out")
+        assert not list((tmp_path / "out").iterdir())
 
 
 def frames_of(source_graph, frame_graph, names, motion):

@@ -1,5 +1,7 @@
 """Files are whole or not there, whatever writes them."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from models import files
 from models.errors import UserError
 from models.files import aside
 
+Disk = Callable[[int], AbstractContextManager[None]]
 WRITERS = {
     "a.png": lambda path: media.write_picture(path, np.zeros((64, 64, 3), np.uint8)),
     "a.jpg": lambda path: media.write_picture(path, np.zeros((64, 64, 3), np.uint8)),
@@ -18,26 +21,42 @@ WRITERS = {
     "a.npz": lambda path: files.write_arrays(path, {"depth": np.zeros((64, 64))}),
     "a.csv": lambda path: files.write_csv(path, ["source"], [["a"]]),
     "a.json": lambda path: files.write_json(path, {"a": 1}),
+    "a.jsonl": lambda path: files.write_json_items(path, [("a", {"a": 1})]),
 }
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize("lacking", ["a byte", "half", "all"])
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    real, tried = files.remove, []
-
-    def onto_a_full_device(path: Path) -> None:
-        """Lets the first file that is begun be one on a device without room."""
-        real(path)
-        if path.suffix and not tried:
-            tried.append(path)
-            path.symlink_to("/dev/full")
-
-    monkeypatch.setattr(files, "remove", onto_a_full_device)
-    with pytest.raises(UserError, match=r"^The disk of .* is full: free some and run the command again[^\n]*$"):
+def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, small_disk: Disk, name: str, lacking: str):
+    WRITERS[name](tmp_path / name)
+    (tmp_path / name).rename(tmp_path / "whole")
+    size = max(path.stat().st_size for path in (tmp_path / "whole", *tmp_path.rglob("whole/*")) if path.is_file())
+    room = {"a byte": size - 1, "half": size // 2, "all": 1}[lacking]
+    with (
+        pytest.raises(UserError, match=r"^The disk of .* is full: free some and run the command again[^\n]*$"),
+        small_disk(room),
+    ):
         WRITERS[name](tmp_path / name)
-    assert tried
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_one_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file" / "a.json", tmp_path / "file" / "folder" / "a.json"):
+        with pytest.raises(
+            UserError, match=r"^A file is in the way of the folder '.*': delete it, or write elsewhere\.$"
+        ):
+            files.write_json(path, {})
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_others_write_into_a_folder_meets_a_full_disk_in_one_sentence(tmp_path: Path, small_disk: Disk):
+    def write() -> None:
+        with files.room(tmp_path):
+            (tmp_path / "card.md").write_text("long" * 100)
+
+    with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(10):
+        write()
 
 
 def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The writers of pictures and videos: exact, whole or not at all."""
 
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.errors import UserError
-from models.files import aside
+from models.files import aside, write_bytes
 
 Pixels = NDArray[np.uint8]
 
@@ -24,8 +25,9 @@ def to_pixels(images: Tensor) -> Pixels:
 def write_picture(path: Path, pixels: Pixels, quality: int = 95) -> None:
     """Writes one picture ``H W 3`` (or a grey one ``H W``) as PNG, or as JPEG of that quality, by the path's suffix."""
     options: dict[str, Any] = {"quality": quality} if path.suffix == ".jpg" else {"compress_level": 4}
-    with aside(path) as partial:
-        Image.fromarray(pixels).save(partial, **options)
+    whole = BytesIO()  # a JPEG that is written into a file of its own may be cut without a word
+    Image.fromarray(pixels).save(whole, Image.registered_extensions()[path.suffix.lower()], **options)
+    write_bytes(path, whole.getvalue())
 
 
 def write_folder(path: Path, frames: Pixels, pattern: str) -> None:

@@ -1,7 +1,6 @@
 """Drivers that are read in pieces, films that keep the sound, and what breaks off."""
 
 import errno
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,82 +16,7 @@ from benchmarks.animate.driver import Driver
 from datamodules.base import DataError
 from datamodules.video.clips import Clip, read_frame
 from models.errors import UserError
-
-RATE = 44100
-
-
-def picture_of(number, size=32):
-    pixels = np.full((size, size, 3), 20, np.uint8)
-    pixels[:, : 1 + number * (size - 1) // 40] = 40 + 3 * number
-    return pixels
-
-
-@pytest.fixture
-def clip(tmp_path):
-    """Forty frames at 25 a second, and a tone that grows louder."""
-
-    def make(name="drive.mp4", frames=40, codec="aac"):
-        with av.open(str(tmp_path / name), "w") as container:
-            video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": "8"})
-            video.width = video.height = 32
-            video.pix_fmt = "yuv420p"
-            sound = container.add_stream(codec, rate=RATE, layout="mono") if codec else None
-            for number in range(frames):
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")))
-            container.mux(video.encode())
-            if sound:
-                container.mux(tones(sound, frames / 25))
-        return tmp_path / name
-
-    return make
-
-
-def tones(stream, seconds):
-    time = np.arange(int(RATE * seconds)) / RATE
-    wave = (np.sin(2 * np.pi * 440 * time) * time / seconds * 0.5).astype(np.float32)
-    packets = []
-    for start in range(0, len(wave), 1024):
-        part = wave[None, start : start + 1024]
-        planar = stream.codec_context.format.name
-        samples = part if planar == "fltp" else (part * 32767).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(samples, format=planar, layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
-        packets += stream.encode(frame)
-    return [*packets, *stream.encode()]
-
-
-def sound_of(path):
-    with av.open(str(path)) as container:
-        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], 1)
-
-
-def shown(path):
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-
-@pytest.fixture
-def photograph(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (7, 9, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((61, 47)).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
-@pytest.fixture
-def run(tmp_path, photograph):
-    """The command with the copy of the source, which needs no fit."""
-
-    def animate(driver, *more, out="result.mp4", size=16):
-        path = tmp_path / out
-        copy = [
-            "benchmarks/dagan.yaml",
-            "benchmarks/tiny/dagan.yaml",
-            "benchmarks/variants/references/copy_source.yaml",
-        ]
-        command.main([str(photograph), str(driver), "--out", str(path), "-c", *copy, *more])
-        return path
-
-    return animate
+from tests.benchmarks.animate.clips import RATE, shown, sound_of
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -15,6 +15,7 @@ from datamodules.capture.frames import FrameStore, Packed
 from datamodules.capture.multiface import Capture
 from datamodules.capture.readers import FrameName
 from datamodules.capture.sets import AvatarProtocol, split_frames
+from models.errors import UserError
 from models.tasks.avatar import observation
 from tests.datamodules.capture.captures import LEFT_OUT, TRAIN, data, first
 
@@ -64,6 +65,14 @@ def test_packed_and_read_frames_are_the_same(exported):
         torch.testing.assert_close(getattr(packed, name), getattr(read, name))
     torch.testing.assert_close(packed.views.image, read.views.image)
     torch.testing.assert_close(packed.headset.mask, read.headset.mask)
+
+
+def test_a_pack_that_finds_the_disk_full_is_one_sentence(exported, tmp_path, small_disk):
+    store = FrameStore(Capture(exported, tuple(LEFT_OUT)), 48, 64)
+    for room in (1, 20_000):
+        with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(room):
+            Packed(store, store.capture.frames, False, tmp_path / "pack.pt")
+        assert [path.name for path in tmp_path.iterdir()] in ([], ["pack.lock"])
 
 
 def test_runs_that_start_together_pack_once(exported, tmp_path, monkeypatch):

@@ -1,0 +1,53 @@
+"""A driver, a photograph, and the command with a method that needs no fit."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.animate import __main__ as command
+from tests.benchmarks.animate.clips import RATE, picture_of, tones
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Forty frames at 25 a second, and a tone that grows louder."""
+
+    def make(name="drive.mp4", frames=40, codec="aac"):
+        with av.open(str(tmp_path / name), "w") as container:
+            video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": "8"})
+            video.width = video.height = 32
+            video.pix_fmt = "yuv420p"
+            sound = container.add_stream(codec, rate=RATE, layout="mono") if codec else None
+            for number in range(frames):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")))
+            container.mux(video.encode())
+            if sound:
+                container.mux(tones(sound, frames / 25))
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (7, 9, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((61, 47)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def run(tmp_path, photograph):
+    """The command with the copy of the source, which needs no fit."""
+
+    def animate(driver, *more, out="result.mp4", size=16):
+        path = tmp_path / out
+        copy = [
+            "benchmarks/dagan.yaml",
+            "benchmarks/tiny/dagan.yaml",
+            "benchmarks/variants/references/copy_source.yaml",
+        ]
+        command.main([str(photograph), str(driver), "--out", str(path), "-c", *copy, *more])
+        return path
+
+    return animate
