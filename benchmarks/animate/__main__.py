@@ -97,9 +97,10 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
     initial = scene.driving.cut(scene.initial, size).to(device)
     for number, piece in enumerate(scene.driver.pieces(PIECE)):
         shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1).to(device)
-        names = [f"{scene.driver.path.stem}/{number * PIECE + frame:07d}" for frame in range(len(piece))]
+        video = scene.driver.path.stem
+        drawn = seeds([f"{video}/{number * PIECE + frame:07d}" for frame in range(len(piece))])
         with torch.inference_mode():
-            moved = method.reenact(source, shown, Context(motion, initial, seeds=seeds(names)))[0]
+            moved = method.reenact(source, shown, Context(motion, initial, seeds=drawn, video=video, piece=number))[0]
         for frame in moved.split(1):
             yield scene.region.paste(frame.float().cpu(), scene.photograph)
 
