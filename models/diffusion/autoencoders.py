@@ -76,12 +76,12 @@ class _Autoencoder(Codec):
         self.eval().requires_grad_(False)
 
     def load_pretrained(self) -> None:
-        """Reads the weights from the folder, where one is named.
+        """Reads the weights from the folder, where one is named and there are none yet, such as those of a fit.
 
         Raises:
             UserError: If they are absent, or their settings are not those of the YAML.
         """
-        if self.folder is None:
+        if self.folder is None or self.ready:
             return
         vae = self._read(self.folder)
         ours, theirs = _settings_of(self.vae.config), _settings_of(vae.config)
