@@ -76,12 +76,12 @@ class _Autoencoder(Codec):
         self.eval().requires_grad_(False)
 
     def load_pretrained(self) -> None:
-        """Reads the weights from the folder, where one is named.
+        """Reads the weights from the folder, where one is named and there are none yet, such as those of a fit.
 
         Raises:
             UserError: If they are absent, or their settings are not those of the YAML.
         """
-        if self.folder is None:
+        if self.folder is None or self.ready:
             return
         vae = self._read(self.folder)
         ours, theirs = _settings_of(self.vae.config), _settings_of(vae.config)
@@ -143,24 +143,25 @@ class TinyCodec(_Autoencoder):
     """TAESD, the small autoencoder that speaks Stable Diffusion's latents.
 
     Args:
-        config: Its settings, which those of the folder must be.
+        settings: Those of the folder; not called config, as those of a `KLCodec`, for an overlay that puts this in its
+            place would have both merged.
         folder: Of the autoencoder, or the hub's name of one that is in its cache; null where the weights come from a
             fit.
     """
 
     _read = staticmethod(load_tiny)
 
-    def __init__(self, config: TinyConfig, folder: str | None) -> None:
+    def __init__(self, settings: TinyConfig, folder: str | None) -> None:
         vae = AutoencoderTiny(
-            encoder_block_out_channels=tuple(config.widths),
-            decoder_block_out_channels=tuple(config.widths[::-1]),
-            num_encoder_blocks=tuple(config.encoder_blocks),
-            num_decoder_blocks=tuple(config.decoder_blocks),
-            latent_channels=config.channels,
-            scaling_factor=config.scaling,
-            shift_factor=config.shift,
+            encoder_block_out_channels=tuple(settings.widths),
+            decoder_block_out_channels=tuple(settings.widths[::-1]),
+            num_encoder_blocks=tuple(settings.encoder_blocks),
+            num_decoder_blocks=tuple(settings.decoder_blocks),
+            latent_channels=settings.channels,
+            scaling_factor=settings.scaling,
+            shift_factor=settings.shift,
         )
-        super().__init__(vae, config, folder)
+        super().__init__(vae, settings, folder)
 
     def _encoded(self, image: Tensor) -> Tensor:
         return self._latents(self.vae.encode(2 * image - 1).latents)

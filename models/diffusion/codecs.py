@@ -57,7 +57,7 @@ class Codec(nn.Module, ABC):
         return self._decoded(latents)
 
     def load_pretrained(self) -> None:
-        """Reads published weights, where its settings name any: for the start of a fit, before a checkpoint's."""
+        """Reads published weights, where its settings name any and it has none yet: for the start of a fit."""
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits of its weights and settings; equal codecs give equal latents."""

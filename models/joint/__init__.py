@@ -20,12 +20,13 @@ from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.diffusion.pretrained import base_weights
 from models.diffusion.sampling import noise_of, sample
 from models.diffusion.schedule import NoiseConfig, NoiseSchedule
+from models.errors import UserError
 from models.joint.completion import Answerer, pose
 from models.joint.denoiser import Denoiser, LayoutConfig, ReferenceNetwork, choose_what_learns
 from models.joint.depth_image import SIGN, as_map, as_picture, closeness_image
 from models.joint.given import check_closeness, check_metres, seeds_of
 from models.joint.masks import MaskMixture, draw_masks, on_latents
-from models.joint.motion import MotionModulesConfig, Past, motion_modules, split_clips
+from models.joint.motion import MotionModulesConfig, Past, load_adapter, motion_modules, split_clips
 from models.joint.objective import LossRegion, draw_levels, losses, make_noisy, where_it_counts
 from models.joint.pictures import reference_names, target_names, target_pictures
 from models.joint.sampling import SamplerConfig, average_aligned
@@ -301,10 +302,18 @@ class Joint(PortraitModule):
         return {name: latents[:, self.layout.generated.index(name)] for name in wanted}
 
     def setup(self, stage: str) -> None:
-        """Starts a fit from Stable Diffusion, where that is asked for; a checkpoint is read after this."""
-        if self.base is not None and stage == "fit":
-            self.codec.load_pretrained()
-            self.receive("denoiser", base_weights(self.base))
+        """Starts a fit from published weights, where they are asked for; a checkpoint is read after this.
+
+        Raises:
+            UserError: If they are absent, or those of other networks.
+        """
+        if stage != "fit":
+            return
+        self.codec.load_pretrained()
+        if self.base is not None:
+            self._start(base_weights(self.base))
+        if self.motion is not None and self.motion.adapter is not None:
+            load_adapter(self.denoiser.unet, self.motion, self.denoiser.config)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW over both networks."""
@@ -320,16 +329,31 @@ class Joint(PortraitModule):
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def receive(self, name: str, weights: Mapping[str, Tensor]) -> None:
-        """Starts from an earlier fit; the reference network starts as the foundation's denoiser (section 3.2)."""
+        """Starts from an earlier fit.
+
+        Raises:
+            UserError: If the networks are to start from published weights, which would replace it, or it is another's.
+        """
         if name == "codec":
             self.codec.load_state_dict(dict(weights))
-        elif name == "reference":
+            return
+        if self.base is not None:
+            raise UserError(
+                f"Both model.init_args.base and needs.{name} say what this fit starts from: set base to null to start "
+                "from the fit, or leave the need out."
+            )
+        if name == "reference":
             assert self.reference is not None
             self.reference.receive(weights)
         else:
-            self.denoiser.receive(weights)
-            if self.reference is not None and len(weights["unet.conv_out.weight"]) == self.codec.channels:
-                self.reference.receive(weights)
+            self._start(weights)
+
+    def _start(self, weights: Mapping[str, Tensor]) -> None:
+        """Starts from a denoiser; the reference network starts as a foundation's (section 3.2)."""
+        self.denoiser.receive(weights)
+        channels = weights["unet.conv_out.weight"].shape[0], weights["unet.conv_in.weight"].shape[1]
+        if self.reference is not None and channels == (self.codec.channels, self.codec.channels):
+            self.reference.receive(weights)
 
     @classmethod
     def immaterial(cls, options: Mapping[str, Any]) -> tuple[str, ...]:

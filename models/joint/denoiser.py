@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import torch
@@ -195,17 +196,64 @@ class Denoiser(nn.Module):
 
     def _expanded(self, base: UNet2DConditionModel) -> UNet2DConditionModel:
         """A network of the layout's channels that computes what the base does, and no share of the reference."""
-        ins, outs = self.layout.channels(self.latent)
-        old_ins, old_outs = base.config.in_channels, base.config.out_channels
-        tiles = self.layout.start == "tile_half" and old_ins == self.latent  # over two modalities: Ke et al. 2024
-        known = 2 * old_ins if tiles else old_ins
-        if ins != old_ins:
-            columns = [place % old_ins if place < known else None for place in range(ins)]
-            expand_conv_in(base, columns, 0.5 if tiles else 1.0)
+        outs, old_ins, old_outs = (
+            self.layout.channels(self.latent)[1],
+            base.config.in_channels,
+            base.config.out_channels,
+        )
+        columns, factor = self._columns(old_ins, old_outs)
+        if columns != list(range(old_ins)):
+            expand_conv_in(base, columns, factor)
         if outs != old_outs:
             old, spoken = (count - count % self.latent for count in (old_outs, outs))
             expand_conv_out(base, [place % old if place < spoken else None for place in range(outs)])
         return base
+
+    def _columns(self, ins: int, outs: int) -> tuple[list[int | None], float]:
+        """For each input channel that of a network of so many channels which has its meaning, and their factor."""
+        layout, latent = self.layout, self.latent
+        shape = len(layout.generated), len(layout.given), layout.masked, layout.concatenates
+        ours, theirs = channels_of(latent, *shape), self._layout_of(ins, outs)
+        columns = [theirs.index(channel) if channel in theirs else None for channel in ours]
+        if layout.start == "tile_half" and ins == latent:  # over two modalities: Ke et al. 2024
+            latents = [place for place, (group, _) in enumerate(ours) if group != "mask"]
+            for number, place in enumerate(latents[: 2 * latent]):
+                columns[place] = number % latent
+            return columns, 0.5
+        return columns, 1.0
+
+    def _layout_of(self, ins: int, outs: int) -> list[tuple[str, int]]:
+        """The input channels of a network of so many; of layouts with as many, the likest to this one.
+
+        Raises:
+            UserError: If there is none.
+        """
+        generated, given, shown = len(self.layout.generated), len(self.layout.given), self.layout.concatenates
+        if (ins, outs) == self.layout.channels(self.latent):
+            return channels_of(self.latent, generated, given, self.layout.masked, shown)
+        for others, beside, masked in product((given, 0, 1, 2), (shown, not shown), (True, False)):
+            channels = channels_of(self.latent, outs // self.latent, others, masked, beside)
+            if len(channels) == ins and outs % self.latent <= 1:
+                return channels
+        raise UserError(
+            f"A network of {ins} input and {outs} output channels is no stage of this one, whose latents have "
+            f"{self.latent}; name under needs.denoiser a foundation or an earlier stage with the same codec."
+        )
+
+
+def channels_of(latent: int, generated: int, given: int, masked: bool, concatenated: bool) -> list[tuple[str, int]]:
+    """Names of a denoiser's input channels, in the order in which it is given them.
+
+    Args:
+        latent: Channels K of a modality.
+        generated: How many modalities are generated, and of `LayoutConfig` the next.
+        given: How many are a condition.
+        masked: Whether every generated one comes with a mask and its masked latents.
+        concatenated: Whether the reference's latents are among them.
+    """
+    kept = {"mask": generated, "kept": latent * generated} if masked else {}
+    counts = {"noisy": latent * generated, **kept, "given": latent * given, "reference": latent * concatenated}
+    return [(group, place) for group, count in counts.items() for place in range(count)]
 
 
 class ReferenceNetwork(nn.Module):

@@ -1,6 +1,6 @@
 """Motion: temporal attention after every block of the denoiser, over the frames of a window and those before it (4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,14 @@ from models.diffusion.pretrained import load_motion
 from models.errors import UserError
 
 Past = dict[str, Tensor]  # by site, of the frames before a window: ``V n C h w``
+SETTINGS = {  # diffusers' names, and whence in our configuration
+    "block_out_channels": "unet.widths",
+    "motion_layers_per_block": "unet.layers",
+    "motion_num_attention_heads": "motion.heads",
+    "motion_norm_num_groups": "unet.groups",
+    "motion_max_seq_length": "motion.longest",
+    "use_motion_mid_block": "motion.middle",
+}
 
 
 @dataclass
@@ -95,26 +103,54 @@ def with_motion(unet: UNet2DConditionModel, config: MotionModulesConfig, size: U
 
     Args:
         unet: The denoiser of pictures.
-        config: Of the modules.
+        config: Of the modules, which are random: `load_adapter` reads weights.
         size: Of the denoiser.
-
-    Raises:
-        UserError: If weights are asked for and absent.
     """
-    adapter = MotionAdapter(
-        block_out_channels=tuple(size.widths),
-        motion_layers_per_block=size.layers,
-        motion_num_attention_heads=config.heads,
-        motion_norm_num_groups=size.groups,
-        motion_max_seq_length=config.longest,
-        use_motion_mid_block=config.middle,
-    )
-    video = UNetMotionModel.from_unet2d(unet, adapter if config.adapter is None else load_motion(config.adapter))
+    video = UNetMotionModel.from_unet2d(unet, _adapter(config, size))
     for name, module in list(video.named_modules()):
         if isinstance(module, AnimateDiffTransformer3D):
             parent, _, place = name.rpartition(".")
             video.get_submodule(parent)[int(place)] = _silent(MotionModule(module, site_of(name, unet)))
     return video
+
+
+def load_adapter(video: nn.Module, config: MotionModulesConfig, size: UNetConfig) -> None:
+    """Reads published weights into the motion modules, which still add nothing.
+
+    Args:
+        video: The denoiser with motion modules.
+        config: Of the modules.
+        size: Of the denoiser.
+
+    Raises:
+        UserError: If the weights are absent, or their settings are not those of the configuration.
+    """
+    assert config.adapter is not None
+    held = load_motion(config.adapter)
+    with torch.device("meta"):
+        ours = _plain(_adapter(config, size).config)
+    theirs = _plain(held.config)
+    if wrong := [name for name in ours if ours[name] != theirs.get(name)]:
+        raise UserError(
+            f"The motion modules in '{config.adapter}' have {wrong[0]} {theirs.get(wrong[0])}, where "
+            f"model.init_args.{SETTINGS.get(wrong[0], 'motion')} is {ours[wrong[0]]}; say what the folder says, "
+            "or name another."
+        )
+    video.load_state_dict({**video.state_dict(), **held.state_dict()})
+    for module in motion_modules(video):
+        _silent(module)
+
+
+def _adapter(config: MotionModulesConfig, size: UNetConfig) -> MotionAdapter:
+    """Modules of random weights."""
+    values = size.widths, size.layers, config.heads, size.groups, config.longest, config.middle
+    return MotionAdapter(**dict(zip(SETTINGS, values, strict=True)))
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of diffusers' modules, without its own notes."""
+    kept = {name: value for name, value in config.items() if not name.startswith("_")}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
 
 def site_of(module: str, unet: UNet2DConditionModel) -> str:

@@ -112,7 +112,7 @@ def test_a_checkpoint_needs_no_folder(tmp_path):
     [
         ("codecs.PatchPCACodec", {"channels": 6, "factor": 4}),
         ("autoencoders.KLCodec", {"config": {**vars(KL), "widths": [8, 8, 16], "shift": None}, "folder": None}),
-        ("autoencoders.TinyCodec", {"config": {**vars(TINY), "widths": [8, 8, 8]}, "folder": "x"}),
+        ("autoencoders.TinyCodec", {"settings": {**vars(TINY), "widths": [8, 8, 8]}, "folder": "x"}),
     ],
 )
 def test_a_yaml_names_any_codec(path, options):

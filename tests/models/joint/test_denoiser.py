@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.diffusion.networks import PlainDenoiser
+from models.diffusion.networks import PlainDenoiser, build_unet
 from models.errors import UserError
 from models.joint.denoiser import Denoiser, ReferenceNetwork
 from models.joint.sampling import SamplerConfig
@@ -67,13 +67,52 @@ def test_at_the_start_every_modality_is_denoised_as_the_foundation_denoises_pict
         torch.testing.assert_close(said[:, modality], alone, rtol=0, atol=0)
 
 
-def test_the_second_stage_starts_as_the_first():
-    first, second = Denoiser(UNET, layout(masked=False), K).eval(), Denoiser(UNET, layout(), K).eval()
+@pytest.mark.parametrize(
+    ("reference", "composed"),
+    [("network", False), ("both", False), ("both", True), ("concatenated", False), ("concatenated", True)],
+)
+def test_the_second_stage_starts_as_the_first(reference, composed):
+    """Whatever is masked or given, and with all that the first stage has learnt of the reference's latents."""
+    told = {"reference": reference, "composed": composed}
+    first, second = Denoiser(UNET, layout(masked=False, **told), K).eval(), Denoiser(UNET, layout(**told), K).eval()
+    torch.nn.init.normal_(first.unet.conv_in.weight)  # new columns start from zero
     second.receive(first.state_dict())
     noisy, levels, clean, masks = inputs()
-    torch.testing.assert_close(
-        second(noisy, levels, clean, masks * 0), first(noisy, levels, clean, masks), rtol=0, atol=0
-    )
+    seen = torch.randn(2, K, 4, 4)
+    for drawn in (masks * 0, masks, masks * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)):
+        said = second(noisy, levels, clean, drawn, seen)
+        torch.testing.assert_close(said, first(noisy, levels, clean, masks, seen), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("reference", ["network", "both"])
+def test_a_third_modality_starts_unseen_and_the_two_as_they_were(reference):
+    three = layout(reference=reference, generated=["image", "depth", "normals"])
+    first, second = Denoiser(UNET, layout(reference=reference), K).eval(), Denoiser(UNET, three, K).eval()
+    torch.nn.init.normal_(first.unet.conv_in.weight)
+    second.receive(first.state_dict())
+    noisy, levels, clean, _ = inputs(modalities=2)
+    masks, seen = torch.rand(2, 2, 1, 4, 4).round(), torch.randn(2, K, 4, 4)
+    more = (torch.cat([part, torch.rand_like(part[:, :1])], 1) for part in (noisy, levels.float(), clean, masks))
+    noisier, higher, cleaner, wider = more
+    said = second(noisier, higher[:, :1].expand(2, 3).long(), cleaner, wider.round(), seen)
+    torch.testing.assert_close(said[:, :2], first(noisy, levels, clean, masks, seen), rtol=1e-5, atol=1e-5)
+
+
+def test_a_stage_that_no_longer_shows_latents_keeps_all_else_in_its_place():
+    first, second = (Denoiser(UNET, layout(masked=m, reference=r), K) for m, r in ((False, "both"), (True, "network")))
+    torch.nn.init.normal_(first.unet.conv_in.weight)
+    second.receive(first.state_dict())
+    taken, ours = first.unet.conv_in.weight, second.unet.conv_in.weight
+    torch.testing.assert_close(ours[:, : 2 * K], taken[:, : 2 * K], rtol=0, atol=0)
+    assert ours[:, 2 * K :].eq(0).all()
+
+
+@pytest.mark.parametrize(("ins", "outs"), [(7, 8), (8, 6)])
+def test_channels_of_no_layout_are_refused(ins, outs):
+    strange = Denoiser(UNET, layout(), K).state_dict()
+    strange |= {f"unet.{name}": value for name, value in build_unet(UNET, ins, outs).state_dict().items()}
+    with pytest.raises(UserError, match=rf"{ins} input and {outs} output channels is no stage .* a foundation"):
+        Denoiser(UNET, layout(), K).receive(strange)
 
 
 def test_tiled_halves_start_as_the_mean_of_both_latents_would():
@@ -166,3 +205,12 @@ def test_a_joint_model_takes_both_networks_from_a_foundation_and_each_from_its_o
     model.receive("reference", first.reference.state_dict())
     torch.testing.assert_close(model.reference.unet.conv_in.weight, first.reference.unet.conv_in.weight)
     model.receive("codec", first.codec.state_dict())
+
+
+def test_a_stage_of_one_modality_is_no_foundation_of_the_reference_network():
+    told = {"generated": ["depth"], "given": ["image"], "masked": False}
+    model, first = joint(**told), joint(1, **told)
+    before = model.reference.unet.conv_in.weight.clone()
+    model.receive("denoiser", first.denoiser.state_dict())
+    torch.testing.assert_close(model.denoiser.unet.conv_in.weight, first.denoiser.unet.conv_in.weight)
+    torch.testing.assert_close(model.reference.unet.conv_in.weight, before)

@@ -1,5 +1,7 @@
 """Motion modules: nothing at the start, each frame normed by itself, frames before a window attended to (j10: 4)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import MotionAdapter
@@ -36,8 +38,7 @@ def clips(batch):
 
 
 def made(**changes):
-    model = joint(motion=MOTION, masks=DEPTH_GIVEN, **changes)
-    return model
+    return joint(**{"motion": MOTION, "masks": DEPTH_GIVEN, **changes})
 
 
 @pytest.mark.parametrize("middle", [True, False])
@@ -53,16 +54,50 @@ def test_motion_modules_add_nothing_at_the_start(middle):
     )
 
 
-def test_an_adapters_weights_are_read_and_start_without_a_say(tmp_path):
-    adapter = MotionAdapter(
+@pytest.fixture
+def adapter(tmp_path):
+    """Motion modules of random weights that diffusers wrote, and their folder."""
+    made = MotionAdapter(
         block_out_channels=(8, 16), motion_layers_per_block=1, motion_num_attention_heads=2, motion_norm_num_groups=4,
         motion_max_seq_length=8,
     )  # fmt: skip
-    adapter.save_pretrained(tmp_path)
-    video = Denoiser(UNET, layout(), K, MotionModulesConfig(3, 2, 0.0, 2, 8, True, str(tmp_path)))
-    ours = dict(video.unet.named_parameters())["down_blocks.0.motion_modules.0.proj_in.weight"]
-    torch.testing.assert_close(ours, adapter.down_blocks[0].motion_modules[0].proj_in.weight)
-    assert all(module.proj_out.weight.eq(0).all() for module in motion_modules(video))
+    made.save_pretrained(tmp_path)
+    return made, str(tmp_path)
+
+
+def test_an_adapters_weights_are_read_for_a_fit_and_start_without_a_say(adapter):
+    written, folder = adapter
+    model = made(motion=replace(MOTION, adapter=folder))
+    before = model.denoiser.state_dict()
+    before = {name: value.clone() for name, value in before.items() if "motion_modules" not in name}
+    model.setup("fit")
+    ours = model.denoiser.unet.state_dict()
+    for name, value in written.state_dict().items():
+        silent = "proj_out" in name
+        torch.testing.assert_close(ours[name], torch.zeros_like(value) if silent else value, rtol=0, atol=0)
+    assert all(torch.equal(model.denoiser.state_dict()[name], value) for name, value in before.items())
+
+
+def test_without_the_adapters_files_a_checkpoint_is_tested_and_a_fit_is_refused():
+    gone = made(motion=replace(MOTION, adapter="gone/adapter"))
+    gone.load_state_dict(made().state_dict())
+    gone.setup("test")
+    with pytest.raises(UserError, match=r"'gone/adapter' is not on this machine: .*hf download gone/adapter"):
+        gone.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"heads": 4}, r"motion_num_attention_heads 2, where model\.init_args\.motion\.heads is 4; say"),
+        ({"longest": 16}, r"motion_max_seq_length 8, where model\.init_args\.motion\.longest is 16; say"),
+        ({"middle": False}, r"use_motion_mid_block True, where model\.init_args\.motion\.middle is False; say"),
+    ],
+)
+def test_an_adapter_of_other_settings_is_refused(change, told, adapter):
+    model = made(motion=replace(MOTION, adapter=adapter[1], **change))
+    with pytest.raises(UserError, match=told):
+        model.setup("fit")
 
 
 def test_one_picture_is_left_alone_by_motion_that_has_learnt():
