@@ -1,6 +1,7 @@
 """dlib's networks, which learnt from photographs and come by pip alone: faces, their points, and who they are."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -14,8 +15,8 @@ from metrics.backbones import Picture
 from metrics.packages import from_files, optional
 from models.pixels import to_uint8
 
-# The HOG detector knows faces from about 80 px on. At this side it finds 92.5, 96.7 and 95 % of the portrait world's
-# stills of 64, 128 and 256 px (python -m benchmarks.agreement); without enlarging them none, 76 % and 95 %.
+# The HOG detector knows faces from about 80 px on, so smaller pictures are enlarged to this side. How many it finds of
+# 64, 128 and 256 px, with that and without, stands in results/world/agreement.md (python -m benchmarks.agreement).
 SIDE = 256
 CHIP, PADDING = 150, 0.25  # of the ResNet's crop, as its author has them
 BATCH = 8  # crops at once; more are no faster
@@ -39,8 +40,11 @@ class DlibFace:
     embedding: NDArray[np.float64] | None = None
 
 
+Seen = tuple[Picture, list[tuple["DlibFace", Any]]]  # an enlarged picture; its faces, and each as dlib has it in there
+
+
 class DlibPoints:
-    """HOG boxes and the points in them, at pictures enlarged to 256 px.
+    """HOG boxes and the points in them, at pictures enlarged to 256 px, by as many threads as torch has.
 
     Reference: Dalal and Triggs 2005, Histograms of Oriented Gradients; Kazemi and Sullivan 2014, One Millisecond Face
     Alignment with an Ensemble of Regression Trees.
@@ -51,18 +55,30 @@ class DlibPoints:
     """
 
     def __init__(self, library: Any, points: str) -> None:  # noqa: ANN401 - dlib has no types
-        self.detector = library.get_frontal_face_detector()
+        self.another = library.get_frontal_face_detector
+        self.detectors = [self.another()]  # one a thread: each works in memory of its own
         self.predictor = library.shape_predictor(points)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[list[DlibFace]]:
         """The faces of each picture ``H W 3``, 8-bit RGB."""
-        return [[face for face, _ in self.shapes(*enlarged(picture))] for picture in pictures]
+        return [[face for face, _ in shapes] for _, shapes in self.look(pictures)]
 
-    def shapes(self, picture: Picture, factor: int) -> list[tuple[DlibFace, Any]]:
-        """The faces of a picture that is enlarged already, and each as dlib has it, in the enlarged one."""
-        boxes, scores, _ = self.detector.run(picture, 0, 0.0)
-        shapes = [self.predictor(picture, box) for box in boxes]
-        return [(_face(shape, score, factor), shape) for shape, score in zip(shapes, scores, strict=True)]
+    def look(self, pictures: Sequence[Picture]) -> list[Seen]:
+        """What is seen in each picture; threads share the pictures, for dlib's detector lets others run beside it."""
+        threads = min(torch.get_num_threads(), len(pictures))
+        if threads <= 1:
+            return [self._look(self.detectors[0], picture) for picture in pictures]
+        self.detectors += [self.another() for _ in range(threads - len(self.detectors))]
+        shares = [pictures[start::threads] for start in range(threads)]
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(lambda by, own: [self._look(by, each) for each in own], self.detectors, shares))
+        return [parts[i % threads][i // threads] for i in range(len(pictures))]
+
+    def _look(self, detector: Any, picture: Picture) -> Seen:  # noqa: ANN401 - dlib has no types
+        large, factor = enlarged(picture)
+        boxes, scores, _ = detector.run(large, 0, 0.0)
+        shapes = [self.predictor(large, box) for box in boxes]
+        return large, [(_face(shape, score, factor), shape) for shape, score in zip(shapes, scores, strict=True)]
 
 
 class DlibIdentity:
@@ -83,7 +99,7 @@ class DlibIdentity:
 
     def __call__(self, pictures: Sequence[Picture]) -> list[list[DlibFace]]:
         """The faces of each picture ``H W 3``, 8-bit RGB."""
-        looked = [(picture, self.points.shapes(picture, factor)) for picture, factor in map(enlarged, pictures)]
+        looked = self.points.look(pictures)
         crops = [self.crop(picture, shape, CHIP, PADDING) for picture, shapes in looked for _, shape in shapes]
         parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
         embeddings = iter([row for part in parts for row in self.network.compute_face_descriptor(part)])

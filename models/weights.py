@@ -66,11 +66,20 @@ def verified(name: str) -> Path:
 
 
 def _replaced(name: str) -> str:
-    """The remedy for a damaged file; pip leaves one that it has installed as it is, unless it is made to."""
-    file = FILES[name]
-    if find(name) == file.packaged:
-        return f"pip install --force-reinstall --no-deps {file.package.replace('_', '-')}"
-    return f"delete it, then: python -m models.weights fetch {name}"
+    """The remedy for a damaged file."""
+    return _reinstalled(name) if _is_packaged(name) else f"delete it, then: python -m models.weights fetch {name}"
+
+
+def _is_packaged(name: str) -> bool:
+    """Whether the file that is found is the one in its package."""
+    path = find(name)
+    return path is not None and path == FILES[name].packaged
+
+
+def _reinstalled(*names: str) -> str:
+    """Pip leaves a package that it has installed as it is, unless it is made to."""
+    packages = dict.fromkeys(FILES[name].package.replace("_", "-") for name in names)
+    return f"pip install --force-reinstall --no-deps {' '.join(packages)}"
 
 
 def load(name: str) -> dict[str, Tensor]:
@@ -100,10 +109,15 @@ def load_script(name: str) -> Any:  # noqa: ANN401 - torch.jit has no types
 
 
 def again(*names: str) -> str:
-    """The remedy for files that agree with their recorded checksums and cannot be read: the records are to go, too."""
-    paths = [path for name in names for path in (_present(name), _beside(_present(name))) if path.exists()]
-    told = ", ".join(f"'{path}'" for path in paths)
-    return f"delete {told}, then: python -m models.weights fetch {' '.join(names)}"
+    """The remedy for files that agree with their checksums and cannot be read: records of these are to go, too."""
+    packaged = [name for name in names if _is_packaged(name)]
+    others = [name for name in names if name not in packaged]
+    steps = [_reinstalled(*packaged)] if packaged else []
+    if others:
+        paths = [path for name in others for path in (_present(name), _beside(_present(name))) if path.exists()]
+        told = ", ".join(f"'{path}'" for path in paths)
+        steps.append(f"delete {told}, then: python -m models.weights fetch {' '.join(others)}")
+    return "; and ".join(steps)
 
 
 def place(name: str) -> Path:

@@ -1,7 +1,7 @@
 """How networks of photographs read portraits: ``python -m benchmarks.agreement [--folder MINE] [--out page.md]``.
 
-Without a folder it reads the portrait world, whose truth is known; of a folder (a subfolder a person) what needs a
-truth is left out. It needs the extra ``face-offline``.
+Without a folder it reads the portrait world, whose truth is known, and at the largest side as many people of the next
+seed; of a folder (a subfolder a person) what needs a truth is left out. It needs the extra ``face-offline``.
 """
 
 import argparse
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.agreement.measure import measure, readers
-from benchmarks.agreement.page import page, unmet
+from benchmarks.agreement.measure import Readers, measure, readers
+from benchmarks.agreement.page import Read, page, unmet
 from benchmarks.agreement.sets import folder, world
 from models.errors import UserError
 from models.files import write_text
@@ -36,20 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _read(options: argparse.Namespace) -> str:
-    by, measured = readers(), {}
-    for side in options.sizes:
-        portraits = (
-            folder(options.folder, side)
-            if options.folder
-            else world(side, options.people, options.pictures, options.seed)
-        )
-        measured[side] = measure(portraits, by)
-    if not options.folder:
-        for line in unmet(measured):
+    by, seed, others = readers(), None if options.folder else options.seed, None
+    what, read = _measured(by, options, options.sizes, seed)
+    if seed is not None:
+        for line in unmet(read.measured):
             print(f"Not what the world owes: {line}", file=sys.stderr)
+        _, others = _measured(by, options, [max(options.sizes)], seed + 1)
     out = f" --out {options.out}" if options.out else ""
-    command = f"{COMMAND}{' --folder ...' if options.folder else ''}{out}"
-    return page(portraits.name, command, measured, owing=not options.folder)
+    return page(what, f"{COMMAND}{' --folder ...' if options.folder else ''}{out}", read, others)
+
+
+def _measured(by: Readers, options: argparse.Namespace, sides: Sequence[int], seed: int | None) -> tuple[str, Read]:
+    """What the pictures are, those of the folder if there is no seed, and what is read of them."""
+    measured = {}
+    for side in sides:
+        people = options.people, options.pictures
+        portraits = folder(options.folder, side) if seed is None else world(side, *people, seed)
+        measured[side] = measure(portraits, by)
+    return portraits.name, Read(measured, seed)
 
 
 def _parser() -> argparse.ArgumentParser:

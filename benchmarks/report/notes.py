@@ -33,9 +33,9 @@ OF_SETS = (
 LEFT_OUT = "Frames left out of the mean, identical to the truth, or without a mask or a face in the truth"
 
 
-def notes(table: Table, cells: Cells, provenance: Provenance) -> list[str]:
-    """All notes of a table, in their order."""
-    parts = [_few(table, cells), _sets(cells), _left_out(table, cells), _flagged(table, cells)]
+def notes(table: Table, cells: Cells, provenance: Provenance, empty: Mapping[Column, str]) -> list[str]:
+    """All notes of a table, in their order; ``empty`` are columns that it has not, and why."""
+    parts = [_few(table, cells), _sets(cells), _left_out(table, cells), _flagged(table, cells), _empty(table, empty)]
     parts += [_rows(table), _protocols(table, provenance)]
     return [*filter(None, [table.note]), *READING, *(note for part in parts for note in part)]
 
@@ -86,6 +86,18 @@ def _flagged(table: Table, cells: Cells) -> Iterator[str]:
             places.setdefault(task.FLAGGED, {})[f"{where}: {cell.flagged}"] = None
     for sentence in sorted(places):
         yield f"{sentence}: {'; '.join(places[sentence])}."
+
+
+def _empty(table: Table, empty: Mapping[Column, str]) -> Iterator[str]:
+    """Metrics without a column; one that has a column of another test by the test, too."""
+    kept = {column.metric for column in table.columns}
+    reasons: dict[str, dict[str, None]] = {}
+    for column, reason in empty.items():
+        name = f"{column.metric}, {column.test}" if column.metric in kept else column.metric
+        reasons.setdefault(reason, {})[name] = None
+    if reasons:
+        told = "; ".join(f"{'; '.join(names)}: n/a ({reason})" for reason, names in reasons.items())
+        yield f"Without a column, for no row has a score of it: {told}."
 
 
 def _run(table: Table, cells: Cells) -> list[tuple[str, Column, Cell]]:

@@ -1,7 +1,8 @@
 """A sheet: everything that a table prints, ready for any format."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from benchmarks.report import notes
 from benchmarks.report.arms import Arms
 from benchmarks.report.extremes import Extremes, extremes
 from benchmarks.report.results import Absence, Provenance
-from benchmarks.report.spec import Published, Row, Table, card
+from benchmarks.report.spec import Column, Published, Row, Table, card
 from benchmarks.report.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
@@ -116,7 +117,8 @@ class Sheet:
 
 def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Sheet:
     """Computes every cell, rank and verdict of a table from tidy scores (`report.results.SCORES`)."""
-    arms = Arms(scores)
+    arms, left_out = Arms(scores), _left_out(table, scores, provenance.absent)
+    table = replace(table, columns=[column for column in table.columns if column not in left_out])
     cells = {
         (row.name, i): summarise(arms, row.name, column.test, column.metric)
         for row in table.rows
@@ -125,8 +127,17 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Shee
     claims, checks = judge(arms, table.claims), judge(arms, table.checks)
     origin = notes.origin(table, cells, provenance)
     gaps, ends = _gaps(table, provenance.absent), _extremes(table, cells, arms)
-    words = notes.notes(table, cells, provenance)
+    words = notes.notes(table, cells, provenance, left_out)
     return Sheet(table, cells, _marks(table, arms), claims, checks, words, origin, gaps, provenance, ends)
+
+
+def _left_out(table: Table, scores: pd.DataFrame, absent: Collection[Absence]) -> dict[Column, str]:
+    """The optional columns that no row of a test that was run could be scored by, and why most could not."""
+    scored = {*zip(scores["test"], scores["metric"], strict=True)}
+    run = {test for test, _ in scored}
+    empty = [c for c in table.columns if c.optional and c.test in run and (c.test, c.metric) not in scored]
+    reasons = {c: Counter(a.reason for a in absent if (a.test, a.metric) == (c.test, c.metric)) for c in empty}
+    return {column: counts.most_common(1)[0][0] for column, counts in reasons.items() if counts}
 
 
 def _marks(table: Table, arms: Arms) -> dict[tuple[str, int], Mark]:

@@ -72,10 +72,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric under a test."""
+    """A metric under a test.
+
+    Args:
+        test: The test's name.
+        metric: The metric's name.
+        optional: Whether it is left out, and named under the table, where no row could be scored by it.
+    """
 
     test: str
     metric: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)

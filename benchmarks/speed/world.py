@@ -7,6 +7,8 @@ they are kept for; and where the time of a sample goes. The kinds are measured i
 
 ``--device cuda`` draws on a GPU instead, in one process: the drawing alone, of meshes that are posed and on the GPU,
 and with the posing of every moment on the CPU and its way there.
+
+``--against CHECKOUT`` compares it with the world of another commit, by processor time (`benchmarks.speed.against`).
 """
 
 import argparse
@@ -20,15 +22,18 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.speed import against
 from datamodules.world.body.template import Detail
 from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, draw, posed, render
+from models.errors import UserError
 from models.rendering.visibility import Backend
 
 BATCH, BATCH_ON_GPU = 16, 256
@@ -123,28 +128,48 @@ def stages(size: int, detail: Detail) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
+    options = _parser().parse_args(arguments)
+    if options.device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit("There is no GPU that PyTorch can use: leave --device out to measure the CPU.")
+    try:
+        for size in options.size:
+            _measure(size, options)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.world", description="Speed of the renderer.")
     parser.add_argument("--size", type=int, nargs="+", default=[64, 256], help="sides of the pictures in pixels")
     parser.add_argument("--detail", choices=("light", "full"), default="light", help="which mesh")
     parser.add_argument("--processes", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
     parser.add_argument("--device", type=torch.device, default="cpu", help="cpu, or cuda for one process on a GPU")
-    options = parser.parse_args(arguments)
-    if options.device.type == "cuda" and not torch.cuda.is_available():
-        sys.exit("There is no GPU that PyTorch can use: leave --device out to measure the CPU.")
-    if options.device.type != "cpu":
-        for size in options.size:
-            print(f"{size}² samples a second, {options.detail} mesh, {options.device}, {BATCH_ON_GPU} frames a call:")
-            show(measure_on(options.device, size, options.detail, options.seconds))
-        return
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        for size in options.size:
-            print(f"{size}² samples a second, {options.detail} mesh, {options.processes} processes (two, in turns):")
-            rates = measure(pool, options.processes, size, options.detail, options.seconds)
-            show(rates)
-            show_ratios(rates)
-            shares = pool.submit(stages, size, options.detail).result()
-            print("  of a sample's time, torch: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
+    parser.add_argument("--against", type=Path, help="a checkout of another commit, whose world is drawn in turns")
+    parser.add_argument("--turns", type=int, default=3, help="of each world, with --against")
+    return parser
+
+
+def _measure(size: int, options: argparse.Namespace) -> None:
+    """Measures and prints what the options ask for, at one size."""
+    if options.against:
+        asked = options.detail, options.seconds, options.turns
+        against.show(size, *against.against(options.against, size, *asked))
+    elif options.device.type != "cpu":
+        print(f"{size}² samples a second, {options.detail} mesh, {options.device}, {BATCH_ON_GPU} frames a call:")
+        show(measure_on(options.device, size, options.detail, options.seconds))
+    else:
+        with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+            _measure_in(pool, size, options)
+
+
+def _measure_in(pool: ProcessPoolExecutor, size: int, options: argparse.Namespace) -> None:
+    print(f"{size}² samples a second, {options.detail} mesh, {options.processes} processes (two, in turns):")
+    rates = measure(pool, options.processes, size, options.detail, options.seconds)
+    show(rates)
+    show_ratios(rates)
+    shares = pool.submit(stages, size, options.detail).result()
+    print("  of a sample's time, torch: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
 
 
 def show(rates: dict[tuple[str, str], list[float]]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from threading import get_ident
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -74,6 +75,53 @@ def test_points_of_the_enlarged_picture_come_back_to_the_centres_of_pixels():
     np.testing.assert_allclose(face.points, [[41, 20]], atol=1e-9)
     assert face.confidence == 0.5
     assert np.abs(face.box - [40, 19, 42, 21]).max() < 0.5
+
+
+@pytest.fixture
+def threads():
+    """Sets how many threads torch has; as many as before afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_share_the_pictures_and_each_has_a_detector_of_its_own(threads):
+    """A fake detector that finds as many faces as the picture is bright."""
+    users = []
+
+    def detector():
+        users.append(set())
+        mine = users[-1]
+
+        def run(picture, upsamples, threshold):
+            mine.add(get_ident())
+            return [None] * int(picture[0, 0, 0]), [0.0] * int(picture[0, 0, 0]), []
+
+        return SimpleNamespace(run=run)
+
+    rect = SimpleNamespace(**dict.fromkeys(("left", "top", "right", "bottom"), lambda: 0))
+    shape = SimpleNamespace(rect=rect, parts=lambda: [SimpleNamespace(x=0, y=0)])
+    library = SimpleNamespace(get_frontal_face_detector=detector, shape_predictor=lambda file: lambda *_: shape)
+    looking, shown = DlibPoints(library, ""), [np.full((SIDE, SIDE, 3), level, np.uint8) for level in range(7)]
+    for number in (1, 3, 2, 16):
+        threads(number)
+        assert [len(faces) for faces in looking(shown)] == list(range(7))
+        assert all(len(idents) <= 1 for idents in users)
+        for idents in users:
+            idents.clear()
+    assert len(users) == 7  # no more than there were pictures
+    assert looking([]) == []
+
+
+def test_two_threads_see_what_one_sees(dlib, astronaut, threads):
+    shown = pictures(astronaut, np.zeros_like(astronaut), astronaut[:, ::-1])
+    for key, part in zip(KEYS, ("landmarks", "embedding"), strict=True):
+        threads(1)
+        alone = load_analyser(key)(shown)
+        threads(2)
+        for faces, others in zip(load_analyser(key)(shown), alone, strict=True):
+            assert len(faces) == len(others)
+            assert all(torch.equal(getattr(a, part), getattr(b, part)) for a, b in zip(faces, others, strict=True))
 
 
 def straight(dlib, picture):

@@ -229,6 +229,21 @@ def test_a_damaged_file_in_a_package_is_installed_anew(packaged, tmp_path):
         weights.load("made")
 
 
+def test_a_file_in_a_package_that_cannot_be_read_is_installed_anew(packaged, published, tmp_path, monkeypatch):
+    published(sha256=None)
+    weights.fetch("made")
+    other = weights.FILES["made"]
+    monkeypatch.setattr(weights, "FILES", {"made": packaged, "twin": packaged, "other": other})
+    line = "pip install --force-reinstall --no-deps faces-by-pip"
+    assert weights.again("made", "twin") == line  # a package is named once
+    rest = f"delete '{other.path}', '{other.path}.sha256', then: python -m models.weights fetch other"
+    assert weights.again("other") == rest
+    assert weights.again("made", "other") == f"{line}; and {rest}"
+    (tmp_path / "site/faces_by_pip/models/made.dat").unlink()
+    with pytest.raises(UserError, match=re.escape(OFFLINE)):
+        weights.again("made")
+
+
 def test_the_installed_packages_of_faces_hold_the_pinned_files(cache):
     pytest.importorskip("dlib", reason="the extra face-offline is not installed")
     for name in ("dlib_resnet", "dlib_5_points", "dlib_68_points", "dlib_cnn_detector"):

@@ -17,7 +17,9 @@ from datamodules.world.sets.portraits import WORLD_VERSION, PortraitSpec
 from datamodules.world.sets.presets import PRESETS
 from datamodules.world.sets.samples import Spec, open_split, splits
 from datamodules.world.show.sheet import write_sheet
+from models.errors import UserError
 from models.files import write_text
+from models.reading import reading
 
 _LIGHTS = 16  # the family of the settings that tell of the lights
 _HOLDS = {
@@ -97,10 +99,17 @@ portrait methods. No consent is needed, for nobody is shown. Results on them say
 AGREEMENT = "agreement.md"
 _AGREEMENT = """## How networks of photographs read it
 
-Which faces are found, and how their proportions, landmarks and identities are read by networks that learnt from
-photographs, stands in [{page}]({page}), as `python -m benchmarks.agreement` measures it.
+{read}
 
 """
+_READ = """\
+Which faces are found, and how their proportions, landmarks and identities are read by networks that learnt from
+photographs, as `python -m benchmarks.agreement` measures it; [{page}]({page}) says how.
+
+{tables}"""
+_UNREAD = """\
+Nobody measured it beside this card: `python -m benchmarks.agreement --out {page}` does, and a card that is written then
+prints which faces are found and how they are read by networks that learnt from photographs."""
 
 
 def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
@@ -108,23 +117,47 @@ def write_card(path: Path, image_size: int = 128, seed: int = 0) -> None:
 
     Args:
         path: Of the Markdown file; the sheet takes its name with ``.png``. Sheets that lie beside it as ``sheet_*`` are
-            linked, and so is ``agreement.md``.
+            linked, and the tables of ``agreement.md`` are printed.
         image_size: Side of the sheet's pictures in pixels.
         seed: Of the people on the sheet.
+
+    Raises:
+        UserError: If ``agreement.md`` holds no tables of this world.
     """
     sheet = path.with_suffix(".png")
+    read = agreement(path.with_name(AGREEMENT))
     write_sheet(sheet, image_size, seed=seed)
     larger = sorted(sheet_file.name for sheet_file in path.parent.glob("sheet_*"))
-    write_text(path, card(sheet.name, larger, AGREEMENT if path.with_name(AGREEMENT).is_file() else ""))
+    write_text(path, card(sheet.name, larger, read))
 
 
-def card(sheet: str, larger: Sequence[str] = (), agreement: str = "") -> str:
+def agreement(page: Path) -> str:
+    """The tables of a page that says how networks of photographs read this world, and what stands over them.
+
+    Returns:
+        Markdown; empty if there is no such page.
+
+    Raises:
+        UserError: If it holds no tables, or those of another version of the world.
+    """
+    if not page.is_file():
+        return ""
+    again = f"write it anew: python -m benchmarks.agreement --out {page}"
+    with reading(page, "page of benchmarks.agreement", again):
+        parts = page.read_text(encoding="utf-8").split("\n\n")
+    tables = [i for i, part in enumerate(parts) if part.startswith("|")]
+    if not tables or f"portrait world {WORLD_VERSION} (" not in parts[0]:
+        raise UserError(f"'{page}' holds no tables of the portrait world {WORLD_VERSION}; {again}")
+    return "\n\n".join(parts[max(tables[0] - 1, 1) : tables[-1] + 1])
+
+
+def card(sheet: str, larger: Sequence[str] = (), read: str = "") -> str:
     """The text of the card, with the numbers of the sets as they are.
 
     Args:
         sheet: Name of its contact sheet.
         larger: Names of other sheets that lie beside it.
-        agreement: Name of the page that says how networks of photographs read the pictures; empty for none.
+        read: How networks of photographs read the pictures, as `agreement` gives it; empty if nobody measured it.
     """
     links = ", ".join(f"[{name}]({name})" for name in larger)
     expressions = ", ".join(name.replace("_", " ") for name in NAMES)
@@ -138,7 +171,7 @@ def card(sheet: str, larger: Sequence[str] = (), agreement: str = "") -> str:
         modes=len(shape_basis()),
         shares=len(ALBEDO),
         light=light_spread(),
-        agreement=_AGREEMENT.format(page=agreement) if agreement else "",
+        agreement=_AGREEMENT.format(read=(_READ if read else _UNREAD).format(page=AGREEMENT, tables=read)),
     )
 
 
