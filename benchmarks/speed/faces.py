@@ -81,14 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for batch in options.batches:
             asked = options.keys, side, options.pictures, batch, options.rounds, options.threads
             for (key, threads), told in measure(*asked).items():
-                print(f"{key}, {side} px, batches of {batch}, {_threads(threads)}: {_told(told, options)}")
+                print(f"{key}, {side} px, batches of {batch}, {_threads(threads)}: {_cost_line(told, options)}")
 
 
 def _threads(number: int) -> str:
     return f"{number} thread{'s' if number > 1 else ''}"
 
 
-def _told(told: Cost, options: argparse.Namespace) -> str:
+def _cost_line(told: Cost, options: argparse.Namespace) -> str:
     part = told.spent * options.frames / 60_000 / options.minutes
     beside = f", {part:.0%} of a benchmark of {options.minutes:g} min" if options.frames else ""
     return f"{told.spent:.1f} ms of the processor, {told.waited:.1f} of the clock, faces in {told.share:.0%}{beside}"
