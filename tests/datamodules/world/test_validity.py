@@ -205,14 +205,24 @@ def test_a_proxy_ranks_the_ways_of_being_wrong(name: str, seen: list[dict[str, F
 OF_PHOTOGRAPHS: dict[str, tuple[type[FaceMetric], str, int, list[tuple[str, ...]]]] = {
     "AKD (dlib)": (AKD, "dlib68", 1, [*SEEN["proxy-AKD"], ("oracle", "identity")]),
     "NME (dlib)": (NME, "dlib68", 1, [*SEEN["proxy-AKD"], ("oracle", "identity")]),
-    "CSIM (dlib)": (CSIM, "dlib-resnet", 3, [("oracle", "lag", "copy", "identity"), ("expression", "identity")]),
+    "CSIM (dlib)": (
+        CSIM,
+        "dlib-resnet",
+        3,
+        [("oracle", "lag", "copy", "identity"), ("oracle", "lag", "pose", "identity"), ("expression", "identity")],
+    ),
     "ID-L2 (dlib)": (
         IdentityDistance,
         "dlib-resnet",
         3,
-        [("oracle", "lag", "copy", "identity"), ("oracle", "expression", "pose"), ("expression", "identity")],
+        [
+            ("oracle", "lag", "copy", "identity"), ("oracle", "lag", "pose", "identity"),
+            ("oracle", "expression", "pose"), ("expression", "identity"),
+        ],
     ),
-}
+}  # fmt: skip
+# 2.04 standard errors, too bare to be held to 2 (by ID-L2 they are 5.1): of these the order of the means alone is held.
+BARE = {("CSIM (dlib)", "pose", "identity")}
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +263,7 @@ def test_a_network_of_photographs_ranks_the_ways_of_being_wrong(
     assert whom.sum() >= 0.8 * PEOPLE  # the HOG detector misses a few at 64 pixels
     scores = {kind: values[whom] for kind, values in scores.items()}
     assert np.ptp(scores["oracle"]) < 1e-9  # a true face is equal to itself
-    wrong = [(better, worse) for better, worse in sorted(pairs) if distance(scores, better, worse) < 2]
+    wrong = [pair for pair in sorted(pairs) if distance(scores, *pair) < (0 if (name, *pair) in BARE else 2)]
     assert not wrong, {pair: [scores[one].mean().round(4) for one in pair] for pair in wrong}
 
 
