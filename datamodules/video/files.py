@@ -1,5 +1,7 @@
 """Video files as FFmpeg reads them: numbered packets, the frames they give, and pictures the right way up."""
 
+import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,6 +16,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from datamodules.base import DataError
+
+# A frame that waits in a cycle to be collected waits for its scaler's threads when it is, and a forked process, such as
+# a loader's, has none of them: there what it was forked with is never collected.
+os.register_at_fork(after_in_child=gc.freeze)
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".gif", ".ts", ".mts", ".m2ts"}
