@@ -256,7 +256,7 @@ def _parsers() -> BenchmarkCLI:
 def parse(args: list[str]) -> Namespace:
     """The configuration that a call would run with; builds no model.
 
-    A call that differs from an earlier one in the seed alone is not parsed again: half a second each, of a thousand.
+    A call that differs from an earlier one in the seed alone is not parsed again: 0.2 s each, of a thousand or more.
 
     Args:
         args: What follows ``lightning``, the subcommand first.
