@@ -136,7 +136,8 @@ def _make(folder: Path) -> None:
         with room(folder):
             folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"A file is in the way of the folder '{folder}': delete it, or write elsewhere.") from error
+        sentence = f"A file is in the way of the folder '{folder}'"
+        raise UserError(f"{sentence}: delete it, or name another place with --out, of runs --results.") from error
 
 
 def _tell_full(error: BaseException, folder: Path) -> None:

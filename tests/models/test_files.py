@@ -43,9 +43,10 @@ def test_every_writer_meets_a_full_disk_in_one_sentence(tmp_path: Path, small_di
 def test_a_file_in_the_way_of_a_folder_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file" / "a.json", tmp_path / "file" / "folder" / "a.json"):
-        with pytest.raises(
-            UserError, match=r"^A file is in the way of the folder '.*': delete it, or write elsewhere\.$"
-        ):
+        told = (
+            r"^A file is in the way of the folder '.*': delete it, or name another place with --out, of runs --results"
+        )
+        with pytest.raises(UserError, match=told + r"\.$"):
             files.write_json(path, {})
     assert (tmp_path / "file").read_text() == "mine"
 
