@@ -13,7 +13,8 @@ import torch
 from benchmarks import cli, score
 from benchmarks.report.collect import collect
 from benchmarks.report.earlier import differing, seeds_of, with_published
-from benchmarks.report.files import RECORD, beside, left, ours, write
+from benchmarks.report.ends import draw_ends
+from benchmarks.report.files import RECORD, beside, left, ours, read, write
 from benchmarks.report.results import Place, Results
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
@@ -100,6 +101,7 @@ class Printer:
             joined = score.join(*results, Path(self.choice.results), self.choice.scale)
             self.written += write(*joined, self.folder)
             self.written += _copy_figure(table, runs, self.folder)
+            self.written += draw_ends(read(name, self.folder), runs, self.folder)
             print("\n" + (self.folder / f"{name}.md").read_text())
             print(beside(name, self.folder, PUBLISHED / self.choice.scale), flush=True)
 

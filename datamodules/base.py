@@ -29,8 +29,8 @@ class TestProtocol:
     Args:
         task: The task (`models.tasks`).
         motion: ``absolute`` or ``relative`` motion transfer (FOMM, section 3.3).
-        shuffle_driving: The control row: driving frames (or depth maps) in a seeded order with none in its place; the
-            targets stay.
+        shuffle_driving: The control row: driving frames (of depth to image the depth maps, of depth the pictures) in a
+            seeded order with none in its place; the targets stay.
         other_reference: The control row: the reference picture shows another person.
         condition: What every method is given that is made of the truth: in reenactment the ``depth`` of the answer, in
             depth the ``fitted_depth`` of a face tracker; None for nothing.

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from benchmarks import runs
-from benchmarks.evaluation import figures
+from benchmarks.evaluation import cost, figures, strips
 from benchmarks.evaluation.scorer import Scorer, Scores
 from benchmarks.running.processes import gathered
 from datamodules.base import PortraitDataModule
@@ -24,7 +24,7 @@ FACES = "faces"  # among the runs: what the face network saw in the truth
 
 
 class Evaluator(Callback):
-    """Scores a test run and writes ``samples.parquet``, ``metrics.json`` and a figure into the run's folder.
+    """Scores a test run and writes ``samples.parquet``, ``metrics.json`` and pictures into the run's folder.
 
     Args:
         run: The run that is tested.
@@ -34,6 +34,7 @@ class Evaluator(Callback):
     def __init__(self, run: runs.Run, figure_rows: int = 4) -> None:
         self.run = run
         self.figure_rows = figure_rows
+        self.counter = cost.Counter()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts empty."""
@@ -41,6 +42,22 @@ class Evaluator(Callback):
         self.figure: list[tuple[int, Tensor]] = []
         self.protocol: dict[str, object] = {}
         self.started = time.time()
+
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: TaskBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts what the first batch costs."""
+        if self.scorer is None:
+            self.counter.start()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leaves nothing that counts behind."""
+        self.counter.stop()
 
     def on_test_batch_end(
         self,
@@ -57,8 +74,13 @@ class Evaluator(Callback):
             self.protocol = {"task": batch.task, "motion": getattr(batch, "motion", "")}
             self.protocol |= {"oracle": is_oracle(pl_module, batch)}
             self.protocol |= {"given": ", ".join(sorted(getattr(batch, "conditions", {})))}
+            self.protocol |= {"gflop": self.counter.stop() / len(find(batch.task, "benchmarks").samples(batch))}
         self.scorer.add(outputs, batch)
-        if not batch.piece and len(self.figure) < self.figure_rows:
+        if batch.piece:  # the pictures show the first frames
+            return
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            strips.save(outputs, batch, self.run.folder, type(pl_module).__name__)
+        if len(self.figure) < self.figure_rows:
             lines = find(batch.task, "benchmarks").lines(outputs, batch, 4)
             self.figure.append((batch_idx, figures.picture_row(lines)))
 

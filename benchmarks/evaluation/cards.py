@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import metrics
+from benchmarks.evaluation import cost
 from benchmarks.evaluation.availability import provenance
 from benchmarks.tasks import names
 from metrics.backbones import BACKBONES
@@ -29,7 +30,7 @@ own face network and is comparable with no published number. Parity cases are th
 
 def cards() -> str:
     """The page."""
-    listed = [card for cards in _by_task().values() for card in cards]
+    listed = [cost.CARD, *(card for cards in _by_task().values() for card in cards)]
     unique = {card.name: card for card in [*listed, *(metric.card for metric in classes())]}
     ordered = sorted(unique.values(), key=lambda card: card.name.lower())
     contents = " · ".join(f"[{card.name}](#{_anchor(card)})" for card in ordered)
@@ -49,6 +50,7 @@ def _metrics(values: Iterable[object]) -> Iterable[type[PerSampleMetric]]:
 
 def _section(card: Card) -> str:
     tasks = ", ".join(task for task, listed in _by_task().items() if card.name in {c.name for c in listed})
+    tasks = "all tasks, where it is counted" if card is cost.CARD else tasks
     lines = {
         "definition": card.definition,
         "range": card.value_range,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.evaluation import cost
 from benchmarks.evaluation.scorer import SetScore
 from benchmarks.report.results import SCORES, SET_VALUE, Absence, Place, Provenance, keys_of
 from benchmarks.report.spec import is_current
@@ -34,6 +35,7 @@ class RunRecord:
         truth: The digest of what it was scored against.
         oracle: Whether the method was given what is derived from the truth.
         given: What of it the test gives every method; empty for nothing.
+        gflop: What a picture cost; None where it was not counted.
     """
 
     commit: str = "None"
@@ -47,6 +49,7 @@ class RunRecord:
     truth: str = ""
     oracle: bool = False
     given: str = ""
+    gflop: float | None = None
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> "RunRecord":
@@ -72,6 +75,8 @@ class RunRecord:
         """Metrics that a table has no score of, with the reason."""
         yield from self.absent.items()
         yield from ((name, "another version of the metric") for name in self.outdated)
+        if self.gflop is None:
+            yield cost.CARD.name, "not counted"
 
 
 def collect(runs: Mapping[Place, Path]) -> tuple[pd.DataFrame, Provenance]:
@@ -123,7 +128,7 @@ def _lines(samples: pd.DataFrame, record: RunRecord) -> pd.DataFrame:
     """The lines of one test run: per video and metric, and those of set metrics; of current metrics only."""
     frames = samples.groupby("video_id")["sample_id"].nunique()
     sets = [_set_lines(metric, score, frames) for metric, score in record.sets.items()]
-    lines = pd.concat([_per_video(samples), *sets])
+    lines = pd.concat([_per_video(samples), *sets, *_cost_lines(record, frames)])
     return lines[~lines["metric"].isin(record.outdated)]
 
 
@@ -133,6 +138,13 @@ def _set_lines(metric: str, score: SetScore, frames: pd.Series) -> pd.DataFrame:
     values, counts = [*score.replicates.values(), score.value], [*frames.reindex(videos), score.n]
     lines = pd.DataFrame({"video_id": [*videos, SET_VALUE], "metric": metric, "value": values, "n_frames": counts})
     return lines.assign(n_excluded=0, n_flagged=0).fillna({"n_frames": 0}).astype({"n_frames": int})
+
+
+def _cost_lines(record: RunRecord, frames: pd.Series) -> Iterator[pd.DataFrame]:
+    """What was counted of one batch, for each video: a cost that does not differ among them."""
+    if record.gflop is not None:
+        lines = pd.DataFrame({"video_id": frames.index, "metric": cost.CARD.name, "n_frames": frames.to_numpy()})
+        yield lines.assign(value=record.gflop, n_excluded=0, n_flagged=0)
 
 
 def _per_video(samples: pd.DataFrame) -> pd.DataFrame:
@@ -172,8 +184,5 @@ def _truths(records: Mapping[Place, RunRecord]) -> dict[str, list[str]]:
 
 
 def _absences(records: Mapping[Place, RunRecord]) -> list[Absence]:
-    return sorted(
-        Absence(place.row, place.test, metric, reason)
-        for place, record in records.items()
-        for metric, reason in record.gaps
-    )
+    gaps = ((place, *gap) for place, record in records.items() for gap in record.gaps)
+    return sorted({Absence(place.row, place.test, metric, reason) for place, metric, reason in gaps})

@@ -71,8 +71,9 @@ class ClaimLine(NamedTuple):
 
 
 class EndsPart(NamedTuple):
-    """The median and the worst video of each row by a metric: name and value, as text and as number."""
+    """The median and the worst video of each row by a test's metric: name and value, as text and as number."""
 
+    test: str
     caption: str
     head: str
     higher: bool
@@ -182,7 +183,7 @@ def _ends(sheet: Sheet, i: int) -> EndsPart:
         for row in sheet.table.rows
         if (row.name, i) in sheet.extremes
     ]
-    return EndsPart(_caption(sheet, i), sheet.heads[i], facts.higher_is_better, rows)
+    return EndsPart(sheet.table.columns[i].test, _caption(sheet, i), sheet.heads[i], facts.higher_is_better, rows)
 
 
 def _number(value: float) -> str:

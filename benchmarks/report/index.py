@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.report import notes, systems
+from benchmarks.report.ends import picture_file
 from benchmarks.report.files import Sheets, read_all, table_names
 from benchmarks.report.grids import claim_lines, ends, grids
 from benchmarks.report.plots import charts
@@ -92,7 +93,7 @@ def _section(folder: Path, sheet: Sheet, page: Path) -> Section:
         "claims": claim_lines(sheet, sheet.claims),
         "checks": claim_lines(sheet, sheet.checks),
         "charts": charts(sheet),
-        "ends": ends(sheet),
+        "ends": [(part, *_strips(sheet, part.test, folder, page)) for part in ends(sheet)],
         "published": [(block, published_texts(block)) for block in table.published],
         "picture": _picture(folder / f"{table.name}.png", page),
         "strip": _strip(sheet),
@@ -127,6 +128,12 @@ def _strip(sheet: Sheet) -> str:
     tasks = {str(sheet.table.tests[test]["task"]) for test in sheet.table.tests_of(shown)[:1]}
     orders = [order for task in tasks if (order := getattr(find(task, "benchmarks"), "STRIP", ""))]
     return ": ".join([f"Samples of {shown.name}", *orders])
+
+
+def _strips(sheet: Sheet, test: str, folder: Path, page: Path) -> tuple[Section | None, str]:
+    """The picture of a test's median and worst samples, and what its strips show."""
+    order = getattr(find(str(sheet.table.tests[test]["task"]), "benchmarks"), "STRIP", "")
+    return _picture(picture_file(folder, sheet.table.name, test), page), order
 
 
 def _provenance(sheet: Sheet) -> Iterator[tuple[str, str]]:

@@ -81,11 +81,11 @@ def beside_published(here: pd.DataFrame, published: pd.DataFrame) -> str:
         published: The same of the published table.
 
     Returns:
-        Markdown; empty if no claim has a published verdict and none here.
+        Markdown; empty if no claim that was run here has a published verdict and none here.
     """
     same = ["text", "better", "worse", "test", "metric"]
     both = here.merge(published, on=same, suffixes=("", "_published"))
-    both = both[both["verdict_published"].isin(VERDICTS) & ~both["verdict"].isin(VERDICTS)]
+    both = both[both["verdict_published"].isin(VERDICTS) & ~both["verdict"].isin(VERDICTS) & both["advantage"].notna()]
     if both.empty:
         return ""
     heads = ["Claim", "Metric", f"Advantage{OF_THESE_FITS}", "Published", "Published verdict"]

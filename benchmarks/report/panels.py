@@ -32,7 +32,7 @@ def sheet(
         tile: Side of each picture in pixels; smaller ones are enlarged without smoothing.
     """
     font, step, left = ImageFont.load_default(FONT), tile + GAP, SIDE if sides else 0
-    lines = [_wrapped(head, tile, font) for head in heads]
+    lines = [wrapped(head, tile, font) for head in heads]
     top = max((len(parts) for parts in lines), default=0) * _height(font)
     whole = Image.new("RGB", (_even(left + len(heads) * step + GAP), _even(top + len(rows) * step + GAP)), "white")
     pen = ImageDraw.Draw(whole)
@@ -40,7 +40,7 @@ def sheet(
         place = (left + GAP + column * step + tile / 2, top)
         pen.multiline_text(place, "\n".join(parts), "black", font, anchor="md", align="center", spacing=2)
     for row, side in enumerate(sides):
-        text, at = "\n".join(_wrapped(side, SIDE - 2 * GAP, font)), (GAP, top + row * step + GAP + tile / 2)
+        text, at = "\n".join(wrapped(side, SIDE - 2 * GAP, font)), (GAP, top + row * step + GAP + tile / 2)
         pen.multiline_text(at, text, "black", font, anchor="lm", spacing=2)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
@@ -61,7 +61,7 @@ def _tile(picture: Tensor, size: int) -> Image.Image:
     return to_image(picture if picture.shape[-1] == size else resize(picture, size, interpolation="nearest"))
 
 
-def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+def wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     """The words of a label in lines of at most that many pixels; a longer word has a line of its own."""
     lines: list[str] = []
     for word in text.split():

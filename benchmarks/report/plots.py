@@ -50,7 +50,7 @@ class ChartPoint(NamedTuple):
 
 
 def charts(sheet: Sheet) -> list[Chart]:
-    """A picture for each quality of each test that has a column of costs, by whose group's name it is known."""
+    """A picture for each quality of each test that has a column of costs, the last if several; see `is_cost`."""
     columns = list(enumerate(sheet.table.columns))
     costs = {column.test: i for i, column in columns if is_cost(column.metric)}
     pairs = [(costs[column.test], i) for i, column in columns if column.test in costs and not is_cost(column.metric)]
@@ -59,15 +59,18 @@ def charts(sheet: Sheet) -> list[Chart]:
 
 
 def is_cost(metric: str) -> bool:
-    """Whether a metric counts what an output costs."""
+    """Whether a metric counts what an output costs, which its group's name tells."""
     return card(metric).group.endswith("_cost")
 
 
 def _trade(sheet: Sheet, cost: int, quality: int) -> tuple[Trade, Bounds]:
-    """The rows that have both as points, methods apart from the others, and the intervals of their quality."""
+    """The rows that have both as points, methods apart from the others, and the intervals of their quality.
+
+    What costs nothing, such as a copy, has no place on an axis of costs.
+    """
     methods = {row.name for row in sheet.table.rows if row.kind == "method"}
     pairs = {row.name: (sheet.cells[row.name, cost], sheet.cells[row.name, quality]) for row in sheet.table.rows}
-    cells = {name: (x, y) for name, (x, y) in pairs.items() if x and y and x.videos and y.videos}
+    cells = {name: (x, y) for name, (x, y) in pairs.items() if x and y and x.videos and y.videos and x.value > 0}
     ends = {name: (x.value, y.value) for name, (x, y) in cells.items()}
     points, beside = ({n: e for n, e in ends.items() if (n in methods) == own} for own in (True, False))
     metrics = sheet.table.columns[cost].metric, sheet.table.columns[quality].metric

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser
 
+from benchmarks.evaluation import cost
 from benchmarks.tasks import names
 from metrics.base import Card
 from models.errors import UserError
@@ -31,6 +32,7 @@ def cards_of(task: str) -> dict[str, Card]:
 
 
 METRICS: dict[str, Card] = {name: card for task in names() for name, card in cards_of(task).items()}
+METRICS[cost.CARD.name] = cost.CARD  # of every task: it is counted, not scored
 
 
 def card(metric: str) -> Card:

@@ -24,7 +24,7 @@ from models.tasks.reenactment import Reenactment
 _CONTROLS: dict[str, object] = {"shuffle_driving": True, "other_reference": True}
 _KNOWN: dict[type[TaskBatch], dict[str, object]] = {
     Reenactment: {**_CONTROLS, "condition": "depth"},
-    DepthFrames: {"condition": "fitted_depth"},
+    DepthFrames: {"shuffle_driving": True, "condition": "fitted_depth"},
     DepthToImage: _CONTROLS,
 }
 
@@ -100,7 +100,7 @@ class ClipSet:
         made: dict[type[TaskBatch], Callable[[], Dataset[Any]]] = {
             Reenactment: lambda: self._reenactment(clips, protocol, trainer),
             DepthFrames: lambda: DepthBatches(
-                self._known(clips, protocol), self.store, self.root, batch_size, protocol
+                self._known(clips, protocol), self.store, self.root, batch_size, protocol, self.seed
             ),
             DepthToImage: lambda: DepthToImageBatches(
                 self._known(clips, protocol), self.store, self.root, batch_size, protocol, self.seed

@@ -26,10 +26,14 @@ class DepthBatches(Dataset[DepthFrames]):
         root: The folder of the set.
         batch_size: Frames a batch.
         protocol: The task and its options.
+        seed: Fixes whose picture is shown in place of which, where pictures are shuffled.
+
+    Raises:
+        DataError: If there is one picture, which is to be shuffled.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, protocol: TestProtocol
+        self, clips: Sequence[Clip], store: FrameReader, root: Path, batch_size: int, protocol: TestProtocol, seed: int
     ) -> None:
         self.store, self.root, self.protocol = store, root, protocol
         self.items = [
@@ -37,6 +41,9 @@ class DepthBatches(Dataset[DepthFrames]):
             for clip in clips
             for piece in enumerate(chunks(spread(range(len(clip)), protocol.max_frames), batch_size))
         ]
+        samples = [(clip, frame) for clip, _, frames in self.items for frame in frames]
+        order = _order(samples, seed, protocol)
+        self.shown = {sample: samples[place] for sample, place in zip(samples, order, strict=True)}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -46,13 +53,19 @@ class DepthBatches(Dataset[DepthFrames]):
         return DepthFrames(
             task=self.protocol.task,
             piece=piece,
-            image=to_float(self.store.read(clip, frames)),
+            image=to_float(self._pictures(clip, frames)),
             **self.store.truth(self.root, clip, frames),
             video_id=[clip.name] * len(frames),
             sample_id=[f"{clip.name}/{t:07d}" for t in frames],
             frame=frames,
             conditions=self._fit(clip, frames) if self.protocol.condition else {},
         )
+
+    def _pictures(self, clip: Clip, frames: list[int]) -> Tensor:
+        if not self.protocol.shuffle_driving:
+            return self.store.read(clip, frames)
+        shown = [self.shown[clip, frame] for frame in frames]
+        return torch.cat([self.store.read(other, [frame]) for other, frame in shown])
 
     def _fit(self, clip: Clip, frames: list[int]) -> dict[str, Tensor]:
         return {"fitted_depth": read_fit(truth_file(self.root, clip), frames, self.store.framing)}
@@ -89,8 +102,7 @@ class DepthToImageBatches(Dataset[DepthToImage]):
         shown = {clip: spread(self._with_skin(clip), protocol.max_frames) for clip in clips}
         self.samples = [(clip, frame) for clip, frames in shown.items() for frame in frames]
         self._check()
-        count = len(self.samples)
-        self.given = shuffled(count, seed, "depth").tolist() if protocol.shuffle_driving else list(range(count))
+        self.given = _order(self.samples, seed, protocol)
         places = {sample: place for place, sample in enumerate(self.samples)}
         self.items = [
             (clip, number, frames, [places[clip, frame] for frame in frames])
@@ -120,8 +132,6 @@ class DepthToImageBatches(Dataset[DepthToImage]):
     def _check(self) -> None:
         if not self.samples:
             raise DataError(f"No frame under '{self.root / 'test'}' shows skin with a depth: mend the set's truth.")
-        if self.protocol.shuffle_driving and len(self.samples) < 2:
-            raise DataError(f"'{self.samples[0][0].path}' has the only depth map, which cannot be shuffled: add clips.")
 
     def _with_skin(self, clip: Clip) -> list[int]:
         every = list(range(len(clip)))
@@ -144,6 +154,15 @@ class DepthToImageBatches(Dataset[DepthToImage]):
         if other is None:
             raise DataError(f"'{clip.path}' is the one picture of its person, who needs another as reference: add one.")
         return other, 0
+
+
+def _order(samples: Sequence[tuple[Clip, int]], seed: int, protocol: TestProtocol) -> list[int]:
+    """Which sample's picture, or depth map, each sample is given: its own, or of the control another's."""
+    if not protocol.shuffle_driving:
+        return list(range(len(samples)))
+    if len(samples) < 2:
+        raise DataError(f"'{samples[0][0].path}' has the only frame, which cannot be shuffled: add clips.")
+    return [int(place) for place in shuffled(len(samples), seed, "depth")]
 
 
 def with_truth(clips: Sequence[Clip], root: Path, allow_partial: bool | None = None) -> list[Clip]:

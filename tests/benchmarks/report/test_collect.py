@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from benchmarks.report.collect import collect
-from benchmarks.report.results import Provenance
+from benchmarks.report.results import Absence, Provenance
 from tests.benchmarks.report.made_up import leave_run
 
 
@@ -19,7 +19,8 @@ def test_collecting_averages_finite_frames_and_counts_the_rest(tmp_path):
     assert line[["value", "n_frames", "n_excluded", "n_flagged"]].tolist() == [25.0, 2, 1, 1]
     assert set(scores["row"]) == {"far"}
     facts = {"seeds": "0", "commit": "0123456789", "device": "cpu", "torch": "2", "perceptual": "own"}
-    assert provenance == Provenance(facts, runs={"far": {"self": {"0": "run"}}})
+    gaps = [Absence("far", "self", "GFLOP", "not counted")]
+    assert provenance == Provenance(facts, absent=gaps, runs={"far": {"self": {"0": "run"}}})
 
 
 def test_provenance_says_where_runs_differ(tmp_path):

@@ -193,7 +193,8 @@ def test_the_median_and_the_worst_video_are_those_of_the_mean_over_fits(table, s
 
 def test_a_chart_has_its_rows_where_their_numbers_are():
     rows = {"cheap": (1, 0.30), "middle": (10, 0.20), "beaten": (20, 0.25), "dear": (100, 0.10), "control": (10, 0.4)}
-    kinds = {name: "control" if name == "control" else "method" for name in rows}
+    rows |= {"copy": (0, 0.5)}  # which costs nothing and has no place on the axis
+    kinds = {name: name if name == "control" else "reference" if name == "copy" else "method" for name in rows}
     content = {"title": "t", "base": "mcdm", "tests": {"val": {"task": "editing"}}, "name": "costs"}
     content["columns"] = [{"test": "val", "metric": "L1-inside"}, {"test": "val", "metric": "evaluations"}]
     content["rows"] = [{"name": name, "configs": [], "kind": kind} for name, kind in kinds.items()]

@@ -115,6 +115,10 @@ def test_fits_too_few_for_a_verdict_stand_beside_the_published_one(table, scores
     assert "absent" not in text  # has no published verdict
     assert beside("small", tmp_path / "published", tmp_path / "published") == ""  # has verdicts of its own
     assert beside("small", tmp_path / "here", tmp_path / "none") == ""
+    write(table, scores[(scores["seed"] == 0) & (scores["row"] != "far")], Provenance(), tmp_path / "less")
+    less = beside("small", tmp_path / "less", tmp_path / "published")
+    assert "| contradicted " in less
+    assert "ours beats far" not in less  # it was not run here
     empty = claims_frame(assemble(replace(table, claims=[]), scores, Provenance()))
     assert empty.empty
     assert beside_published(*[claims_frame(assemble(table, scores, Provenance()))] * 2) == ""

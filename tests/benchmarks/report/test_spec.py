@@ -74,3 +74,12 @@ def test_an_ordering_of_several_metrics_is_a_claim_on_each_in_its_place():
     assert several == singly
     assert [claim.metric for claim in several.claims] == ["PSNR", "L1", "L1", "PSNR", "L1"]
     assert spec.parse(CONTENT | {"checks": [ORDERING | {"metrics": ["PSNR", "L1"]}]}).checks == several.claims[:2]
+
+
+@pytest.mark.parametrize("table", spec.load_all(), ids=lambda table: table.name)
+def test_every_test_of_every_table_has_what_it_costs_last_a_control_and_a_ceiling(table):
+    for test in table.tests:
+        columns = [column for column in table.columns if column.test == test]
+        assert columns[-1] == spec.Column(test, "GFLOP", optional=True)
+        kinds = {row.kind for row in table.rows if test in table.tests_of(row)}
+        assert kinds >= {"method", "control", "reference", "ceiling"}

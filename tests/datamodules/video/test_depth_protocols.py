@@ -9,7 +9,7 @@ import torch
 from datamodules.base import DataError, TestProtocol
 from datamodules.video.clip_sets import ClipSet
 from datamodules.video.clips import Clip, Framing, find_clips
-from datamodules.video.depth_protocols import DepthToImageBatches
+from datamodules.video.depth_protocols import DepthBatches, DepthToImageBatches
 from datamodules.video.frames import VideoFrames
 from datamodules.video.pairs import Pair, self_pairs
 from datamodules.video.protocols import ReenactmentBatches, of_another_person
@@ -140,7 +140,7 @@ def test_a_person_of_one_picture_has_no_reference(faces, write_clip):
     both = [clip for clip in find_clips(faces / "test") if clip.person == "id7"]
     shown = [places(batch.reference, other) for batch, other in zip(painting(faces, both), both[::-1], strict=True)]
     assert shown == [[0], [0]]
-    with pytest.raises(DataError, match="the only depth map, which cannot be shuffled"):
+    with pytest.raises(DataError, match="the only frame, which cannot be shuffled"):
         painting(faces, alone, max_frames=1, shuffle_driving=True)
 
 
@@ -212,7 +212,6 @@ def test_the_source_of_the_control_row_is_another_person(faces):
 @pytest.mark.parametrize(
     ("task", "option", "unknown"),
     [
-        ("depth", {"shuffle_driving": True}, "shuffle_driving"),
         ("depth", {"other_reference": True}, "other_reference"),
         ("depth", {"condition": "depth"}, "condition 'depth'"),
         ("depth_to_image", {"condition": "depth"}, "condition 'depth'"),
@@ -243,3 +242,19 @@ def test_frames_without_truth_cannot_be_painted(faces):
     data = VideoFrames(str(faces), 16, test=TestProtocol("depth_to_image"), num_workers=0)
     with pytest.raises(DataError, match=r"0 of 2 test clips have a truth.*set test.allow_partial"):
         data.setup("test")
+
+
+def test_pictures_are_shuffled_and_depths_stay(faces):
+    clips = find_clips(faces / "test")
+    asked = {"task": "depth", "max_frames": 5}
+    own, other = (
+        DepthBatches(clips, FrameReader(Framing(16)), faces, 4, TestProtocol(**asked, shuffle_driving=shuffled), 0)
+        for shuffled in (False, True)
+    )
+    own, other = list(own), list(other)
+    assert [batch.sample_id for batch in own] == [batch.sample_id for batch in other]
+    assert all(torch.equal(a.depth, b.depth) for a, b in zip(own, other, strict=True))
+    before, after = (torch.cat([batch.image for batch in each]) for each in (own, other))
+    equal = (before[:, None] == after).flatten(2).all(2)  # which picture is shown in the place of which
+    assert equal.sum(0).tolist() == equal.sum(1).tolist() == [1] * len(before)
+    assert not equal.diagonal().any()

@@ -18,7 +18,7 @@ def reenactment(pairs, seed=0, **protocol):
 
 def depths(clip, root, size=16, batch_size=2, max_frames=2):
     protocol = TestProtocol("depth", max_frames=max_frames)
-    return DepthBatches([clip], FrameReader(Framing(size)), root, batch_size, protocol)
+    return DepthBatches([clip], FrameReader(Framing(size)), root, batch_size, protocol, 0)
 
 
 def frames_of(clip):
