@@ -10,7 +10,7 @@ CARD = Card(
     higher_is_better=False,
     protocol="of a picture, by the first batch of a test: products of matrices and convolutions, a multiplication and "
     "an addition being two, fits to the picture with their backward passes included",
-    digits=2,
+    digits=3,
     definition="Floating-point operations of a method's answer over the pictures that it holds, in thousand millions.",
     value_range="[0, inf), 0 of what multiplies nothing",
     reference="torch.utils.flop_counter",

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from benchmarks.report.curve import Extent, Trade, overlaps
 from benchmarks.report.sheets import Sheet, head
-from benchmarks.report.spec import card
+from benchmarks.report.spec import card, is_cost
 from benchmarks.report.templates import template
 
 WIDE, TALL = 560, 330  # units of the picture
@@ -50,17 +50,12 @@ class ChartPoint(NamedTuple):
 
 
 def charts(sheet: Sheet) -> list[Chart]:
-    """A picture for each quality of each test that has a column of costs, the last if several; see `is_cost`."""
+    """A picture for each quality of each test that has a column of costs, the last if several."""
     columns = list(enumerate(sheet.table.columns))
     costs = {column.test: i for i, column in columns if is_cost(column.metric)}
     pairs = [(costs[column.test], i) for i, column in columns if column.test in costs and not is_cost(column.metric)]
     trades = [(i, trade, bounds) for cost, i in pairs for trade, bounds in [_trade(sheet, cost, i)]]
     return [_chart(sheet, i, trade, bounds) for i, trade, bounds in trades if len(trade.points) > 1]
-
-
-def is_cost(metric: str) -> bool:
-    """Whether a metric counts what an output costs, which its group's name tells."""
-    return card(metric).group.endswith("_cost")
 
 
 def _trade(sheet: Sheet, cost: int, quality: int) -> tuple[Trade, Bounds]:

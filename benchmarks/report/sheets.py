@@ -11,7 +11,7 @@ from benchmarks.report import notes
 from benchmarks.report.arms import Arms
 from benchmarks.report.extremes import Extremes, extremes
 from benchmarks.report.results import Absence, Provenance
-from benchmarks.report.spec import Column, Published, Row, Table, card
+from benchmarks.report.spec import Column, Published, Row, Table, card, is_cost
 from benchmarks.report.verdicts import Cell, Comparison, Mark, Verdict, enough, judge, rank, summarise
 
 BLOCKS = {"method": "Methods", "control": "Controls", "reference": "Floors", "ceiling": "Ceilings"}
@@ -33,7 +33,7 @@ class Style:
     interval: str
 
     def value(self, cell: Cell | None, mark: Mark, digits: int, gap: str = NOT_RUN) -> str:
-        """A value with its spread over fits and its interval; the gap where there is none."""
+        """A value with its spread over fits and its interval; the gap where there is no value."""
         if cell is None:
             return gap
         if not cell.videos:
@@ -102,9 +102,10 @@ class Sheet:
         ]
 
     def _text(self, row: Row, i: int, style: Style) -> str:
-        cell, digits = self.cells[row.name, i], card(self.table.columns[i].metric).digits
+        cell, metric = self.cells[row.name, i], self.table.columns[i].metric
         mark, gap = self.marks.get((row.name, i), ""), f"n/a ({self.gap(row, i)})"
-        return style.value(cell, mark, digits, gap) + self._size(cell, i)
+        style = replace(style, interval="") if is_cost(metric) else style
+        return style.value(cell, mark, card(metric).digits, gap) + self._size(cell, i)
 
     def gap(self, row: Row, i: int) -> str:
         """Why a row has no value in column ``i``."""

@@ -40,6 +40,11 @@ def card(metric: str) -> Card:
     return METRICS[metric]
 
 
+def is_cost(metric: str) -> bool:
+    """Whether a metric counts what an output costs, which its group's name tells; it is exact."""
+    return card(metric).group.endswith("_cost")
+
+
 def is_current(metric: str, specification: str) -> bool:
     """Whether scores of a specification may stand in a column of today's; not if the metric has another one now."""
     return metric not in METRICS or card(metric).spec() == specification

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.report import spec
 from benchmarks.report.collect import collect
 from benchmarks.report.files import left, write
-from benchmarks.report.markdown import markdown
+from benchmarks.report.markdown import MARKDOWN, markdown
 from benchmarks.report.results import SCORES, Absence, Provenance
 from benchmarks.report.sheets import assemble
 from tests.benchmarks.report.made_up import CONTENT, ERRORS
@@ -69,3 +69,13 @@ def test_networks_of_photographs_stand_beside_the_proxies(name):
     assert all(columns[i - 1] == spec.Column(columns[i].test, OF_PHOTOGRAPHS[columns[i].metric]) for i in optional)
     proxies = [column for column in columns if column.metric in OF_PHOTOGRAPHS.values()]
     assert len(optional) == len(proxies) > 0
+
+
+def test_a_cost_is_exact_and_has_no_interval(scores):
+    costs = pd.DataFrame([("far", "self", 0, f"v{i}", "GFLOP", 0.25, 1, 0, 0) for i in range(12)], columns=SCORES)
+    columns = [*CONTENT["columns"], {"test": "self", "metric": "GFLOP", "optional": True}]
+    table = spec.parse(CONTENT | {"columns": columns})
+    sheet = assemble(table, pd.concat([scores, costs], ignore_index=True), Provenance())
+    text = sheet.text(next(row for row in table.rows if row.name == "far"), MARKDOWN)
+    assert text[-1] == "0.250"
+    assert "[" in text[0]
