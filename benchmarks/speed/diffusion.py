@@ -260,7 +260,7 @@ def depth_seconds(joint: Joint, rounds: int) -> dict[str, float]:
 
 
 def painted_anew(joint: Joint, reference: Tensor, depth: Tensor) -> Tensor:
-    """`Joint.paint_depth` of frames ``T 1 H W``, where the reference is read for each of them at each step."""
+    """`Joint.paint_depth` of frames ``T 1 H W``, all of the reference network run for each at each step (plain)."""
     closeness, sampler = closeness_image(depth, depth > 0, *joint.quantiles), joint.samplers["image"]
     seen = joint.codec.encode(reference).expand(len(depth), -1, -1, -1)
     known = {"depth": joint.codec.encode(as_picture(closeness))}
@@ -269,7 +269,7 @@ def painted_anew(joint: Joint, reference: Tensor, depth: Tensor) -> Tensor:
     network = joint.reference
 
     def ask(noisy: Tensor, level: int) -> Tensor:
-        return Answerer(joint.denoiser, question, seen, network(seen), sampler.guidance)(noisy, level)
+        return Answerer(joint.denoiser, question, seen, read_whole(network, seen), sampler.guidance)(noisy, level)
 
     noise = noise_of(torch.arange(len(depth)), question.clean.shape[1:])
     painted = sample(ask, joint.schedule, noise, sampler.steps)[:, joint.layout.generated.index("image")]
