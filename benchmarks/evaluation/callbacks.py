@@ -74,7 +74,7 @@ class Evaluator(Callback):
             self.protocol = {"task": batch.task, "motion": getattr(batch, "motion", "")}
             self.protocol |= {"oracle": is_oracle(pl_module, batch)}
             self.protocol |= {"given": ", ".join(sorted(getattr(batch, "conditions", {})))}
-            self.protocol |= {"gflop": self.counter.stop() / len(find(batch.task, "benchmarks").samples(batch))}
+            self.protocol |= {"gflop": self.counter.stop() / len(batch.frame)}
         self.scorer.add(outputs, batch)
         if batch.piece:  # the pictures show the first frames
             return
