@@ -8,8 +8,9 @@ CARD = Card(
     name="GFLOP",
     group="counted_cost",
     higher_is_better=False,
-    protocol="of a picture, or of an avatar's frame with all its views, by the first batch of a test: products of matrices "
-    "and convolutions, a multiplication and an addition being two, fits to the picture with their backward passes included",
+    protocol="of a picture, or of an avatar's frame with all its views, by the first batch of a test: products of "
+    "matrices and convolutions, a multiplication and an addition being two; fits to the picture with their backward "
+    "passes",
     digits=3,
     definition="Floating-point operations of a method's answer over the pictures that it holds, in thousand millions.",
     value_range="[0, inf), 0 of what multiplies nothing",
