@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_blocks import CrossAttnUpBlock2D
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -108,8 +109,8 @@ def checkpointed(module: nn.Module, *inputs: Any) -> Any:  # noqa: ANN401 - what
 def read_tokens(unet: UNet, latents: Tensor, levels: Tensor, context: Tensor) -> Features:
     """The tokens that a network writes of latents ``B K h w``, by the name of their layer.
 
-    Nothing is computed after the block that holds the last of them. The loop is diffusers' own forward, which cannot be
-    stopped; at the tiny scale the rest is 49 % of its FLOPs.
+    Nothing is computed after the last of them. The loop is diffusers' own forward, which cannot be stopped; at the tiny
+    scale the rest is 53 % of its FLOPs.
 
     Args:
         unet: With the processors of `install`.
@@ -138,12 +139,26 @@ def read_tokens(unet: UNet, latents: Tensor, levels: Tensor, context: Tensor) ->
 def _attend_up(
     block: CrossAttnUpBlock2D, hidden: Tensor, beside: list[Tensor], time: Tensor, words: dict[str, Any]
 ) -> None:
-    """The last block that attends, without the upsampler that would follow."""
+    """The last block that attends, up to the tokens of its last attention."""
     twice = block.gradient_checkpointing and torch.is_grad_enabled()
     for place, (residual, attention) in enumerate(zip(block.resnets, block.attentions, strict=True), 1):
         inputs = torch.cat([hidden, beside[-place]], 1), time
         hidden = checkpointed(residual, *inputs) if twice else residual(*inputs)
-        hidden = attention(hidden, **words, return_dict=False)[0]
+        if place < len(block.attentions):
+            hidden = attention(hidden, **words, return_dict=False)[0]
+    _write_last(attention, hidden, words)
+
+
+def _write_last(attention: Transformer2DModel, hidden: Tensor, words: dict[str, Any]) -> None:
+    """Writes the tokens of the last layer of an attention without attending: what diffusers does until then."""
+    hidden = attention.norm(hidden)
+    hidden = hidden if attention.use_linear_projection else attention.proj_in(hidden)
+    tokens = hidden.flatten(2).transpose(1, 2)
+    tokens = attention.proj_in(tokens) if attention.use_linear_projection else tokens
+    *before, last = attention.transformer_blocks
+    for layer in before:
+        tokens = layer(tokens, **words)
+    words["cross_attention_kwargs"]["written"][last.attn1.processor.name] = last.norm1(tokens)
 
 
 def _last_that_attends(unet: UNet) -> int:

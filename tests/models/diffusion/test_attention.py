@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from models.diffusion.attention import install, read_tokens, unread
 from models.diffusion.networks import UNetConfig, build_unet
@@ -95,6 +96,26 @@ def test_the_tokens_are_those_that_the_whole_network_writes_of_which_the_end_is_
     assert found.keys() == wanted.keys()
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=0, atol=0)
+
+
+def test_nothing_attends_once_the_last_token_is_written():
+    unet, latents = made(0).eval(), torch.randn(2, 4, 8, 8)
+    install(unet)
+    unet.up_blocks[1].attentions[-1].transformer_blocks[-1].attn1.register_forward_hook(lambda *_: pytest.fail("it is"))
+    read_tokens(unet, latents, T, torch.ones(2, 2, 8))
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_layers_of_later_versions_of_stable_diffusion_write_the_same_tokens(linear):
+    torch.manual_seed(0)
+    names = {"down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2}
+    sizes = {"block_out_channels": (8, 16), "attention_head_dim": 2, "cross_attention_dim": 8, "norm_num_groups": 4}
+    more = {"use_linear_projection": linear, "transformer_layers_per_block": 2, "layers_per_block": 1}
+    unet, latents = UNet2DConditionModel(**names, **sizes, **more).eval(), torch.randn(2, 4, 8, 8)
+    install(unet)
+    wanted, found = tokens(unet, latents), read_tokens(unet, latents, T, torch.ones(2, 2, 8))
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_names_are_the_same_in_both_networks_and_reach_every_spatial_attention():
