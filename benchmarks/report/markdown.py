@@ -84,6 +84,8 @@ def beside_published(here: pd.DataFrame, published: pd.DataFrame) -> str:
         Markdown; empty if no claim that was run here has a published verdict and none here.
     """
     same = ["text", "better", "worse", "test", "metric"]
+    if "advantage" not in here:  # nothing was compared
+        return ""
     both = here.merge(published, on=same, suffixes=("", "_published"))
     both = both[both["verdict_published"].isin(VERDICTS) & ~both["verdict"].isin(VERDICTS) & both["advantage"].notna()]
     if both.empty:

@@ -104,7 +104,8 @@ class Sheet:
     def _text(self, row: Row, i: int, style: Style) -> str:
         cell, metric = self.cells[row.name, i], self.table.columns[i].metric
         mark, gap = self.marks.get((row.name, i), ""), f"n/a ({self.gap(row, i)})"
-        style = replace(style, interval="") if is_cost(metric) else style
+        if is_cost(metric) and cell and cell.videos:  # exact, and the same for all fits
+            cell, style = replace(cell, seed_std=np.nan), replace(style, interval="")
         return style.value(cell, mark, card(metric).digits, gap) + self._size(cell, i)
 
     def gap(self, row: Row, i: int) -> str:

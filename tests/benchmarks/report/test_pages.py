@@ -119,6 +119,8 @@ def test_fits_too_few_for_a_verdict_stand_beside_the_published_one(table, scores
     less = beside("small", tmp_path / "less", tmp_path / "published")
     assert "| contradicted " in less
     assert "ours beats far" not in less  # it was not run here
+    write(table, scores[(scores["seed"] == 0) & (scores["row"] == "copy")], Provenance(), tmp_path / "one")
+    assert beside("small", tmp_path / "one", tmp_path / "published") == ""  # nothing to compare
     empty = claims_frame(assemble(replace(table, claims=[]), scores, Provenance()))
     assert empty.empty
     assert beside_published(*[claims_frame(assemble(table, scores, Provenance()))] * 2) == ""
