@@ -16,6 +16,7 @@ WIDE, TALL = 560, 330  # units of the picture
 LEFT, TOP, RIGHT, BOTTOM = 58, 14, 18, 44  # around the field
 LETTER, LINE, DOT = 6.1, 13, 4.5  # of a label: width of a letter, height; radius of a point
 TICKS = 5
+NEXT_TO_NOTHING = 1e-3  # of the cheapest method
 WIDE_RANGE = 10  # costs that span more are drawn by their logarithms
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -61,15 +62,16 @@ def charts(sheet: Sheet) -> list[Chart]:
 def _trade(sheet: Sheet, cost: int, quality: int) -> tuple[Trade, Bounds]:
     """The rows that have both as points, methods apart from the others, and the intervals of their quality.
 
-    What costs nothing, such as a copy, has no place on an axis of costs.
+    What costs nothing, such as a copy, or under `NEXT_TO_NOTHING` of the cheapest method has no place on the axis.
     """
     methods = {row.name for row in sheet.table.rows if row.kind == "method"}
     pairs = {row.name: (sheet.cells[row.name, cost], sheet.cells[row.name, quality]) for row in sheet.table.rows}
     cells = {name: (x, y) for name, (x, y) in pairs.items() if x and y and x.videos and y.videos and x.value > 0}
-    ends = {name: (x.value, y.value) for name, (x, y) in cells.items()}
+    least = NEXT_TO_NOTHING * min((x.value for name, (x, _) in cells.items() if name in methods), default=0)
+    ends = {name: (x.value, y.value) for name, (x, y) in cells.items() if x.value >= least}
     points, beside = ({n: e for n, e in ends.items() if (n in methods) == own} for own in (True, False))
     metrics = sheet.table.columns[cost].metric, sheet.table.columns[quality].metric
-    return Trade(metrics, points, beside), {name: (y.low, y.high) for name, (_, y) in cells.items()}
+    return Trade(metrics, points, beside), {name: (cells[name][1].low, cells[name][1].high) for name in ends}
 
 
 class Scale:
@@ -104,9 +106,10 @@ class Scale:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten between two values."""
+    """1, 2 and 5 times the powers of ten between two values; the powers alone where they are many."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [n * 10.0**power for power in powers for n in (1, 2, 5) if low <= n * 10.0**power <= high]
+    steps = (1, 2, 5) if len(powers) <= TICKS else (1,)
+    return [n * 10.0**power for power in powers for n in steps if low <= n * 10.0**power <= high]
 
 
 def _round_steps(low: float, high: float) -> list[float]:

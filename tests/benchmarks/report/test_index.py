@@ -193,8 +193,10 @@ def test_the_median_and_the_worst_video_are_those_of_the_mean_over_fits(table, s
 
 def test_a_chart_has_its_rows_where_their_numbers_are():
     rows = {"cheap": (1, 0.30), "middle": (10, 0.20), "beaten": (20, 0.25), "dear": (100, 0.10), "control": (10, 0.4)}
-    rows |= {"copy": (0, 0.5)}  # which costs nothing and has no place on the axis
-    kinds = {name: name if name == "control" else "reference" if name == "copy" else "method" for name in rows}
+    rows |= {"copy": (0, 0.5), "blur": (9e-4, 0.5)}  # which cost nothing, or next to it, and have no place on the axis
+    kinds = {
+        name: name if name == "control" else "reference" if name in ("copy", "blur") else "method" for name in rows
+    }
     content = {"title": "t", "base": "mcdm", "tests": {"val": {"task": "editing"}}, "name": "costs"}
     content["columns"] = [{"test": "val", "metric": "L1-inside"}, {"test": "val", "metric": "evaluations"}]
     content["rows"] = [{"name": name, "configs": [], "kind": kind} for name, kind in kinds.items()]
@@ -272,3 +274,10 @@ def test_a_table_that_nobody_ran_still_has_its_place(written):
 def test_the_words_of_a_claim_stand_for_each_of_its_metrics():
     claim = {"text": "t", "better": "far", "worse": "copy", "test": "self", "metrics": ["L1", "PSNR"], "why": "So."}
     assert [each.why for each in spec.parse(CONTENT | {"claims": [claim]}).claims] == ["So.", "So."]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.05, 1.2), (1, 100), (0.003, 9), (1e-5, 2), (1, 11)])
+def test_ticks_of_a_logarithmic_axis_stand_apart(low, high):
+    ticks = Scale([low, high], 0, 480, logarithmic=True).ticks()
+    assert 3 <= len(ticks) <= 12
+    assert all(b - a > 6.1 * (len(one) + len(other)) / 2 for (a, one), (b, other) in pairwise(ticks))
