@@ -18,7 +18,7 @@ LEFT, GAP, FONT = 190, 8, 13  # pixels: of the names, between strips, of a lette
 QUALITY = 85
 
 
-class Ends(NamedTuple):
+class EndsRow(NamedTuple):
     """A row's median and worst video: the scores, and the files of their strips."""
 
     row: str
@@ -51,17 +51,17 @@ def draw_ends(sheet: Sheet, runs: Mapping[Place, Path], folder: Path) -> list[Pa
     return written
 
 
-def _shown(sheet: Sheet, i: int, runs: Mapping[Place, Path]) -> Iterator[Ends]:
+def _shown(sheet: Sheet, i: int, runs: Mapping[Place, Path]) -> Iterator[EndsRow]:
     test = sheet.table.columns[i].test
     for row in sheet.table.rows:
         folders = [folder for place, folder in runs.items() if (place.row, place.test) == (row.name, test)]
         if scores := sheet.extremes.get((row.name, i)):
             files = [next(filter(Path.is_file, (strips.file(f, each.video) for f in folders)), None) for each in scores]
             if files[0] and files[1]:
-                yield Ends(row.name, (scores.median, scores.worst), (files[0], files[1]))
+                yield EndsRow(row.name, (scores.median, scores.worst), (files[0], files[1]))
 
 
-def _picture(shown: list[Ends], digits: int) -> Image.Image:
+def _picture(shown: list[EndsRow], digits: int) -> Image.Image:
     """The rows one above the other: name and scores, the median's strip, the worst's."""
     pictures = [[Image.open(file) for file in each.files] for each in shown]
     wide = max(picture.width for pair in pictures for picture in pair)

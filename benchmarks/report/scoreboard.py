@@ -1,10 +1,12 @@
 """What became of the papers' claims, a line for each table."""
 
 from collections.abc import Iterable
+from itertools import compress
 from typing import NamedTuple
 
 from benchmarks.report.markdown import VERDICTS, pipes
 from benchmarks.report.sheets import ABSENT, Sheet, Style
+from benchmarks.report.spec import is_cost
 from benchmarks.report.verdicts import Verdict
 
 HEADS = ["Table", "Scale", "Fits", "Claims", "Held", "Contradicted", "Open", "Checks held"]
@@ -48,9 +50,10 @@ def scoreboard(tables: Iterable[tuple[str, str, Sheet]]) -> str:
 
 
 def glance(sheet: Sheet) -> str:
-    """A table's values without their intervals, as Markdown with its title."""
-    rows = [[row.name, *sheet.text(row, PLAIN)] for _, rows in sheet.blocks for row in rows]
-    return f"**{sheet.table.title}**\n\n{pipes(['', *sheet.heads], rows)}"
+    """A table's values without their intervals and costs, as Markdown with its title."""
+    kept = [not is_cost(column.metric) for column in sheet.table.columns]
+    rows = [[row.name, *compress(sheet.text(row, PLAIN), kept)] for _, rows in sheet.blocks for row in rows]
+    return f"**{sheet.table.title}**\n\n{pipes(['', *compress(sheet.heads, kept)], rows)}"
 
 
 def _line(folder: str, scale: str, sheet: Sheet) -> list[str]:

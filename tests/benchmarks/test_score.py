@@ -97,7 +97,8 @@ def test_predicted_frames_score_as_the_test_run_did(done, portraits, results, ca
     assert "'saved copy' has the samples of 'Self-reenactment (DaGAN, Tables 1 and 2)'" in text
     cells = {line.split("|")[1].strip(): line.split("|")[2:] for line in text.splitlines() if line.startswith("| ")}
     numbers = [[cell.strip().strip("*") for cell in cells[name]] for name in ("saved copy", "copy source")]
-    assert numbers[0] == numbers[1]
+    assert numbers[0][:-2] == numbers[1][:-2]
+    assert numbers[0][-2] == "n/a (not counted)"  # what a saved frame cost nobody knows
 
 
 def test_predicted_depth_scores_as_the_test_run_did(done, portraits, tmp_path, capsys):
