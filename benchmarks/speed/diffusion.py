@@ -340,7 +340,7 @@ def print_gpu(peak: float, rounds: int) -> None:
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.diffusion", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each time")
+    parser.add_argument("--rounds", type=int, default=11, help="measurements of each time")
     parser.add_argument("--only", choices=("counts", "times", "gpu"), help="some of the figures")
     parser.add_argument("--peak", type=float, default=989, help="TFLOP/s of the GPU in bfloat16; by default an H100's")
     options = parser.parse_args()
