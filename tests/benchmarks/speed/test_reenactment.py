@@ -42,6 +42,7 @@ def steps(frames):
 
 def test_the_pictures_are_those_of_the_released_design(frames):
     torch.testing.assert_close(frames.ours(3), frames.plain(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames.ours(3, at_once=1), frames.plain(3), atol=1e-5, rtol=0)
 
 
 def test_they_are_so_to_the_last_digits_of_double_precision(frames, double):
