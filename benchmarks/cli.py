@@ -24,6 +24,7 @@ from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, se
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, read_checkpoint
 from models.errors import UserError
+from models.files import room
 from models.reading import reading
 
 Part = TypeVar("Part", PortraitModule, PortraitDataModule)
@@ -322,7 +323,8 @@ def main() -> None:
     """The console script; returns None so that the exit status of a finished run is 0."""
     runs.commit_of_the_code()  # of what is loaded now, before anybody checks another commit out
     try:
-        build()
+        with room(Path.cwd()):
+            build()
     except UserError as error:
         sys.exit(f"error: {error}")
     except MisconfigurationException as error:  # what Lightning cannot do together

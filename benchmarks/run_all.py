@@ -22,6 +22,7 @@ from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, 
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
+from models.files import room
 
 PUBLISHED = Path("results/tables")
 SCALES = ("tiny", "small", "paper")
@@ -125,7 +126,8 @@ def main() -> None:
         SystemExit: With status 1 and a list if any run failed.
     """
     try:
-        failed = _run(read_options())
+        with room(Path.cwd()):
+            failed = _run(read_options())
     except UserError as error:
         sys.exit(f"error: {error}")
     if failed:

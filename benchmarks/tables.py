@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.report.files import rebuild, table_names
 from benchmarks.report.publish import publish, rebuild_all
 from models.errors import UserError
+from models.files import room
 from models.reading import reading
 
 
@@ -14,15 +15,20 @@ def main() -> None:
     """The command line of the tables."""
     options = _options()
     try:
-        if options.rebuild:
-            print(*_rebuild(options), sep="\n")
-        elif options.publish:
-            print(*publish(options.scale, options.results, options.readme), sep="\n")
-        else:
-            folder = options.results / "runs/tables" / options.scale
-            print(*(_page(folder / f"{name}.md") for name in table_names(folder)), sep="\n")
+        with room(options.results):
+            _print(options)
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def _print(options: argparse.Namespace) -> None:
+    if options.rebuild:
+        print(*_rebuild(options), sep="\n")
+    elif options.publish:
+        print(*publish(options.scale, options.results, options.readme), sep="\n")
+    else:
+        folder = options.results / "runs/tables" / options.scale
+        print(*(_page(folder / f"{name}.md") for name in table_names(folder)), sep="\n")
 
 
 def _rebuild(options: argparse.Namespace) -> list[Path]:

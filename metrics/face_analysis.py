@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from metrics.base import Status
 from metrics.pictures import check_rgb
 from models.errors import UserError
+from models.files import write_bytes
 from models.pixels import to_uint8
 from models.reading import reading
 
@@ -137,10 +138,9 @@ def _write(analyses: list[list[Face] | None], file: Path) -> None:
     known = {name: values for name, values in parts.items() if values and values[0] is not None}
     stacked = {name: torch.stack([torch.as_tensor(value).cpu() for value in values]) for name, values in known.items()}
     stacked["count"] = torch.tensor([-1 if analysis is None else len(analysis) for analysis in analyses])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(f".{os.getpid()}.part")
-    save_file(stacked, aside)
-    aside.replace(file)
+    mine = file.with_name(f"{os.getpid()}.{file.name}")
+    write_bytes(mine, save(stacked))  # `save_file` does not say that a disk is full
+    mine.replace(file)
 
 
 def _read(file: Path) -> list[list[Face] | None]:

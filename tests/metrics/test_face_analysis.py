@@ -247,3 +247,12 @@ def test_the_proxy_network_tells_everything_of_one_face():
 def test_other_networks_are_no_analysers(key, why):
     with pytest.raises(ValueError, match=f"'{key}' {why}; choose one of: 2dfan4, procface, yunet-sface, w600k-r50"):
         load_analyser(key)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_record(tmp_path, small_disk):
+    shown = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(1):
+        FaceAnalysisCache().recall(Counting(), shown, tmp_path / "seen.safetensors")
+    assert not [*tmp_path.iterdir()]
+    FaceAnalysisCache().recall(Counting(), shown, tmp_path / "seen.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["seen.safetensors"]
