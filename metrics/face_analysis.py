@@ -16,7 +16,6 @@ from torch import Tensor
 from metrics.base import Status
 from metrics.pictures import check_rgb
 from models.errors import UserError
-from models.files import write_bytes
 from models.pixels import to_uint8
 from models.reading import reading
 
@@ -138,9 +137,13 @@ def _write(analyses: list[list[Face] | None], file: Path) -> None:
     known = {name: values for name, values in parts.items() if values and values[0] is not None}
     stacked = {name: torch.stack([torch.as_tensor(value).cpu() for value in values]) for name, values in known.items()}
     stacked["count"] = torch.tensor([-1 if analysis is None else len(analysis) for analysis in analyses])
-    mine = file.with_name(f"{os.getpid()}.{file.name}")
-    write_bytes(mine, save(stacked))  # `save_file` does not say that a disk is full
-    mine.replace(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        aside.write_bytes(save(stacked))  # `save_file` does not say that a disk is full
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> list[list[Face] | None]:

@@ -11,7 +11,7 @@ from models.base import check_finite
 from models.dagan import losses
 from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
-from models.dagan.family import build_optimisers, drawn, end_step, initial_frame, log_rebuilt, update
+from models.dagan.family import at_once, build_optimisers, drawn, end_step, initial_frame, log_rebuilt, update
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
 from models.dagan.keypoints import AffineKeypoints, KeypointDetector, KeypointDetectorConfig, transfer_motion
 from models.dagan.losses import DaGANLossConfig
@@ -23,8 +23,6 @@ from models.errors import UserError
 from models.published import Publishable
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
-
-PIXELS_AT_ONCE = 256**2  # a bound on what is computed at full size on a CPU, whose caches a picture more would leave
 
 
 class DaGAN(PerceptualModule, Publishable):
@@ -199,7 +197,7 @@ class DaGAN(PerceptualModule, Publishable):
         self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, images: Tensor, times: int
     ) -> Tensor:
         """Frames of driving ones ``(B t) 3 H W``, t of each source."""
-        few = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if images.device.type == "cpu" else len(images)
+        few = at_once(images)
         maps = [self.disparity(part) for part in images.split(few)]
         there = self.find_keypoints(images, None if maps[0] is None else torch.cat(maps))  # type: ignore[arg-type]
         here = source.repeat(times)

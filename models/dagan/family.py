@@ -12,6 +12,7 @@ from models.errors import UserError
 from models.tasks import Batch, Context
 
 FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
+PIXELS_AT_ONCE = 256**2  # a bound on what is computed at full size on a CPU, whose caches a picture more would leave
 
 
 def update(module: PortraitModule, optimiser: Any, loss: Tensor) -> None:  # noqa: ANN401 - Lightning's wrapper
@@ -74,6 +75,11 @@ def initial_frame(context: Context) -> Tensor | None:
     if context.motion == "relative" and context.initial is None:
         raise UserError("Relative motion needs the initial driving frame; give it, or use absolute motion.")
     return context.initial if context.motion == "relative" else None
+
+
+def at_once(images: Tensor) -> int:
+    """How many of the images ``B C H W`` to compute at full size at once: few on a CPU, elsewhere all."""
+    return max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if images.device.type == "cpu" else len(images)
 
 
 def drawn(frames: Callable[[Tensor, int], Tensor], driving: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from metrics.face_analysers import IdentityAnalyser, LandmarkAnalyser, ProxyAnal
 from metrics.face_analysis import Face, FaceAnalysisCache, area, iou, paired, pictures_sha1
 from metrics.frozen import Frozen
 from models.errors import UserError
+from models.files import room
 from tests.metrics.faces import OracleAnalyser
 
 
@@ -251,7 +252,7 @@ def test_other_networks_are_no_analysers(key, why):
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_record(tmp_path, small_disk):
     shown = torch.zeros(1, 3, 4, 4)
-    with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(1):
+    with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(1), room(tmp_path):
         FaceAnalysisCache().recall(Counting(), shown, tmp_path / "seen.safetensors")
     assert not [*tmp_path.iterdir()]
     FaceAnalysisCache().recall(Counting(), shown, tmp_path / "seen.safetensors")

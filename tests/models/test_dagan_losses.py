@@ -142,6 +142,17 @@ def test_the_weight_free_perceptual_loss_is_its_formula():
     torch.testing.assert_close(slope, torch.autograd.grad(loss(a, b), a)[0])
 
 
+@pytest.mark.parametrize("pixels", [1, 2 * 16**2, 99**2])  # one image at once, two and then one, all three
+def test_the_slope_of_the_perceptual_loss_is_that_of_all_images_however_few_are_kept(pixels, monkeypatch):
+    monkeypatch.setattr("models.dagan.family.PIXELS_AT_ONCE", pixels)
+    loss = PerceptualLoss(PerceptualConfig(kind="pyramid", scales=[1, 0.5], vgg19=[], pyramid=[2.0, 3.0, 4.0]))
+    a, b = torch.rand(2, 3, 3, 16, 16)
+    whole = loss(a.requires_grad_(), b)
+    value, slope = loss.with_slope(a, b)
+    torch.testing.assert_close(value, whole.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(whole, a)[0])
+
+
 def test_the_perceptual_loss_leaves_the_target_alone():
     config = PerceptualConfig(kind="pyramid", scales=[1], vgg19=[], pyramid=[1.0, 1.0, 1.0])
     preds, target = (torch.rand(1, 3, 8, 8, requires_grad=True) for _ in range(2))
