@@ -1,6 +1,6 @@
 """Two metrics against each other: which settings are not beaten in both, which is suggested, and a picture of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.report.collect import collect
+from benchmarks.report.scale import Scale
 from benchmarks.report.spec import Table, card
 from benchmarks.report.verdicts import summarise
 from benchmarks.running.plan import Choice, places, plan
 
 SIZE = 760, 560  # pixels
 LEFT, ABOVE, RIGHT, BELOW = 90, 36, 40, 60  # pixels around the field
-FONT, TICKS, DOT = 15, 5, 5  # pixels, number, pixels
+FONT, DOT = 15, 5  # pixels
 GREY, BLACK, RED, BLUE = (170, 170, 170), (0, 0, 0), (200, 30, 30), (40, 80, 180)
 Colour = tuple[int, int, int]
 Extent = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -73,42 +74,28 @@ def draw_trade(trade: Trade) -> Image.Image:
     """Draws the points, the front as a line, and with their names the suggested setting in red, and the others."""
     picture = Image.new("RGB", SIZE, "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT)
-    frame = _Frame([*trade.points.values(), *trade.beside.values()])
-    _draw_axes(pen, font, frame, trade.metrics)
-    pen.line([frame.at(trade.points[name]) for name in trade.front()], BLACK, 2)
-    for place in trade.points.values():
-        _dot(pen, frame.at(place), GREY)
-    best, taken = trade.suggested(), list[Extent]()
-    for name, place in {best: trade.points[best], **trade.beside}.items():
-        colour = RED if name == best else BLUE
-        _dot(pen, frame.at(place), colour)
-        taken.append(_label(pen, font, frame.at(place), name, colour, taken))
+    places = dict(trade.points) | dict(trade.beside)
+    across = Scale([x for x, _ in places.values()], LEFT, SIZE[0] - RIGHT)
+    upward = Scale([y for _, y in places.values()], SIZE[1] - BELOW, ABOVE)
+    at = {name: (across(x), upward(y)) for name, (x, y) in places.items()}
+    _draw_axes(pen, font, across, upward, trade.metrics)
+    pen.line([at[name] for name in trade.front()], BLACK, 2)
+    best = trade.suggested()
+    for name in [*trade.points, *trade.beside, best]:
+        _dot(pen, at[name], RED if name == best else BLUE if name in trade.beside else GREY)
+    taken: list[Extent] = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at.values()]
+    for name in [best, *trade.beside]:
+        taken.append(_label(pen, font, at[name], name, RED if name == best else BLUE, taken))
     return picture
 
 
-class _Frame:
-    """From values to pixels: a twentieth of the range stays free on each side."""
-
-    def __init__(self, places: Iterable[Ends]) -> None:
-        values = np.array(list(places), dtype=float)
-        span = np.ptp(values, axis=0)
-        room = np.where(span > 0, span, np.abs(values[0]) + 1e-9) / 20
-        self.low, self.high = values.min(0) - room, values.max(0) + room
-
-    def at(self, place: Ends) -> tuple[float, float]:
-        """The pixel of a point."""
-        x, y = (np.array(place) - self.low) / (self.high - self.low)
-        wide, tall = SIZE[0] - LEFT - RIGHT, SIZE[1] - ABOVE - BELOW
-        return LEFT + float(x) * wide, ABOVE + (1 - float(y)) * tall
-
-
-def _draw_axes(pen: ImageDraw.ImageDraw, font: Font, frame: _Frame, metrics: tuple[str, str]) -> None:
-    (left, below), (right, above) = frame.at(tuple(frame.low)), frame.at(tuple(frame.high))
+def _draw_axes(pen: ImageDraw.ImageDraw, font: Font, across: Scale, upward: Scale, metrics: tuple[str, str]) -> None:
+    left, right, above, below = across.start, across.end, upward.end, upward.start
     pen.line([(left, above), (left, below), (right, below)], BLACK)
-    for x, y in np.linspace(frame.low, frame.high, TICKS):
-        column, line = frame.at((x, y))
-        pen.text((column, below + 4), f"{x:.3g}", BLACK, font, anchor="mt")
-        pen.text((left - 4, line), f"{y:.3g}", BLACK, font, anchor="rm")
+    for place, text in across.ticks():
+        pen.text((place, below + 4), text, BLACK, font, anchor="mt")
+    for place, text in upward.ticks():
+        pen.text((left - 4, place), text, BLACK, font, anchor="rm")
     pen.text(((left + right) / 2, SIZE[1] - 6), _titled(metrics[0]), BLACK, font, anchor="mb")
     pen.text((6, 6), _titled(metrics[1]), BLACK, font, anchor="lt")
 
@@ -125,16 +112,20 @@ def _dot(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: Colour) -> N
 def _label(
     pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Extent]
 ) -> Extent:
-    """Writes a name beside a point, where it lies in the picture and on no other name if there is such a place."""
+    """Writes a name beside a point, in the field and on no other name or point if there is such a place."""
     boxes: list[tuple[Extent, tuple[float, float], str]] = []
-    for across, down in product((1, -1), (-1, 1, -3, 3)):
-        beside = at[0] + across * (DOT + 3), at[1] + down * DOT
-        anchor = ("l" if across > 0 else "r") + ("b" if down < 0 else "t")
+    for down, across in product((0, -1, 1, -2, 2, -3, 3), (1, -1)):
+        beside = at[0] + across * (DOT + 4), at[1] + down * (FONT - 1)
+        anchor = ("l" if across > 0 else "r") + "m"
         boxes.append((pen.textbbox(beside, text, font, anchor=anchor), beside, anchor))
-    free = [each for each in boxes if each[0][0] >= 0 and each[0][2] <= SIZE[0] and not overlaps(each[0], taken)]
+    free = [each for each in boxes if _in_field(each[0]) and not overlaps(each[0], taken)]
     box, beside, anchor = (free or boxes)[0]
     pen.text(beside, text, colour, font, anchor=anchor)
     return box
+
+
+def _in_field(box: Extent) -> bool:
+    return box[0] >= LEFT and box[1] >= ABOVE and box[2] <= SIZE[0] and box[3] <= SIZE[1] - BELOW
 
 
 def overlaps(box: Extent, taken: list[Extent]) -> bool:

@@ -1,6 +1,6 @@
 """Cost against quality as SVG: the rows of a table as points, with intervals, and the line of those not beaten."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.report.curve import Extent, Trade, overlaps
+from benchmarks.report.scale import Scale
 from benchmarks.report.sheets import Sheet, head
 from benchmarks.report.spec import card, is_cost
 from benchmarks.report.templates import template
@@ -15,9 +16,7 @@ from benchmarks.report.templates import template
 WIDE, TALL = 560, 330  # units of the picture
 LEFT, TOP, RIGHT, BOTTOM = 58, 14, 18, 44  # around the field
 LETTER, LINE, DOT = 6.1, 13, 4.5  # of a label: width of a letter, height; radius of a point
-TICKS = 5
 NEXT_TO_NOTHING = 1e-3  # of the cheapest method
-WIDE_RANGE = 10  # costs that span more are drawn by their logarithms
 Bounds = Mapping[str, tuple[float, float]]
 
 
@@ -72,52 +71,6 @@ def _trade(sheet: Sheet, cost: int, quality: int) -> tuple[Trade, Bounds]:
     points, beside = ({n: e for n, e in ends.items() if (n in methods) == own} for own in (True, False))
     metrics = sheet.table.columns[cost].metric, sheet.table.columns[quality].metric
     return Trade(metrics, points, beside), {name: (cells[name][1].low, cells[name][1].high) for name in ends}
-
-
-class Scale:
-    """From values to places along one axis.
-
-    Args:
-        values: What has to have a place; those that are not finite have none.
-        start: The place of the lowest.
-        end: The place of the highest.
-        logarithmic: Whether places go by the logarithms, if all values are positive.
-    """
-
-    def __init__(self, values: Iterable[float], start: float, end: float, logarithmic: bool = False) -> None:
-        known = np.array([value for value in values if np.isfinite(value)])
-        self.logarithmic = logarithmic and known.min() > 0 and known.max() > WIDE_RANGE * known.min()
-        ends = self._on([known.min(), known.max()])
-        room = 0.06 * (ends[1] - ends[0]) or 0.5
-        self.low, self.high, self.start, self.end = ends[0] - room, ends[1] + room, start, end
-
-    def __call__(self, value: float) -> float:
-        """The place of a value."""
-        share = (self._on([value])[0] - self.low) / (self.high - self.low)
-        return round(float(self.start + share * (self.end - self.start)), 1)
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Round values with their places."""
-        values = _decades(10**self.low, 10**self.high) if self.logarithmic else _round_steps(self.low, self.high)
-        return [(self(value), f"{value:.6g}") for value in values]
-
-    def _on(self, values: list[float]) -> np.ndarray:
-        return np.log10(values) if self.logarithmic else np.array(values, dtype=float)
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten between two values; the powers alone where they are many."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if len(powers) <= TICKS else (1,)
-    return [n * 10.0**power for power in powers for n in steps if low <= n * 10.0**power <= high]
-
-
-def _round_steps(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten between two values, about `TICKS`."""
-    rough = (high - low) / TICKS
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = min((n * power for n in (1, 2, 5, 10)), key=lambda step: abs(step - rough))
-    return [float(n * step) for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 
 def _chart(sheet: Sheet, i: int, trade: Trade, bounds: Bounds) -> Chart:

@@ -15,7 +15,8 @@ from benchmarks.report.arms import Arms
 from benchmarks.report.extremes import extremes
 from benchmarks.report.files import left, read_all
 from benchmarks.report.frames import claims_frame
-from benchmarks.report.plots import Scale, charts
+from benchmarks.report.plots import charts
+from benchmarks.report.scale import Scale
 from benchmarks.report.results import SCORES, Provenance
 from benchmarks.report.sheets import assemble
 from benchmarks.report.verdicts import Comparison, Verdict
