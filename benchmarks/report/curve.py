@@ -112,14 +112,14 @@ def _dot(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: Colour) -> N
 def _label(
     pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Extent]
 ) -> Extent:
-    """Writes a name beside a point, in the field and on no other name or point if there is such a place."""
+    """Writes a name beside a point, in the field and on as few other names and points as can be."""
     boxes: list[tuple[Extent, tuple[float, float], str]] = []
     for down, across in product((0, -1, 1, -2, 2, -3, 3), (1, -1)):
         beside = at[0] + across * (DOT + 4), at[1] + down * (FONT - 1)
         anchor = ("l" if across > 0 else "r") + "m"
         boxes.append((pen.textbbox(beside, text, font, anchor=anchor), beside, anchor))
-    free = [each for each in boxes if _in_field(each[0]) and not overlaps(each[0], taken)]
-    box, beside, anchor = (free or boxes)[0]
+    whole = [each for each in boxes if _in_field(each[0])]
+    box, beside, anchor = min(whole or boxes, key=lambda each: overlapped(each[0], taken))
     pen.text(beside, text, colour, font, anchor=anchor)
     return box
 
@@ -128,6 +128,6 @@ def _in_field(box: Extent) -> bool:
     return box[0] >= LEFT and box[1] >= ABOVE and box[2] <= SIZE[0] and box[3] <= SIZE[1] - BELOW
 
 
-def overlaps(box: Extent, taken: list[Extent]) -> bool:
-    """Whether a box lies on one of others."""
-    return any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
+def overlapped(box: Extent, taken: list[Extent]) -> int:
+    """On how many others a box lies."""
+    return sum(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)

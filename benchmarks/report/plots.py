@@ -7,15 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from benchmarks.report.curve import Extent, Trade, overlaps
+from benchmarks.report.curve import Extent, Trade, overlapped
 from benchmarks.report.scale import Scale
 from benchmarks.report.sheets import Sheet, head
 from benchmarks.report.spec import card, is_cost
 from benchmarks.report.templates import template
 
-WIDE, TALL = 560, 330  # units of the picture
-LEFT, TOP, RIGHT, BOTTOM = 58, 14, 18, 44  # around the field
+WIDE, TALL = 630, 330  # units of the picture
+LEFT, TOP, RIGHT, BOTTOM = 58, 14, 88, 44  # around the field; to the right is room for a label
 LETTER, LINE, DOT = 6.1, 13, 4.5  # of a label: width of a letter, height; radius of a point
+LINES = (0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5)  # that a label may lie below its point by, the nearest first
 NEXT_TO_NOTHING = 1e-3  # of the cheapest method
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -105,15 +106,15 @@ def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[
 
 
 def _place(x: float, y: float, text: str, taken: list[Extent]) -> tuple[Extent, tuple[float, float, str]]:
-    """The box of a label beside a point and its anchor: the nearest that is free and in the picture."""
+    """The box of a label beside a point and its anchor: in the picture, on as few others as can be, and near."""
     wide = LETTER * len(text)
     tries = []
-    for down, across in product((0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE), (1, -1)):
-        at, base = x + across * (DOT + 4), y + down + 4
+    for lines, across in product(LINES, (1, -1)):
+        at, base = x + across * (DOT + 4), y + lines * LINE + 4
         left = at if across > 0 else at - wide
         tries.append(((left, base - LINE + 3, left + wide, base + 2), (round(at, 1), round(base, 1), across)))
-    free = [each for each in tries if _inside(each[0]) and not overlaps(each[0], taken)]
-    box, (at, base, across) = (free or tries)[0]
+    whole = [each for each in tries if _inside(each[0])]
+    box, (at, base, across) = min(whole or tries, key=lambda each: overlapped(each[0], taken))
     return box, (at, base, "start" if across > 0 else "end")
 
 

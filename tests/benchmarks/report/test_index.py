@@ -16,8 +16,8 @@ from benchmarks.report.extremes import extremes
 from benchmarks.report.files import left, read_all
 from benchmarks.report.frames import claims_frame
 from benchmarks.report.plots import charts
-from benchmarks.report.scale import Scale
 from benchmarks.report.results import SCORES, Provenance
+from benchmarks.report.scale import Scale
 from benchmarks.report.sheets import assemble
 from benchmarks.report.verdicts import Comparison, Verdict
 from tests.benchmarks.report.made_up import CONTENT, claim, matrix
@@ -282,3 +282,17 @@ def test_ticks_of_a_logarithmic_axis_stand_apart(low, high):
     ticks = Scale([low, high], 0, 480, logarithmic=True).ticks()
     assert 3 <= len(ticks) <= 12
     assert all(b - a > 6.1 * (len(one) + len(other)) / 2 for (a, one), (b, other) in pairwise(ticks))
+
+
+def test_the_names_in_every_published_picture_of_costs_are_whole():
+    page = (PUBLISHED / "report/index.html").read_text()
+    pictures = re.findall(r'<svg viewBox="0 0 (\d+) \d+"(.*?)</svg>', page, re.DOTALL)
+    label = r'<text x="([\d.]+)" y="[\d.]+" text-anchor="(start|end)">([^<]*)</text></g>'
+    names = [(int(wide), *each) for wide, svg in pictures for each in re.findall(label, svg)]
+    assert len(names) > 500
+    cut = [
+        name
+        for wide, x, anchor, name in names
+        if not 0 <= float(x) + (0 if anchor == "start" else -6.1 * len(name)) <= wide - 6.1 * len(name)
+    ]
+    assert cut == []
