@@ -323,7 +323,7 @@ def main() -> None:
     """The console script; returns None so that the exit status of a finished run is 0."""
     runs.commit_of_the_code()  # of what is loaded now, before anybody checks another commit out
     try:
-        with room(Path.cwd()):
+        with room():  # of the run, whose folder is known only in it
             build()
     except UserError as error:
         sys.exit(f"error: {error}")

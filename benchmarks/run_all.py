@@ -126,8 +126,9 @@ def main() -> None:
         SystemExit: With status 1 and a list if any run failed.
     """
     try:
-        with room(Path.cwd()):
-            failed = _run(read_options())
+        options = read_options()
+        with room(Path(options.results)):
+            failed = _run(options)
     except UserError as error:
         sys.exit(f"error: {error}")
     if failed:

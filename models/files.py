@@ -39,8 +39,11 @@ def aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """A block in which others write into a folder, and a full disk is one sentence.
+def room(folder: Path | None = None) -> Iterator[None]:
+    """A block in which others write, and a full disk is one sentence.
+
+    Args:
+        folder: Where they do, if that is known; what an error says of itself comes first.
 
     Raises:
         UserError: If the disk is full.
@@ -54,9 +57,7 @@ def room(folder: Path) -> Iterator[None]:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether an error says that a disk is full, or came of one that does, as torch's do not say it themselves."""
-    while error and not (isinstance(error, OSError) and error.errno in FULL):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    return _full(error) is not None
 
 
 def check_output(path: Path, overwrite: bool, inputs: Iterable[Path | None]) -> None:
@@ -140,8 +141,17 @@ def _make(folder: Path) -> None:
         raise UserError(f"{sentence}: delete it, or name another place with --out, of runs --results.") from error
 
 
-def _tell_full(error: BaseException, folder: Path) -> None:
-    if is_full(error):
-        raise UserError(
-            f"The disk of '{folder}' is full: free some and run the command again; what is finished stays."
-        ) from error
+def _full(error: BaseException | None) -> OSError | None:
+    """The error of the system among the causes of an error, if it says that a disk is full."""
+    while error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _tell_full(error: BaseException, folder: Path | None) -> None:
+    if full := _full(error):
+        where = Path(full.filename).parent if isinstance(full.filename, str) else folder
+        disk = f"The disk of '{where}'" if where else "The disk that is written to"
+        raise UserError(f"{disk} is full: free some and run the command again; what is finished stays.") from error

@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever writes them."""
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_what_others_write_into_a_folder_meets_a_full_disk_in_one_sentence(tmp_p
 
     with pytest.raises(UserError, match=r"^The disk of .* is full"), small_disk(10):
         write()
+
+
+def test_the_disk_that_is_named_is_the_one_of_the_file_if_the_system_tells_it(tmp_path: Path):
+    told = {
+        f"^The disk of '{tmp_path}' is full": (OSError(errno.ENOSPC, "full", str(tmp_path / "a.json")), Path("runs")),
+        "^The disk of 'runs' is full": (OSError(errno.ENOSPC, "full"), Path("runs")),
+        "^The disk that is written to is full": (OSError(errno.ENOSPC, "full"), None),
+    }
+    for sentence, (error, folder) in told.items():
+        with pytest.raises(UserError, match=sentence), files.room(folder):
+            raise error
 
 
 def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):
