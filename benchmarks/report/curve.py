@@ -1,6 +1,6 @@
 """Two metrics against each other: which settings are not beaten in both, which is suggested, and a picture of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -80,12 +80,12 @@ def draw_trade(trade: Trade) -> Image.Image:
     at = {name: (across(x), upward(y)) for name, (x, y) in places.items()}
     _draw_axes(pen, font, across, upward, trade.metrics)
     pen.line([at[name] for name in trade.front()], BLACK, 2)
-    best = trade.suggested()
-    for name in [*trade.points, *trade.beside, best]:
-        _dot(pen, at[name], RED if name == best else BLUE if name in trade.beside else GREY)
+    named = dict.fromkeys(trade.beside, BLUE) | {trade.suggested(): RED}
+    for name in [*trade.points, *named]:
+        _dot(pen, at[name], named.get(name, GREY))
     taken: list[Extent] = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at.values()]
-    for name in [best, *trade.beside]:
-        taken.append(_label(pen, font, at[name], name, RED if name == best else BLUE, taken))
+    for name, colour in reversed(named.items()):
+        taken.append(_label(pen, font, at[name], name, colour, taken))
     return picture
 
 
@@ -113,21 +113,26 @@ def _label(
     pen: ImageDraw.ImageDraw, font: Font, at: tuple[float, float], text: str, colour: Colour, taken: list[Extent]
 ) -> Extent:
     """Writes a name beside a point, in the field and on as few other names and points as can be."""
-    boxes: list[tuple[Extent, tuple[float, float], str]] = []
-    for down, across in product((0, -1, 1, -2, 2, -3, 3), (1, -1)):
-        beside = at[0] + across * (DOT + 4), at[1] + down * (FONT - 1)
-        anchor = ("l" if across > 0 else "r") + "m"
-        boxes.append((pen.textbbox(beside, text, font, anchor=anchor), beside, anchor))
-    whole = [each for each in boxes if _in_field(each[0])]
-    box, beside, anchor = min(whole or boxes, key=lambda each: overlapped(each[0], taken))
+    tries = [
+        ((at[0] + across * (DOT + 4), at[1] + down * (FONT - 1)), "lm" if across > 0 else "rm")
+        for down, across in product((0, -1, 1, -2, 2, -3, 3), (1, -1))
+    ]
+    boxes = [pen.textbbox(beside, text, font, anchor=anchor) for beside, anchor in tries]
+    chosen = clearest(boxes, (LEFT, ABOVE, SIZE[0], SIZE[1] - BELOW), taken)
+    beside, anchor = tries[chosen]
     pen.text(beside, text, colour, font, anchor=anchor)
-    return box
+    return boxes[chosen]
 
 
-def _in_field(box: Extent) -> bool:
-    return box[0] >= LEFT and box[1] >= ABOVE and box[2] <= SIZE[0] and box[3] <= SIZE[1] - BELOW
+def clearest(boxes: Sequence[Extent], field: Extent, taken: list[Extent]) -> int:
+    """Which box of a label to take: one in the field if any is, on as few others as can be, the first of those."""
+    whole = [i for i, box in enumerate(boxes) if _within(box, field)]
+    return min(whole or range(len(boxes)), key=lambda i: _overlapped(boxes[i], taken))
 
 
-def overlapped(box: Extent, taken: list[Extent]) -> int:
-    """On how many others a box lies."""
+def _within(box: Extent, field: Extent) -> bool:
+    return box[0] >= field[0] and box[1] >= field[1] and box[2] <= field[2] and box[3] <= field[3]
+
+
+def _overlapped(box: Extent, taken: list[Extent]) -> int:
     return sum(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from benchmarks.report.curve import Extent, Trade, overlapped
+from benchmarks.report.curve import Extent, Trade, clearest
 from benchmarks.report.scale import Scale
 from benchmarks.report.sheets import Sheet, head
 from benchmarks.report.spec import card, is_cost
@@ -15,6 +15,7 @@ from benchmarks.report.templates import template
 
 WIDE, TALL = 630, 330  # units of the picture
 LEFT, TOP, RIGHT, BOTTOM = 58, 14, 88, 44  # around the field; to the right is room for a label
+FIELD = LEFT, TOP - 8, WIDE, TALL - BOTTOM  # of labels
 LETTER, LINE, DOT = 6.1, 13, 4.5  # of a label: width of a letter, height; radius of a point
 LINES = (0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5)  # that a label may lie below its point by, the nearest first
 NEXT_TO_NOTHING = 1e-3  # of the cheapest method
@@ -107,16 +108,11 @@ def _points(trade: Trade, bounds: Bounds, across: Scale, upward: Scale) -> list[
 
 def _place(x: float, y: float, text: str, taken: list[Extent]) -> tuple[Extent, tuple[float, float, str]]:
     """The box of a label beside a point and its anchor: in the picture, on as few others as can be, and near."""
-    wide = LETTER * len(text)
-    tries = []
+    wide, boxes, anchors = LETTER * len(text), list[Extent](), list[tuple[float, float, str]]()
     for lines, across in product(LINES, (1, -1)):
         at, base = x + across * (DOT + 4), y + lines * LINE + 4
         left = at if across > 0 else at - wide
-        tries.append(((left, base - LINE + 3, left + wide, base + 2), (round(at, 1), round(base, 1), across)))
-    whole = [each for each in tries if _inside(each[0])]
-    box, (at, base, across) = min(whole or tries, key=lambda each: overlapped(each[0], taken))
-    return box, (at, base, "start" if across > 0 else "end")
-
-
-def _inside(box: Extent) -> bool:
-    return box[0] >= LEFT and box[1] >= TOP - 8 and box[2] <= WIDE and box[3] <= TALL - BOTTOM
+        boxes.append((left, base - LINE + 3, left + wide, base + 2))
+        anchors.append((round(at, 1), round(base, 1), "start" if across > 0 else "end"))
+    chosen = clearest(boxes, FIELD, taken)
+    return boxes[chosen], anchors[chosen]

@@ -9,6 +9,7 @@ from PIL import Image
 from benchmarks.report.files import Sheets, check, left, ours, read_all, table_names, verify, write, write_sheet
 from benchmarks.report.index import PAGE, index, write_index
 from benchmarks.report.markdown import summary
+from benchmarks.report.replicate import write_page
 from benchmarks.report.scoreboard import glance, scoreboard
 from benchmarks.report.sheets import Sheet
 from models.errors import UserError
@@ -24,7 +25,8 @@ GAP = 24  # pixels between its halves
 def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     """Copies the tables of a scale from the runs into git's part of the results, and renews the pages that show them.
 
-    Rows that somebody scored from saved outputs stay where they are.
+    Beside the tables stands whether their verdicts replicate. Rows that somebody scored from saved outputs stay where
+    they are.
 
     Args:
         scale: Which tables.
@@ -45,7 +47,7 @@ def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     for contents in [left(name, target) for name in names]:
         if any(row.predictions for row in contents.table.rows):
             write(*ours(*contents), target)
-    return [*copies, *_picture(results), *renew(readme, results / "tables")]
+    return [*copies, write_page(target), *_picture(results), *renew(readme, results / "tables")]
 
 
 def _picture(results: Path) -> list[Path]:
@@ -72,7 +74,7 @@ def rebuild_all(readme: Path, tables: Path) -> list[Path]:
     """Prints the published tables anew, and the pages that show them."""
     published = read_all(tables)
     written = [path for folder, name, sheet in _each(published) for path in write_sheet(name, sheet, folder)]
-    return [*written, *_show(published, readme, tables)]
+    return [*written, *map(write_page, published), *_show(published, readme, tables)]
 
 
 def renew(readme: Path, tables: Path) -> list[Path]:

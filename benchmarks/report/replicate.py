@@ -110,6 +110,13 @@ def page(replications: Sequence[Replication]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_page(folder: Path) -> Path:
+    """Writes what halves say of a folder's tables beside them."""
+    path = folder / FILE
+    path.write_text(page(list(_replications((), folder, SPLITS))))
+    return path
+
+
 def _line(one: Replication) -> str:
     if not one.splits:
         return f"| {one.name} | {len(one.seeds)} | too few seeds: {2 * LEAST} make two halves | – | – | – | – |"

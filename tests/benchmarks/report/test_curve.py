@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.report.curve import ABOVE, BELOW, BLUE, LEFT, RED, RIGHT, SIZE, Trade, draw_trade
+from benchmarks.report.curve import ABOVE, BELOW, BLUE, LEFT, RED, RIGHT, SIZE, Trade, clearest, draw_trade
 
 # L1 is better lower, PSNR higher.
 POINTS = {
@@ -73,3 +73,22 @@ def test_names_of_points_that_lie_together_do_not():
         for some in (beside, *({name: place} for name, place in beside.items()), {"": (0.5, 15.0)})
     ]
     assert inks[0] == inks[1] + inks[2] - inks[3]
+
+
+def test_a_name_takes_the_first_place_in_the_field_that_is_on_the_fewest_others():
+    field, taken = (0.0, 0.0, 10.0, 10.0), [(0.0, 0.0, 4.0, 4.0)]
+    out, on, free, free_too = (8.0, 6.0, 12.0, 8.0), (1.0, 1.0, 5.0, 3.0), (5.0, 5.0, 9.0, 7.0), (5.0, 7.0, 9.0, 9.0)
+    assert clearest([out, on, free, free_too], field, taken) == 2
+    assert clearest([out, on], field, taken) == 1  # in the field, on another, rather than cut
+    assert clearest([out], field, taken) == 0
+
+
+@pytest.mark.parametrize("end", ["left", "right"])
+def test_a_name_at_an_end_of_the_field_is_whole(end):
+    """As much ink as where there is room on both sides."""
+    name, at = "a name of some length", {"left": 0.1, "right": 0.5}[end]
+    inks = [
+        (np.asarray(draw_trade(Trade(("L1", "PSNR"), POINTS, {name: (x, 24.0)}))) == np.array(BLUE)).all(-1).sum()
+        for x in (at, 0.28)
+    ]
+    assert inks[0] == inks[1]

@@ -59,6 +59,7 @@ def test_publishing_copies_the_tables_and_renews_the_pages(written, tmp_path):
     assert "- **n/a (not run)** (1): ours beats absent [L1 ↓]." in page
     assert "[everything](tables/tiny/small.md), [page](tables/tiny/small.html)" in page
     check_published(readme, results / "tables")
+    assert "| small | " in (results / "tables/tiny/replication.md").read_text()
     publish("tiny", results, readme)
     assert (readme.read_text(), (results / "README.md").read_text()) == (text, page)
 
