@@ -14,7 +14,7 @@ from benchmarks import cli, score
 from benchmarks.report.collect import collect
 from benchmarks.report.earlier import differing, seeds_of, with_published
 from benchmarks.report.ends import draw_ends
-from benchmarks.report.files import RECORD, beside, left, ours, read, write
+from benchmarks.report.files import RECORD, beside, leave, left, ours, read, write_sheet
 from benchmarks.report.results import Place, Results
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
@@ -100,9 +100,11 @@ class Printer:
             provenance = replace(provenance, absent=lacking) | facts
             results = self._with_published(Results(table, scores, provenance))
             joined = score.join(*results, Path(self.choice.results), self.choice.scale)
-            self.written += write(*joined, self.folder)
+            kept = leave(*joined, self.folder)
+            sheet = read(name, self.folder)
+            self.written += [*write_sheet(name, sheet, self.folder), *kept]
             self.written += _copy_figure(table, runs, self.folder)
-            self.written += draw_ends(read(name, self.folder), runs, self.folder)
+            self.written += draw_ends(sheet, runs, self.folder)
             print("\n" + (self.folder / f"{name}.md").read_text())
             print(beside(name, self.folder, PUBLISHED / self.choice.scale), flush=True)
 

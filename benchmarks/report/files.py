@@ -29,12 +29,18 @@ def write(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Pa
     Returns:
         The files, the ones to look at first.
     """
+    kept = leave(table, scores, provenance, folder)
+    return [*rebuild(table.name, folder), *kept]
+
+
+def leave(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Path) -> list[Path]:
+    """Writes the compact samples and the record that a table is computed and rebuilt from."""
     folder.mkdir(parents=True, exist_ok=True)
     samples, record = folder / (table.name + SAMPLES), folder / (table.name + RECORD)
     scores.sort_values(["row", "test", "metric", "seed", "video_id"])[SCORES].to_csv(samples, index=False)
     content = {"table": asdict(table), "provenance": provenance.content()}
     record.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return [*rebuild(table.name, folder), samples, record]
+    return [samples, record]
 
 
 def rebuild(name: str, folder: Path) -> list[Path]:
