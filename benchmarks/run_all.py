@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,7 @@ class Printer:
         can_run = [each for each in table_runs if not each.absent]
         self.awaited = {name: {each.run.key for each in can_run if each.table == name} for name in self.chosen}
         self.written: list[Path] = []
+        self.failed: dict[str, str] = {}
 
     def settled(self, key: str) -> None:
         """Takes note of a run that has ended, and prints the tables that waited for it alone."""
@@ -90,7 +92,17 @@ class Printer:
         return (name for name, keys in self.awaited.items() if keys)
 
     def print(self, name: str) -> None:
-        """Writes and prints a table; rows that an earlier call ran stand there too."""
+        """Writes and prints a table; one that cannot be is among the failed, and does not stop the runs."""
+        try:
+            with room(self.folder):
+                self._print(name)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            self.failed[f"table {name}"] = str(error)
+
+    def _print(self, name: str) -> None:
+        """Rows that an earlier call ran stand there too."""
         table, everything = self.chosen[name], replace(self.choice, rows=(), headline=False)
         table_runs = plan([table], everything)
         if runs := places(table_runs):
@@ -172,7 +184,7 @@ def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace
     for name in [*printer.rest()]:
         printer.print(name)
     print("Files written:\n" + "\n".join(f"  {path}" for path in printer.written))
-    return failed
+    return failed | printer.failed
 
 
 def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list[Path]:

@@ -56,6 +56,7 @@ class Arms:
     def __init__(self, scores: pd.DataFrame) -> None:
         self._none = scores.iloc[:0]
         self._lines = dict(iter(scores.groupby(["row", "test", "metric"], sort=False)))
+        self._run = {(row, test) for row, test, _ in self._lines}
         self._arms: dict[tuple[str, str, str], Arm] = {}
         self._drawn: dict[tuple[str, str], bool] = {}
 
@@ -67,6 +68,10 @@ class Arms:
     def lines(self, row: str, test: str, metric: str) -> pd.DataFrame:
         """The scores of a row by a metric; none if it was not run."""
         return self._lines.get((row, test, metric), self._none)
+
+    def was_run(self, row: str, test: str) -> bool:
+        """Whether a row has any score of a test."""
+        return (row, test) in self._run
 
     def arm(self, row: str, test: str, metric: str) -> Arm:
         """The arm of a row by a metric; without videos if it was not run."""

@@ -15,6 +15,7 @@ from benchmarks.report.results import SCORES, Provenance, Results
 from benchmarks.report.sheets import Sheet, assemble
 from benchmarks.report.spec import Row, Table, parse
 from models.errors import UserError
+from models.files import write_text
 from models.reading import read_json, reading
 
 TYPES = dict.fromkeys(SCORES, int) | dict.fromkeys(["row", "test", "video_id", "metric"], str) | {"value": float}
@@ -35,11 +36,11 @@ def write(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Pa
 
 def leave(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Path) -> list[Path]:
     """Writes the compact samples and the record that a table is computed and rebuilt from."""
-    folder.mkdir(parents=True, exist_ok=True)
     samples, record = folder / (table.name + SAMPLES), folder / (table.name + RECORD)
-    scores.sort_values(["row", "test", "metric", "seed", "video_id"])[SCORES].to_csv(samples, index=False)
+    in_order = scores.sort_values(["row", "test", "metric", "seed", "video_id"])[SCORES]
+    write_text(samples, in_order.to_csv(index=False))
     content = {"table": asdict(table), "provenance": provenance.content()}
-    record.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(record, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return [samples, record]
 
 
@@ -52,7 +53,7 @@ def write_sheet(name: str, sheet: Sheet, folder: Path) -> list[Path]:
     """Writes a sheet in all formats."""
     texts = printed(sheet)
     for suffix, text in texts.items():
-        (folder / (name + suffix)).write_text(text)
+        write_text(folder / (name + suffix), text)
     return [folder / (name + suffix) for suffix in texts]
 
 

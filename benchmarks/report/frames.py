@@ -35,13 +35,13 @@ def wide_frame(sheet: Sheet) -> pd.DataFrame:
 
 
 def claims_frame(sheet: Sheet) -> pd.DataFrame:
-    """One line per claim or check."""
+    """One line per claim, comparison or check."""
     lines = [
         {"family": family}
         | _ordering(verdict.claim)
         | (asdict(verdict.comparison) if verdict.comparison else {})
         | {"p_holm": verdict.p, "separable": verdict.separable, "verdict": verdict.outcome}
-        for family, verdicts in (("claim", sheet.claims), ("check", sheet.checks))
+        for family, verdicts in (("claim", sheet.claims), ("comparison", sheet.comparisons), ("check", sheet.checks))
         for verdict in verdicts
     ]
     return _counted(pd.DataFrame(lines), ["videos", "fits", "seeds", "agreeing_seeds"])

@@ -91,7 +91,7 @@ def _section(folder: Path, sheet: Sheet, page: Path) -> Section:
         "fits": fits(sheet),
         "grids": grids(sheet),
         "claims": claim_lines(sheet, sheet.claims),
-        "checks": claim_lines(sheet, sheet.checks),
+        "families": [(name, claim_lines(sheet, verdicts)) for name, verdicts in sheet.families[bool(sheet.claims) :]],
         "charts": charts(sheet),
         "ends": [(part, *_strips(sheet, part.test, folder, page)) for part in ends(sheet)],
         "published": [(block, published_texts(block)) for block in table.published],

@@ -40,8 +40,11 @@ def summary(sheet: Sheet, folder: str) -> str:
     text = template("summary.md.j2").render(
         title=sheet.table.title,
         tables=_markdown_tables(sheet),
-        claims=sheet.claims,
-        outcomes=list(_outcomes(sheet)),
+        families=[
+            (f"{title[0].lower()}{title[1:]}", len(verdicts), list(_outcomes(sheet, verdicts)))
+            for title, verdicts in sheet.families
+            if verdicts is not sheet.checks
+        ],
         checks=_checks(sheet),
         origin=sheet.origin,
         links=LINKS,
@@ -62,11 +65,11 @@ def _checks(sheet: Sheet) -> str:
     return "; ".join(parts) + "." if parts else ""
 
 
-def _outcomes(sheet: Sheet) -> Iterator[tuple[str, int, list[str]]]:
-    """For each outcome its claims, their number, and each with the metrics on which it came out so."""
-    for outcome in dict.fromkeys([*VERDICTS, *(v.outcome for v in sheet.claims)]):
+def _outcomes(sheet: Sheet, verdicts: list[Verdict]) -> Iterator[tuple[str, int, list[str]]]:
+    """For each outcome its orderings, their number, and each with the metrics on which it came out so."""
+    for outcome in dict.fromkeys([*VERDICTS, *(v.outcome for v in verdicts)]):
         metrics: dict[str, list[str]] = {}
-        for verdict in (v for v in sheet.claims if v.outcome == outcome):
+        for verdict in (v for v in verdicts if v.outcome == outcome):
             metrics.setdefault(verdict.claim.text, []).append(verdict_text(sheet, verdict, MARKDOWN)[1])
         if metrics:
             texts = [f"{text} [{', '.join(where)}]" for text, where in metrics.items()]

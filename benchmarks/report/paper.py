@@ -6,7 +6,7 @@ from typing import NamedTuple
 import yaml
 
 from benchmarks.report.sheets import ABSENT, published_texts
-from benchmarks.report.spec import FOLDER, Claim, Published, Table, by_metric, card
+from benchmarks.report.spec import FAMILIES, FOLDER, Claim, Published, Table, by_metric, card
 from benchmarks.report.verdicts import Verdict, enough
 
 TABLE = re.compile(r"Table \d+")
@@ -49,25 +49,29 @@ def _measures(head: str, claim: Claim) -> bool:
 
 
 def reasons(table: Table) -> dict[Claim, str]:
-    """Why its claims came out as they did: the words of today's file of the table, or of its record without a file."""
+    """Why orderings came out as they did: the words of today's file of the table, or of its record without a file."""
     path = FOLDER / f"{table.name}.yaml"
     if not path.is_file():
-        return {_wordless(claim): claim.why for claim in table.claims}
+        return {_wordless(claim): claim.why for claim in table.orderings}
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    claims = [Claim(**claim) for claim in by_metric(content.get("claims", []))]
-    return {_wordless(claim): claim.why for claim in claims}
+    orderings = [Claim(**each) for family in FAMILIES for each in by_metric(content.get(family, []))]
+    return {_wordless(each): each.why for each in orderings}
 
 
 def why(verdict: Verdict, words: dict[Claim, str]) -> str:
-    """One sentence on why a claim came out as it did: somebody's words, else what the numbers alone can say."""
-    return words.get(_wordless(verdict.claim)) or of_the_numbers(verdict)
+    """One sentence on why a claim came out as it did: somebody's words, else what the numbers alone can say.
+
+    Words say why a claim does not hold, so they stand beside such a verdict alone.
+    """
+    said = words.get(_wordless(verdict.claim)) if verdict.outcome in ("contradicted", "not separated") else None
+    return said or of_the_numbers(verdict)
 
 
 def of_the_numbers(verdict: Verdict) -> str:
-    """What keeps a claim open, or how its fits agree; empty for one that was not run or is of too few videos."""
+    """What keeps a claim open, or how its fits agree; empty for one of too few videos."""
     result, digits = verdict.comparison, card(verdict.claim.metric).digits + 1
     if result is None:
-        return ""
+        return "Nothing was compared: one of the two has no score by this metric here."
     if not enough(result.fits):
         return f"Of {_fits(result.fits)} a difference may as well be one of seeds as of methods."
     agree = (

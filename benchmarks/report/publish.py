@@ -13,6 +13,7 @@ from benchmarks.report.replicate import write_page
 from benchmarks.report.scoreboard import glance, scoreboard
 from benchmarks.report.sheets import Sheet
 from models.errors import UserError
+from models.files import write_text
 from models.reading import reading
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -89,7 +90,7 @@ def renew(readme: Path, tables: Path) -> list[Path]:
 def _show(published: Sheets, readme: Path, tables: Path) -> list[Path]:
     page = tables.parent / "README.md"
     if not page.is_file():
-        page.write_text(f"# Results\n\n{BEGIN}\n{END}\n")
+        write_text(page, f"# Results\n\n{BEGIN}\n{END}\n")
     _fill(readme, scoreboard_block(published))
     _fill(page, results_block(published))
     return [readme, page, write_index(published, tables.parent / PAGE)]
@@ -101,7 +102,7 @@ def _fill(page: Path, block: str) -> None:
     if BEGIN not in text or END not in text:
         raise UserError(f"{page} lacks the lines {BEGIN} and {END}; put them where the results belong.")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{head}{BEGIN}\n{block}\n{END}{tail}", encoding="utf-8")
+    write_text(page, f"{head}{BEGIN}\n{block}\n{END}{tail}")
 
 
 def check_published(readme: Path, tables: Path) -> None:

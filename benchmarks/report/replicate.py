@@ -17,6 +17,7 @@ from benchmarks.report.spec import Claim, Table
 from benchmarks.report.verdicts import judge
 from metrics.crossed import MIN_FITS
 from models.errors import UserError
+from models.files import write_text
 
 FOLDER = Path("results/tables/tiny")
 FILE = "replication.md"
@@ -27,10 +28,10 @@ AGREE, WEAKEN, TURN = "agree", "weaken", "turn round"
 HEAD = f"""# Do the verdicts replicate?
 
 Written by `python -m benchmarks.report.replicate`. The seeds of a table are split into disjoint halves, and each half
-is judged by the test that judges the table (fits and videos; Holm over the claims, and over the checks). Compared are
-the two verdicts on each claim and check, over all splits. A half of fewer than {MIN_FITS} fits has no verdict that a
-table would print; here it is judged all the same, from {LEAST} fits on. Both halves see the same videos, so this tries
-fits alone. Weaken: one half separates what the other does not. None may turn round."""
+is judged by the test that judges the table (fits and videos; Holm over the claims, over the comparisons of our own, and
+over the checks). Compared are the two verdicts on each of these, over all splits. A half of fewer than {MIN_FITS} fits
+has no verdict that a table would print; here it is judged all the same, from {LEAST} fits on. Both halves see the same
+videos, so this tries fits alone. Weaken: one half separates what the other does not. None may turn round."""
 Seeds = tuple[int, ...]
 
 
@@ -74,7 +75,7 @@ def replicate(table: Table, scores: pd.DataFrame, most: int = SPLITS) -> Replica
     seeds = tuple(sorted(int(seed) for seed in scores["seed"].unique()))
     splits = halves(seeds, most)
     judged = {half: _verdicts(table, scores, half) for half in {half for pair in splits for half in pair}}
-    orderings = [*table.claims, *table.checks]
+    orderings = table.orderings
     pairs = [
         (orderings[i], split, one, other)
         for split in splits
@@ -113,7 +114,7 @@ def page(replications: Sequence[Replication]) -> str:
 def write_page(folder: Path) -> Path:
     """Writes what halves say of a folder's tables beside them."""
     path = folder / FILE
-    path.write_text(page(list(_replications((), folder, SPLITS))))
+    write_text(path, page(list(_replications((), folder, SPLITS))))
     return path
 
 
@@ -125,9 +126,10 @@ def _line(one: Replication) -> str:
 
 
 def _verdicts(table: Table, scores: pd.DataFrame, seeds: Seeds) -> list[int | None]:
-    """1, -1 or 0 for each claim and check; none where nothing was tested."""
+    """1, -1 or 0 for each claim, comparison and check; none where nothing was tested."""
     arms = Arms(scores[scores["seed"].isin(seeds)])
-    verdicts = [*judge(arms, table.claims, LEAST), *judge(arms, table.checks, LEAST)]
+    families = (table.claims, table.comparisons, table.checks)
+    verdicts = [verdict for family in families for verdict in judge(arms, family, LEAST)]
     return [None if np.isnan(verdict.p) else DECIDED.get(verdict.outcome, 0) for verdict in verdicts]
 
 
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {options.folder} holds no tables; name another with --folder.")
     print(page(replications), end="")
     if options.out:
-        options.out.write_text(page(replications))
+        write_text(options.out, page(replications))
     if any(one.turned for one in replications):
         sys.exit("Verdicts turned round; see the list.")
 

@@ -55,6 +55,7 @@ class Sheet:
     cells: dict[tuple[str, int], Cell | None]
     marks: dict[tuple[str, int], Mark]
     claims: list[Verdict]
+    comparisons: list[Verdict]
     checks: list[Verdict]
     notes: list[str]
     origin: str
@@ -71,7 +72,11 @@ class Sheet:
     @property
     def families(self) -> list[tuple[str, list[Verdict]]]:
         """Verdicts under their headings."""
-        named = [("Claims of the paper", self.claims), ("Checks of the benchmark itself", self.checks)]
+        named = [
+            ("Claims of the paper", self.claims),
+            ("Comparisons of our own", self.comparisons),
+            ("Checks of the benchmark itself", self.checks),
+        ]
         return [(title, verdicts) for title, verdicts in named if verdicts]
 
     @property
@@ -110,7 +115,9 @@ class Sheet:
 
     def gap(self, row: Row, i: int) -> str:
         """Why a row has no value in column ``i``."""
-        return self.gaps.get((row.name, i), NO_OUTPUTS if row.outside else "not run")
+        test = self.table.columns[i].test
+        was_run = any(self.cells[row.name, j] for j, column in enumerate(self.table.columns) if column.test == test)
+        return self.gaps.get((row.name, i), "no score" if was_run else NO_OUTPUTS if row.outside else "not run")
 
     def _size(self, cell: Cell | None, i: int) -> str:
         """The size of the set behind a value, where a column's values are of sets of several sizes."""
@@ -126,11 +133,11 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Shee
         for row in table.rows
         for i, column in enumerate(table.columns)
     }
-    claims, checks = judge(arms, table.claims), judge(arms, table.checks)
+    claims, comparisons, checks = (judge(arms, each) for each in (table.claims, table.comparisons, table.checks))
     origin = notes.origin(table, cells, provenance)
     gaps, ends = _gaps(table, provenance.absent), _extremes(table, cells, arms)
     words = notes.notes(table, cells, provenance, left_out)
-    return Sheet(table, cells, _marks(table, arms), claims, checks, words, origin, gaps, provenance, ends)
+    return Sheet(table, cells, _marks(table, arms), claims, comparisons, checks, words, origin, gaps, provenance, ends)
 
 
 def _left_out(table: Table, scores: pd.DataFrame, absent: Collection[Absence]) -> dict[Column, str]:

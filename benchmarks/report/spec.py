@@ -17,6 +17,7 @@ from models.errors import UserError
 from models.tasks import find
 
 FOLDER = Path(__file__).parents[1] / "tables"
+FAMILIES = ("claims", "comparisons", "checks")
 RowKind = Literal["method", "control", "reference", "ceiling", "apart"]
 Settings = dict[str, bool | int | float | str]  # settings of a test: ``data.init_args.test``
 Content = dict[str, Any]  # of a table file, before it is checked
@@ -141,7 +142,8 @@ class Table:
         columns: What is printed, from left to right.
         rows: What is compared, from top to bottom.
         claims: The paper's orderings.
-        checks: Our own expectations of a working benchmark, corrected for multiplicity apart from the claims.
+        comparisons: Our own questions, which no paper answers.
+        checks: Our own expectations of a working benchmark. Each of the three is corrected for multiplicity by itself.
         published: The paper's figures.
         note: What a reader has to know of this table, printed before the other notes.
         name: The file's name, without suffix.
@@ -153,10 +155,16 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     claims: list[Claim] = field(default_factory=list)
+    comparisons: list[Claim] = field(default_factory=list)
     checks: list[Claim] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     note: str = ""
     name: str = ""
+
+    @property
+    def orderings(self) -> list[Claim]:
+        """Claims, comparisons and checks."""
+        return [*self.claims, *self.comparisons, *self.checks]
 
     def tests_of(self, row: Row) -> list[str]:
         """The names of the tests that a row takes part in."""
@@ -198,7 +206,7 @@ def parse(content: Content) -> Table:
     Raises:
         ValueError: If a key is unknown or missing, or a name refers to nothing.
     """
-    orderings = {family: by_metric(content[family]) for family in ("claims", "checks") if content.get(family)}
+    orderings = {family: by_metric(content[family]) for family in FAMILIES if content.get(family)}
     table = deepcopy(_parsed(json.dumps(content | orderings, default=str)))
     _check_names(table)
     return table
@@ -266,13 +274,13 @@ def _check_tests(table: Table) -> None:
 def _named(table: Table) -> list[tuple[str, str]]:
     """The tests and metrics that columns, claims and rows name."""
     pairs = [(column.test, column.metric) for column in table.columns]
-    pairs += [(claim.test, claim.metric) for claim in [*table.claims, *table.checks]]
+    pairs += [(claim.test, claim.metric) for claim in table.orderings]
     return pairs + [(test, "") for row in table.rows for test in row.tests or []]
 
 
 def _check_claims(table: Table) -> None:
     rows = {row.name for row in table.rows}
-    for claim in [*table.claims, *table.checks]:
+    for claim in table.orderings:
         for name in {claim.better, claim.worse} - rows:
             raise ValueError(
                 f"the claim '{claim.text}' names a row '{name}' that is not in the table; add or rename it"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -201,7 +202,7 @@ def judge(scores: Tidy, claims: Sequence[Claim], min_fits: int = MIN_FITS) -> li
     adjusted = holm([np.nan if c is None else c.p for c in comparisons])
     level = _next_level(adjusted)
     return [
-        _verdict(claim, result, p, level, _outcome(result, p, min_fits, _both_ran(scores, claim)))
+        _verdict(claim, result, p, level, _outcome(result, p, min_fits, _lacking(scores, claim)))
         for claim, result, p in zip(claims, comparisons, adjusted, strict=True)
     ]
 
@@ -224,14 +225,17 @@ def enough(fits: int, min_fits: int = MIN_FITS) -> bool:
     return fits == 0 or fits >= min_fits
 
 
-def _both_ran(scores: Tidy, claim: Claim) -> bool:
-    arms = Arms.of(scores)
-    return not any(arms.lines(row, claim.test, claim.metric).empty for row in (claim.better, claim.worse))
+def _lacking(arms: Arms, claim: Claim) -> str:
+    """Why the rows of a claim cannot be compared, if they cannot."""
+    rows = [row for row in (claim.better, claim.worse) if arms.lines(row, claim.test, claim.metric).empty]
+    if not rows:
+        return "other videos"
+    return "no score" if all(arms.was_run(row, claim.test) for row in rows) else "not run"
 
 
-def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: bool) -> str:
+def _outcome(comparison: Comparison | None, p: float, min_fits: int, lacking: str) -> str:
     if comparison is None:
-        return "n/a (other videos)" if both_ran else "n/a (not run)"
+        return f"n/a ({lacking})"
     if not enough(comparison.fits, min_fits):
         fits = f"{comparison.fits} fit{'s' if comparison.fits > 1 else ''}"
         return f"n/a ({fits}; a verdict needs {min_fits})"
@@ -243,11 +247,14 @@ def _outcome(comparison: Comparison | None, p: float, min_fits: int, both_ran: b
 
 
 def _not_separated(scores: Tidy, order: Sequence[str], test: str, metric: str) -> list[str]:
-    """The first row, and those that Holm-corrected comparisons with it do not tell apart from it."""
-    results = [(row, compare(scores, order[0], row, test, metric)) for row in order[1:]]
-    adjusted = holm([np.nan if result is None else result.p for _, result in results])
-    tied = [row for (row, _), p in zip(results, adjusted, strict=True) if not p <= ALPHA]
-    return [*order[:1], *tied]
+    """The first row, and those down to the first that a Holm-corrected comparison tells apart from it.
+
+    A noisy row beyond may not be told apart either, but a better one is.
+    """
+    results = [compare(scores, order[0], row, test, metric) for row in order[1:]]
+    adjusted = holm([np.nan if result is None else result.p for result in results])
+    tied = takewhile(lambda each: not each[1] <= ALPHA, zip(order[1:], adjusted, strict=True))
+    return [*order[:1], *(row for row, _ in tied)]
 
 
 def _test(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> Crossed:

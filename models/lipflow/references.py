@@ -1,8 +1,10 @@
 """Reference rows of the avatar tables: what no method at all scores, and what the truth itself does."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from models.base import PortraitModule
@@ -22,11 +24,17 @@ class ReferenceAvatar(PortraitModule):
     body: StandardSubject
 
     def set_subject(self, subject: Subject) -> None:
-        """Takes the subject's topology and statistics."""
+        """Takes the subject's topology and statistics; what no training frame saw of the texture is filled in."""
         texture, sizes = subject.texture_mean.shape[-1], (len(subject.vertex_mean), len(subject.faces))
         config = AppearanceConfig(1, texture, *sizes, len(subject.cameras), [], [], 1, 1, 1, 1, 0, (0, 0))
         self.body = StandardSubject(config, len(subject.keypoint_vertices), "auto").to(self.device)
         self.body.set_subject(subject)
+        self.body.texture_mean.copy_(filled(self.body.texture_mean))
+
+    @classmethod
+    def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
+        """That unseen texels are filled in, which they were not at first."""
+        return {"unseen texels": "filled in"}
 
     def setup(self, stage: str) -> None:
         """Takes the subject from the data."""
@@ -77,3 +85,15 @@ class NextAvatarFrame(ReferenceAvatar):
         assert frames.truth is not None
         vertices, pictures = frames.truth
         return AvatarEstimate(vertices.roll(-1, 0), pictures.roll(-1, 0))
+
+
+def filled(texture: Tensor) -> Tensor:
+    """A texture ``3 T T`` whose unseen texels, which are black, have the colours of the nearest seen ones.
+
+    A method learns colours for them from the pictures; black would be holes in eyes, hair and neck.
+    """
+    unseen = (texture == 0).all(0)
+    if unseen.all():
+        return texture
+    rows, columns = distance_transform_edt(unseen.cpu().numpy(), return_distances=False, return_indices=True)
+    return texture[:, rows, columns]

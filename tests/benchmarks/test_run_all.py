@@ -107,6 +107,21 @@ def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypa
         assert list(places(both)) == expected
 
 
+def test_a_table_that_cannot_be_printed_is_told_and_stops_nothing(monkeypatch, tmp_path, capsys):
+    tables = load_all()[:2]
+    printer = run_all.Printer(tables, [], choice(monkeypatch, "--results", str(tmp_path)))
+    damaged = {tables[0].name: UserError("mend it"), tables[1].name: ValueError("of nobody's making")}
+
+    def broken(chosen, _):
+        raise damaged[chosen[0].name]
+
+    monkeypatch.setattr(run_all, "plan", broken)
+    for table in tables:
+        printer.print(table.name)
+    assert [*printer.failed.items()] == [(f"table {name}", str(error)) for name, error in damaged.items()]
+    assert capsys.readouterr().err.count("Traceback") == 1  # what nobody foresaw is shown whole
+
+
 @pytest.fixture
 def micro(tmp_path, portraits_root):
     """The command line of a benchmark whose one fit takes a few seconds."""

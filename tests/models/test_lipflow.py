@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.lipflow.latent import divergence
-from models.lipflow.references import MeanAvatar, NextAvatarFrame, TrueMesh
+from models.lipflow.references import MeanAvatar, NextAvatarFrame, TrueMesh, filled
 from models.rendering import mesh
 from models.tasks import perform
 from models.tasks.avatar import observation
@@ -255,3 +255,12 @@ def test_reference_rows(kind):
         torch.testing.assert_close(estimate.vertices[1], toy.subject().vertex_mean)
     else:
         torch.testing.assert_close(estimate.vertices[0], batch.truth[0 if kind is TrueMesh else 1])
+
+
+def test_texels_that_nobody_saw_have_the_colour_of_the_nearest_that_somebody_did():
+    texture = torch.zeros(3, 4, 6)
+    texture[:, :, 0], texture[:, 1, 5] = 0.25, torch.tensor([0.0, 0.5, 0.0])
+    whole = filled(texture)
+    assert (whole[:, :, :3] == 0.25).all()
+    assert (whole[:, 1, 3:] == torch.tensor([0.0, 0.5, 0.0])[:, None]).all()  # black in one colour is seen
+    assert filled(torch.zeros(3, 2, 2)).sum() == 0

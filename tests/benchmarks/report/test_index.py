@@ -130,15 +130,18 @@ def page_of_again(written):
 
 
 def test_why_a_claim_came_out_so_is_read_from_todays_file_of_the_table(table, scores, tmp_path, monkeypatch):
-    first, second = (Verdict(each, "n/a (not run)", None, np.nan) for each in table.claims[:2])
+    first, second = (Verdict(each, "not separated", None, np.nan) for each in table.claims[:2])
+    nothing = paper.of_the_numbers(second)
     said = replace(table, claims=[replace(table.claims[0], why="Because."), *table.claims[1:]])
     assert paper.why(first, paper.reasons(said)) == "Because."
-    assert paper.why(second, paper.reasons(said)) == ""
+    assert paper.why(second, paper.reasons(said)) == nothing
     monkeypatch.setattr(paper, "FOLDER", tmp_path)
     line = "  - {text: ours beats far, better: ours_1, worse: far, test: self, metrics: [L1, PSNR], why: Today.}\n"
     (tmp_path / "small.yaml").write_text(f"claims:\n{line}")
     assert paper.why(first, paper.reasons(said)) == "Today."
-    assert paper.why(second, paper.reasons(said)) == ""
+    assert paper.why(second, paper.reasons(said)) == nothing
+    for outcome in ("holds", "n/a (not run)", "n/a (1 fit; a verdict needs 3)"):  # the words say why it does not hold
+        assert paper.why(replace(first, outcome=outcome), paper.reasons(said)) == nothing
 
 
 def test_where_nobody_wrote_why_the_numbers_say_what_they_can():
@@ -153,7 +156,7 @@ def test_where_nobody_wrote_why_the_numbers_say_what_they_can():
     assert paper.of_the_numbers(undrawn) == f"Nothing is drawn{words}"
     single = replace(still_open, outcome="n/a (1 fit; a verdict needs 3)", comparison=replace(result, fits=1))
     assert paper.of_the_numbers(single) == "Of 1 fit a difference may as well be one of seeds as of methods."
-    assert paper.of_the_numbers(replace(still_open, comparison=None)) == ""
+    assert paper.of_the_numbers(replace(still_open, comparison=None)).startswith("Nothing was compared: one of the two")
 
 
 def test_a_papers_figures_are_those_of_the_claims_rows_metric_and_table(table):
@@ -268,7 +271,8 @@ def test_a_table_that_nobody_ran_still_has_its_place(written):
     page = tree(index.index({folder: {"small": sheet}}, folder.parents[1] / index.PAGE))
     assert [row.get("data-kind") for row in bodies(page, "claims")[0]] == ["no verdict", "no verdict"]
     assert "n/a (not run)" in text_of(page)
-    assert [text_of(each) for each in page.iter("span") if each.get("class") == "why"] == ["Nobody <ran> it."]
+    told = [text_of(each) for each in page.iter("span") if each.get("class") == "why"]
+    assert [each[:21] for each in told] == ["Nothing was compared:"] * 2
     assert "why" not in claims_frame(sheet)
 
 

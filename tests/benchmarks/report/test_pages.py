@@ -10,8 +10,9 @@ import pytest
 from benchmarks.report import spec
 from benchmarks.report.files import beside, left, write
 from benchmarks.report.frames import claims_frame
-from benchmarks.report.markdown import beside_published, summary
+from benchmarks.report.markdown import beside_published, markdown, summary
 from benchmarks.report.results import Provenance
+from benchmarks.report.scoreboard import tally
 from benchmarks.report.sheets import assemble, published_texts
 from benchmarks.report.verdicts import compare, summarise
 from tests.benchmarks.report.made_up import claim
@@ -149,3 +150,14 @@ def test_what_counts_with_a_status_is_named_once_an_output_or_by_score(table, sc
         "Depth maps that no positive scale fits, scored as a constant map: far: 36."
         in assemble(maps, flagged, Provenance()).notes
     )
+
+
+def test_our_own_comparisons_are_judged_apart_and_are_no_claims_of_the_paper(table, scores):
+    asked = [claim("ours_1", "far"), claim("far", "copy")]
+    alone = assemble(replace(table, claims=asked[:1], checks=[]), scores, Provenance())
+    sheet = assemble(replace(table, claims=asked[:1], comparisons=asked, checks=[]), scores, Provenance())
+    assert sheet.claims[0].p == alone.claims[0].p  # Holm over the claims does not see them
+    assert tally(sheet) == tally(alone)
+    assert "**Comparisons of our own**" in markdown(sheet)
+    assert "Of 2 comparisons of our own,\n\n- **holds** (2)" in summary(sheet, "x")
+    assert claims_frame(sheet)["family"].tolist() == ["claim", "comparison", "comparison"]

@@ -84,7 +84,7 @@ def test_halves_of_two_fits_are_judged_and_three_seeds_are_too_few(tmp_path, cap
     text = capsys.readouterr().out
     assert "| four | 4 | 3 | 6 | 6 | 0 | 0 |" in text
     assert "| three | 3 | too few seeds: 4 make two halves |" in text
-    assert "has no verdict that a\ntable would print" in text
+    assert "has no verdict that a table would print" in text
     with pytest.raises(SystemExit, match=r"none\.samples\.csv is missing"):
         replicate.main(["none", "--folder", str(tmp_path)])
     with pytest.raises(SystemExit, match="holds no tables"):

@@ -77,6 +77,26 @@ def test_ranks_are_shared_where_the_test_does_not_separate(scores):
     assert rank(scores, ["ours_1"], "self", "L1") == {}
 
 
+def test_a_noisy_row_behind_a_separated_one_has_no_mark_of_the_best(scores):
+    """Its interval holds the best, as the better row's does not."""
+    noisy = scores[scores["row"] == "far"].assign(row="noisy")
+    wide = np.random.default_rng(0).normal(0, 0.2, noisy["seed"].nunique())
+    noisy["value"] += (
+        noisy["seed"].map(dict(zip(sorted(noisy["seed"].unique()), wide - wide.mean(), strict=True))) + 0.01
+    )
+    both = pd.concat([scores, noisy])
+    assert compare(both, "ours_1", "noisy", "self", "L1").p > 0.05
+    assert rank(both, ["ours_1", "far", "noisy"], "self", "L1")["noisy"] == "second"
+
+
+def test_a_row_that_was_run_and_has_no_score_is_not_called_not_run(table, scores):
+    scoreless = scores[(scores["row"] != "far") | (scores["metric"] != "PSNR")]
+    assert judge(scoreless, [claim("far", "copy", "PSNR")])[0].outcome == "n/a (no score)"
+    sheet = assemble(table, scoreless, Provenance())
+    row = next(row for row in table.rows if row.name == "far")
+    assert [sheet.gap(row, i) for i, column in enumerate(table.columns) if column.metric == "PSNR"] == ["no score"]
+
+
 def test_verdicts(scores):
     claims = [claim("ours_1", "far"), claim("far", "copy", "PSNR"), claim("far", "ours_1"), claim("ours_1", "near <b>")]
     verdicts = judge(scores, [*claims, claim("ours_1", "absent")])
