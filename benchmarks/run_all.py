@@ -19,7 +19,18 @@ from benchmarks.report.files import RECORD, beside, leave, left, ours, read, wri
 from benchmarks.report.results import Place, Results
 from benchmarks.report.spec import Table, load, load_all
 from benchmarks.running import slurm, warm
-from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, made_by, places, plan, run_keys
+from benchmarks.running.plan import (
+    HERE,
+    Choice,
+    TableRun,
+    absences,
+    fitted_at,
+    in_order,
+    made_by,
+    places,
+    plan,
+    run_keys,
+)
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
@@ -108,7 +119,7 @@ class Printer:
         if runs := places(table_runs):
             scores, provenance = collect(runs)
             lacking = [*provenance.absent, *absences(table, table_runs)]
-            facts = {"scale": self.choice.scale} | made_by(table_runs)
+            facts = {"scale": self.choice.scale} | fitted_at(table_runs) | made_by(table_runs)
             provenance = replace(provenance, absent=lacking) | facts
             results = self._with_published(Results(table, scores, provenance))
             joined = score.join(*results, Path(self.choice.results), self.choice.scale)

@@ -1,6 +1,6 @@
 """Tables -> runs: the test runs of their rows, and with them the fits that these need, in the order of their start."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from benchmarks.running import keys
 from benchmarks.running.queue import Job
 from benchmarks.runs import Run
 from models.errors import UserError
+from models.reading import read_json
 
 HERE = Path("benchmarks")
 
@@ -152,6 +153,19 @@ def made_by(table_runs: Iterable[TableRun]) -> dict[str, str]:
     data = [parse([each.run.kind, *each.run.args]).data for each in table_runs]
     found = [keys.named_class(each.class_path).made_by(each.init_args.as_dict()) for each in data]
     return {name: str(version) for versions in found for name, version in versions.items()}
+
+
+def fitted_at(table_runs: Iterable[TableRun]) -> dict[str, str]:
+    """The commits of the code that the fits of finished tests were made by, and those that they need."""
+    fits = {run.key: run for each in table_runs if each.run.is_done for run in _needed(each.run) if run.is_done}
+    records = [read_json(run.record_file, "record of a fit", "run it again.") for run in fits.values()]
+    commits = {str(record.get("commit")) for record in records}
+    return {"fits at": ", ".join(sorted(commits))} if commits else {}
+
+
+def _needed(run: Run) -> Iterator[Run]:
+    for need in run.needs.values():
+        yield from (need, *_needed(need))
 
 
 def _work(left: Iterable[Job]) -> int:

@@ -177,7 +177,10 @@ def test_killed_in_a_fit_it_goes_on_and_completes(micro, tmp_path, warm_process,
     run_all.main()
     told = capsys.readouterr().out
     assert len(list(folder.glob("*/metrics.json"))) == 2
-    assert "n/a" not in (folder / "tables/tiny/micro.md").read_text()
+    page = (folder / "tables/tiny/micro.md").read_text()
+    assert "n/a" not in page
+    (fitted,) = [json.loads(path.read_text())["commit"] for path in folder.glob("*/record.json")]
+    assert f" · fits at {fitted} · " in page
     logs = [path.read_text() for path in folder.glob("*/log.txt")]
     assert any("This fit goes on from" in log for log in logs)
     assert not any("it/s" in log for log in logs)
