@@ -23,7 +23,7 @@ from benchmarks.running.processes import holding, is_first, spread
 from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule, read_checkpoint
-from models.errors import UserError
+from models.errors import UserError, constructing
 from models.files import room
 from models.reading import reading
 
@@ -130,6 +130,11 @@ class BenchmarkCLI(LightningCLI):
         if is_first():
             file = self.run_.folder / f"{self.subcommand}.yaml"
             self.parser.save(self.config, file, overwrite=True, skip_validation=True)
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and trainer."""
+        with constructing():
+            super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
@@ -305,7 +310,8 @@ def fitted(config: Namespace, checkpoint: Path) -> PortraitModule:
 def _made(base: type[Part], config: Namespace) -> Part:
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(base, "part", required=True)
-    made = parser.instantiate(parser.parse_object({"part": config.as_dict()})).part
+    with constructing():
+        made = parser.instantiate(parser.parse_object({"part": config.as_dict()})).part
     assert isinstance(made, base)
     return made
 

@@ -185,6 +185,29 @@ def test_a_need_is_fitted_first_and_its_weights_arrive(on_portraits, tmp_path, c
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
+        ("--data.init_args.image_size=66", "error: image_size 66 is not a multiple of 4; choose one that is"),
+        ("--data.init_args.image_size=20", "error: image_size 20 is too small for the depth network"),
+        ("--data.init_args.test.max_frames=0", "error: test.max_frames is 0: give at least 1, or null"),
+    ],
+)
+def test_what_a_model_or_its_data_refuse_is_one_sentence(argument, sentence, tmp_path, monkeypatch):
+    line = [*config("dagan.yaml", "tiny/dagan.yaml"), "--needs={}", f"--results={tmp_path}", argument]
+    monkeypatch.setattr("sys.argv", ["lightning", "fit", *line])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert str(stopped.value.code).startswith(sentence)
+    assert "\n" not in str(stopped.value.code)
+
+
+def test_a_part_that_is_built_alone_refuses_in_one_sentence():
+    parsed = cli.parse(["test", *config("dagan.yaml", "tiny/dagan.yaml"), "--data.init_args.image_size=66"])
+    with pytest.raises(UserError, match=r"^image_size 66 is not a multiple of 4"):
+        cli.model_of(parsed.model)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
         ("--model.init_args.widht=3", "error: Option 'widht' is not accepted"),
         ("--trainer.max_epochs=many", "Expected a <class 'int'> (in 'trainer.max_epochs')"),
         ("-c=nowhere.yaml", "error: File does not exist: "),
