@@ -199,6 +199,24 @@ def test_what_a_model_or_its_data_refuse_is_one_sentence(argument, sentence, tmp
     assert "\n" not in str(stopped.value.code)
 
 
+@pytest.mark.parametrize("kind", ["fit", "test", "predict"])
+def test_what_is_no_checkpoint_is_one_sentence_before_anything_is_built(kind, micro, tmp_path, monkeypatch):
+    path = tmp_path / "mine.ckpt"
+    monkeypatch.setattr("sys.argv", ["lightning", kind, *micro, f"--ckpt_path={path}"])
+    path.write_text("hello there")
+    with pytest.raises(SystemExit, match=r"^error: '.*mine\.ckpt' is not a readable checkpoint \([^\n]+$"):
+        cli.main()
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0"}, path)
+    if kind == "fit":  # the weights alone
+        with pytest.raises(
+            SystemExit, match=r"mine\.ckpt' .*it lacks 'optimizer_states'\): name another one, or leave"
+        ):
+            cli.main()
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(SystemExit, match=r"mine\.ckpt' .*it lacks 'pytorch-lightning_version'\): "):
+        cli.main()
+
+
 def test_a_part_that_is_built_alone_refuses_in_one_sentence():
     parsed = cli.parse(["test", *config("dagan.yaml", "tiny/dagan.yaml"), "--data.init_args.image_size=66"])
     with pytest.raises(UserError, match=r"^image_size 66 is not a multiple of 4"):

@@ -36,6 +36,23 @@ def inputs(frames=2):
     return torch.rand(1, 3, 64, 64), torch.rand(1, frames, 3, 64, 64)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"hyper_parameters": None}, "its hyper_parameters is a NoneType"),
+        ({"hyper_parameters": [1]}, "its hyper_parameters is a list"),
+        ({"hyper_parameters": {"image_size": 64}}, "missing"),
+        ({}, "it lacks 'pytorch-lightning_version'"),
+    ],
+)
+def test_a_checkpoint_without_its_arguments_is_one_sentence(content, told, tmp_path):
+    version = {"pytorch-lightning_version": "2.6.0"} if content else {}
+    torch.save({"state_dict": {}} | version | content, tmp_path / "fit.ckpt")
+    with pytest.raises(SystemExit, match=rf"^error: '.*fit\.ckpt' is not a readable checkpoint .*{told}[^\n]*$"):
+        export.main(["--ckpt", str(tmp_path / "fit.ckpt"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def checkpoint(model, path):
     held = {"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.0"}
     model.on_save_checkpoint(held)
