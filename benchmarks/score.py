@@ -83,17 +83,21 @@ def score(options: argparse.Namespace, saved: Saved) -> Path:
     for outputs, batch in saved.batches():
         scorer.add(outputs, batch)
     scores, record = scorer.finish(), _asked(options, saved)
-    for folder, older in records(options.results).items():
-        same_files = (older.place, older.predictions) == (record.place, record.predictions)
-        if same_files and older.label != record.label:
-            print(f"These files were scored as '{older.label}'; that row is replaced.")
-            shutil.rmtree(folder)
-    folder = options.results / SCORED / record.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    older, folder = _replaced(options.results, record), options.results / SCORED / record.folder
     against = str(options.truth or " ".join(options.config))
     notes = {"outputs": str(options.predictions), "scored against": against}
     write_scores(folder, scores, asdict(record) | {"notes": notes})
+    for place, label in older.items():  # now that the new row is there
+        print(f"These files were scored as '{label}'; that row is replaced.")
+        shutil.rmtree(place)
     return folder
+
+
+def _replaced(results: Path, record: ScoredRecord) -> dict[Path, str]:
+    """The folders of the same files under other labels, and these."""
+    files = record.place, record.predictions
+    same = {folder: older for folder, older in records(results).items() if (older.place, older.predictions) == files}
+    return {folder: older.label for folder, older in same.items() if older.label != record.label}
 
 
 def _asked(options: argparse.Namespace, saved: Saved) -> ScoredRecord:

@@ -5,7 +5,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,17 @@ def aside(path: Path) -> Iterator[Path]:
         if isinstance(error, IsADirectoryError | NotADirectoryError):
             raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
         raise
+
+
+@contextmanager
+def together(record: Path, *paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Paths to write to, as `aside`, of a record and the files that it says are whole, in place of older ones.
+
+    Whatever ends it, the older files are there, or the new ones, or no record.
+    """
+    with ExitStack() as last_first:
+        yield tuple(last_first.enter_context(aside(path)) for path in (record, *paths))
+        record.unlink(missing_ok=True)
 
 
 @contextmanager

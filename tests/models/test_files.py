@@ -11,7 +11,7 @@ import pytest
 from datamodules.world.export import media
 from models import files
 from models.errors import UserError
-from models.files import aside
+from models.files import aside, together
 
 Disk = Callable[[int], AbstractContextManager[None]]
 WRITERS = {
@@ -77,6 +77,36 @@ def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):
     files.write_json(tmp_path / "whole.json", items)
     files.write_json_items(tmp_path / "items.json", iter(items.items()))
     assert (tmp_path / "items.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_a_record_and_its_files_are_replaced_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    record, samples = tmp_path / "record", tmp_path / "samples"
+
+    def write(text: str, reaches: int = 2) -> None:
+        with together(record, samples) as partials:
+            for partial in partials[:reaches]:
+                partial.write_text(text)
+            if reaches < 2:
+                raise KeyboardInterrupt
+
+    write("old")
+    with pytest.raises(KeyboardInterrupt):
+        write("new", reaches=1)
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["old", "old"]
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> None:
+        if target == record:  # the samples are replaced
+            raise KeyboardInterrupt
+        replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["samples"]
+    write("newer")
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["newer", "newer"]
 
 
 def test_what_fails_half_way_takes_no_place(tmp_path: Path):
