@@ -24,7 +24,7 @@ from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, se
 from datamodules.base import PortraitDataModule
 from models.base import OF_A_FIT, VERSION, PortraitModule, read_checkpoint
 from models.errors import UserError, constructing
-from models.files import room
+from models.files import make, room
 from models.reading import reading
 
 Part = TypeVar("Part", PortraitModule, PortraitDataModule)
@@ -118,7 +118,7 @@ class BenchmarkCLI(LightningCLI):
         assert self.subcommand is not None
         config = self.config[self.subcommand]
         self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
-        self.run_.folder.mkdir(parents=True, exist_ok=True)
+        make(self.run_.folder)
         config.checkpoint.dirpath = str(self.run_.needs.get("checkpoint", self.run_).folder)
         config.trainer.default_root_dir = str(self.run_.folder)
         if self.subcommand == "fit":

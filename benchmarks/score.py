@@ -20,6 +20,7 @@ from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
 from models.errors import UserError
+from models.files import make
 from models.reading import read_json, reading
 from models.tasks import find
 
@@ -211,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         saved.check()
         if saved.remark:
             print(saved.remark)
+        make(options.results)  # before what is scored would have no place
         print_tables(options.table, score(options, saved), options.published)
     except (UserError, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
@@ -246,7 +248,8 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the fit that made them; three fits under one label give a verdict"
     )
-    parser.add_argument("--table", nargs="+", default=[], help="names in benchmarks/tables; all of the task by default")
+    named = "names in benchmarks/tables; all of the task by default"
+    parser.add_argument("--table", nargs="+", action="extend", default=[], help=named)
     parser.add_argument(
         "--image-size",
         type=int,

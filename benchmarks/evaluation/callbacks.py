@@ -15,7 +15,7 @@ from benchmarks.evaluation.scorer import Scorer, Scores
 from benchmarks.running.processes import gathered
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule
-from models.files import together
+from models.files import make, together
 from models.tasks import TaskBatch, find, is_oracle
 
 SAMPLES = "samples.parquet"
@@ -156,7 +156,7 @@ class PredictionWriter(Callback):
         if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
             return  # a repetition (`datamodules.base.Share`)
         task, mark = find(batch.task, "benchmarks"), figures.png_mark(figures.mark(type(pl_module).__name__))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make(self.folder)
         task.save(outputs, batch, self.folder, _write)
         if batch.piece:  # the strip shows the first frames
             return

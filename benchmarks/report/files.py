@@ -15,6 +15,7 @@ from benchmarks.report.results import SCORES, Provenance, Results
 from benchmarks.report.sheets import Sheet, assemble
 from benchmarks.report.spec import Row, Table, parse
 from models.errors import UserError
+from models.files import make
 from models.reading import read_json, reading
 
 TYPES = dict.fromkeys(SCORES, int) | dict.fromkeys(["row", "test", "video_id", "metric"], str) | {"value": float}
@@ -35,7 +36,7 @@ def write(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Pa
 
 def leave(table: Table, scores: pd.DataFrame, provenance: Provenance, folder: Path) -> list[Path]:
     """Writes the compact samples and the record that a table is computed and rebuilt from."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     samples, record = folder / (table.name + SAMPLES), folder / (table.name + RECORD)
     scores.sort_values(["row", "test", "metric", "seed", "video_id"])[SCORES].to_csv(samples, index=False)
     content = {"table": asdict(table), "provenance": provenance.content()}

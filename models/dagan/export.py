@@ -12,7 +12,7 @@ from models.base import VERSION, read_checkpoint
 from models.dagan import DaGAN
 from models.dagan.onnx_graphs import export_onnx
 from models.errors import UserError, constructing
-from models.files import room
+from models.files import make, room
 from models.reading import reading
 
 
@@ -28,6 +28,7 @@ def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
         UserError: If the checkpoint is damaged or of another model, or the graphs' package is missing.
     """
     model = _model(checkpoint)
+    make(folder)
     with room(folder):  # of the hub's own card, too
         model.save_pretrained(folder)
     if onnx:

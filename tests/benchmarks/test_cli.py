@@ -199,6 +199,18 @@ def test_what_a_model_or_its_data_refuse_is_one_sentence(argument, sentence, tmp
     assert "\n" not in str(stopped.value.code)
 
 
+def test_results_that_cannot_be_written_are_one_sentence(micro, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    told = {
+        "/sys/runs": r"^error: '/sys/runs/\w+' cannot be written",
+        str(tmp_path / "file"): "^error: A file is in the",
+    }
+    for results, sentence in told.items():
+        monkeypatch.setattr("sys.argv", ["lightning", "fit", *micro, f"--results={results}"])
+        with pytest.raises(SystemExit, match=sentence):
+            cli.main()
+
+
 @pytest.mark.parametrize("kind", ["fit", "test", "predict"])
 def test_what_is_no_checkpoint_is_one_sentence_before_anything_is_built(kind, micro, tmp_path, monkeypatch):
     path = tmp_path / "mine.ckpt"

@@ -164,6 +164,14 @@ def full(path):
     raise UserError("The disk is full.")
 
 
+def test_every_file_and_table_that_is_named_counts():
+    asked = ["--task", "avatar", "--predictions", "p", "--label", "mine", "--table", "a", "--table", "b", "c"]
+    options = score.options_of([*asked, "-c", "a.yaml", "-c", "b.yaml", "c.yaml", "--config", "d.yaml"])
+    assert options.config == ["a.yaml", "b.yaml", "c.yaml", "d.yaml"]
+    assert options.table == ["a", "b", "c"]
+    assert score.options_of(asked).config == []
+
+
 def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):
     for seed in range(3):
         for picture in sorted(oracle.glob("*/*.png")):

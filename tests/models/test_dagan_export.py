@@ -122,6 +122,15 @@ def test_a_checkpoint_without_arguments_is_not_exported(dagan, tmp_path):
         export.main(["--ckpt", str(path), "--out", str(tmp_path / "out")])
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(dagan, tmp_path):
+    path = checkpoint(dagan(TINY, **SMALLEST), tmp_path / "fit.ckpt")
+    (tmp_path / "file").write_text("mine")
+    told = {"/sys/e": "^error: '/sys/e' cannot be written", str(tmp_path / "file"): "^error: A file is in the way of"}
+    for folder, sentence in told.items():
+        with pytest.raises(SystemExit, match=sentence):
+            export.main(["--ckpt", str(path), "--out", folder])
+
+
 def test_graphs_without_their_package_are_one_sentence(dagan, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     path = checkpoint(dagan(TINY, **SMALLEST), tmp_path / "fit.ckpt")

@@ -1,6 +1,7 @@
 """Files are whole or not there, whatever writes them."""
 
 import errno
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -50,6 +51,31 @@ def test_a_file_in_the_way_of_a_folder_is_one_sentence(tmp_path: Path):
         with pytest.raises(UserError, match=told + r"\.$"):
             files.write_json(path, {})
     assert (tmp_path / "file").read_text() == "mine"
+
+
+PLACES = ["/sys/a.json", "/sys/runs/a.json", "/proc/none/a.json"]  # of nobody, not even of root
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_a_place_that_cannot_be_written_is_one_sentence(path: str):
+    with pytest.raises(
+        UserError, match=r"^'/(sys|proc)[^']*' cannot be written \(.+\): name another --results or --out\.$"
+    ):
+        files.write_json(Path(path), {})
+
+
+def test_a_folder_that_is_there_and_is_not_ones_own_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=f"^'{tmp_path}' cannot be written"):
+        files.make(tmp_path)
+
+
+def test_what_may_not_be_read_is_not_told_as_written(tmp_path: Path):
+    other = PermissionError(errno.EACCES, "denied", str(tmp_path / "data" / "a.png"))
+    with pytest.raises(PermissionError), files.room(tmp_path / "runs"):
+        raise other
+    with pytest.raises(UserError, match=f"^'{tmp_path}' cannot be written \\(denied\\)"), files.room(tmp_path):
+        raise other
 
 
 def test_what_others_write_into_a_folder_meets_a_full_disk_in_one_sentence(tmp_path: Path, small_disk: Disk):
