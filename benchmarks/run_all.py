@@ -16,7 +16,7 @@ from benchmarks.report.earlier import differing, seeds_of, with_published
 from benchmarks.report.ends import draw_ends
 from benchmarks.report.files import RECORD, beside, leave, left, ours, read, write_sheet
 from benchmarks.report.results import Place, Results
-from benchmarks.report.spec import Table, load, load_all
+from benchmarks.report.spec import SCALES, Table, load, load_all
 from benchmarks.running import slurm, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, absences, in_order, made_by, places, plan, run_keys
 from benchmarks.running.queue import Job, Process, execute
@@ -25,7 +25,6 @@ from models.errors import UserError
 from models.files import make, room
 
 PUBLISHED = Path("results/tables")
-SCALES = ("tiny", "small", "paper")
 
 
 def prepare(runs: Iterable[Run]) -> None:

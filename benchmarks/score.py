@@ -16,7 +16,7 @@ from benchmarks.evaluation.scorer import Scorer
 from benchmarks.report.collect import collect
 from benchmarks.report.files import RECORD, left, ours, write
 from benchmarks.report.results import SCORES, Place, Provenance, Results
-from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
+from benchmarks.report.spec import FOLDER, SCALES, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
 from models.errors import UserError
@@ -224,11 +224,15 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         UserError: If there is no such task, or one is out of range.
     """
-    first = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, add_help=False)
-    first.add_argument("--task", required=True, help=f"{', '.join(names())}, or a module of your own")
-    task = find(first.parse_known_args(arguments)[0].task, "benchmarks")
-    parser = argparse.ArgumentParser(prog=first.prog, description=__doc__, parents=[first])
-    task.add_options(_common(parser))
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--task", help=f"{', '.join(names())}, or a module of your own; its options: --task TASK -h")
+    task = first.parse_known_args(arguments)[0].task
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, parents=[first])
+    _common(parser)
+    if task is None:
+        parser.parse_known_args(arguments)  # which may ask for help
+        parser.error("--task is missing: name what the outputs are of")
+    find(task, "benchmarks").add_options(parser)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         listed = f"python -m benchmarks.score --task {options.task} -h"
@@ -244,7 +248,7 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--predictions", type=Path, required=True, help="a folder or file for each video")
     parser.add_argument("--truth", type=Path, help="the same of what is true")
     parser.add_argument("--label", required=True, help="what the tables call the row")
-    parser.add_argument("--scale", default="tiny", help="whose tables the row belongs to")
+    parser.add_argument("--scale", choices=SCALES, default="tiny", help="whose tables the row belongs to")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the fit that made them; three fits under one label give a verdict"
     )

@@ -172,6 +172,28 @@ def test_every_file_and_table_that_is_named_counts():
     assert score.options_of(asked).config == []
 
 
+def test_help_needs_no_task_and_a_task_is_asked_for_without_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--help"])
+    assert ended.value.code == 0
+    assert "--predictions" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--task", "avatar", "-h"])
+    assert ended.value.code == 0
+    assert "--drive" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--predictions", "p", "--label", "mine"])
+    assert ended.value.code == 2
+    assert "error: --task is missing" in capsys.readouterr().err
+
+
+def test_a_scale_that_no_table_has_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--task", "depth", "--predictions", "p", "--label", "mine", "--scale", "tinny"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'tinny'" in capsys.readouterr().err
+
+
 def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):
     for seed in range(3):
         for picture in sorted(oracle.glob("*/*.png")):
