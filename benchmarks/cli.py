@@ -22,9 +22,9 @@ from benchmarks.running.carried import with_carried
 from benchmarks.running.processes import holding, is_first, spread
 from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
-from models.base import PortraitModule, read_checkpoint
-from models.errors import UserError
-from models.files import room
+from models.base import OF_A_FIT, VERSION, PortraitModule, read_checkpoint
+from models.errors import UserError, constructing
+from models.files import make, room
 from models.reading import reading
 
 Part = TypeVar("Part", PortraitModule, PortraitDataModule)
@@ -118,18 +118,25 @@ class BenchmarkCLI(LightningCLI):
         assert self.subcommand is not None
         config = self.config[self.subcommand]
         self.run_ = runs.Run.of(self.subcommand, config, parse, tuple(self.arguments[1:]))
-        self.run_.folder.mkdir(parents=True, exist_ok=True)
+        make(self.run_.folder)
         config.checkpoint.dirpath = str(self.run_.needs.get("checkpoint", self.run_).folder)
         config.trainer.default_root_dir = str(self.run_.folder)
         if self.subcommand == "fit":
+            if given := config.ckpt_path:  # before anything is fitted for it
+                read_checkpoint(given, "name another one, or leave out --ckpt_path to fit anew.", OF_A_FIT)
             for name, need in self.run_.needs.items():
                 runs.meet(need, name)
         elif path := config.ckpt_path or runs.checkpoint_for(self.run_):
-            read_checkpoint(path, "fit anew, or name another with --ckpt_path.")
+            read_checkpoint(path, "fit anew, or name another with --ckpt_path.", [VERSION])
             config.ckpt_path = path
         if is_first():
             file = self.run_.folder / f"{self.subcommand}.yaml"
             self.parser.save(self.config, file, overwrite=True, skip_validation=True)
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and trainer."""
+        with constructing():
+            super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Builds the trainer with the run's own callbacks and, unless the YAML names a logger, its CSV log."""
@@ -176,10 +183,8 @@ class BenchmarkCLI(LightningCLI):
         """The checkpoint of this very fit, if it was cut off, else the one that the call names, if it does."""
         if self.run_.checkpoint.is_file():
             remedy = "delete it, to fit anew from the start, or put a copy of it back; then run the same command again."
-            read_checkpoint(self.run_.checkpoint, remedy)
+            read_checkpoint(self.run_.checkpoint, remedy, OF_A_FIT)
             return str(self.run_.checkpoint)
-        if given:
-            read_checkpoint(given, "name another one, or leave out --ckpt_path to fit anew.")
         return given
 
     def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.predict's own arguments
@@ -305,7 +310,8 @@ def fitted(config: Namespace, checkpoint: Path) -> PortraitModule:
 def _made(base: type[Part], config: Namespace) -> Part:
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(base, "part", required=True)
-    made = parser.instantiate(parser.parse_object({"part": config.as_dict()})).part
+    with constructing():
+        made = parser.instantiate(parser.parse_object({"part": config.as_dict()})).part
     assert isinstance(made, base)
     return made
 

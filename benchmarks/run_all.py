@@ -17,7 +17,7 @@ from benchmarks.report.earlier import differing, seeds_of, with_published
 from benchmarks.report.ends import draw_ends
 from benchmarks.report.files import RECORD, beside, leave, left, ours, read, write_sheet
 from benchmarks.report.results import Place, Results
-from benchmarks.report.spec import Table, load, load_all
+from benchmarks.report.spec import SCALES, Table, load, load_all
 from benchmarks.running import slurm, warm
 from benchmarks.running.plan import (
     HERE,
@@ -34,10 +34,9 @@ from benchmarks.running.plan import (
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
 from models.errors import UserError
-from models.files import room
+from models.files import make, room
 
 PUBLISHED = Path("results/tables")
-SCALES = ("tiny", "small", "paper")
 
 
 def prepare(runs: Iterable[Run]) -> None:
@@ -68,7 +67,7 @@ def threads(devices: list[str]) -> dict[str, str]:
 def start(run: Run, device: str) -> Process:
     """Starts a run on a device, from the warm process."""
     kind, _, index = device.partition(":")
-    run.folder.mkdir(parents=True, exist_ok=True)
+    make(run.folder)
     environment = threads([device]) | {"CUDA_VISIBLE_DEVICES": index if kind == "cuda" else ""}
     return warm.start([run.kind, *run.args], run.folder / "log.txt", environment)
 
@@ -183,6 +182,7 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace) -> dict[str, str]:
+    make(Path(options.results))  # before data are made for runs that have no place
     prepare(job.run for job in jobs.values())
     for job in jobs.values():
         if job.run.is_done:
@@ -214,15 +214,14 @@ def read_options() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run_all", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="tiny: two CPU cores; small: one GPU")
-    parser.add_argument("--tables", nargs="+", default=[], help="names in benchmarks/tables, or files")
-    parser.add_argument("--rows", nargs="+", default=[], help="names of rows")
+    parser.add_argument("--tables", nargs="+", action="extend", default=[], help="names in benchmarks/tables, or files")
+    parser.add_argument("--rows", nargs="+", action="extend", default=[], help="names of rows")
     parser.add_argument("--headline", action="store_true", help="the headline rows only")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--subjects", nargs="+", type=int, default=[None], help="of avatars; by default the first")
     parser.add_argument("--executor", choices=("here", "slurm"), default="here", help="slurm: each run is a job")
-    parser.add_argument(
-        "--slurm", nargs="+", default=[], metavar="NAME=VALUE", help="of sbatch, such as partition=gpu gres=gpu:1"
-    )
+    of_sbatch = "of sbatch, such as partition=gpu gres=gpu:1"
+    parser.add_argument("--slurm", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=of_sbatch)
     parser.add_argument("--devices", nargs="+", default=default_devices(), help="for example cuda:0 cuda:1, or cpu:0")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
     added = "print the tables with the seeds that are published, of runs with the same keys"

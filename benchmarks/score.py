@@ -16,10 +16,11 @@ from benchmarks.evaluation.scorer import Scorer
 from benchmarks.report.collect import collect
 from benchmarks.report.files import RECORD, left, ours, write
 from benchmarks.report.results import SCORES, Place, Provenance, Results
-from benchmarks.report.spec import FOLDER, Row, Table, load, load_all
+from benchmarks.report.spec import FOLDER, SCALES, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
 from models.errors import UserError
+from models.files import make
 from models.reading import read_json, reading
 from models.tasks import find
 
@@ -83,17 +84,21 @@ def score(options: argparse.Namespace, saved: Saved) -> Path:
     for outputs, batch in saved.batches():
         scorer.add(outputs, batch)
     scores, record = scorer.finish(), _asked(options, saved)
-    for folder, older in records(options.results).items():
-        same_files = (older.place, older.predictions) == (record.place, record.predictions)
-        if same_files and older.label != record.label:
-            print(f"These files were scored as '{older.label}'; that row is replaced.")
-            shutil.rmtree(folder)
-    folder = options.results / SCORED / record.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    older, folder = _replaced(options.results, record), options.results / SCORED / record.folder
     against = str(options.truth or " ".join(options.config))
     notes = {"outputs": str(options.predictions), "scored against": against}
     write_scores(folder, scores, asdict(record) | {"notes": notes})
+    for place, label in older.items():  # now that the new row is there
+        print(f"These files were scored as '{label}'; that row is replaced.")
+        shutil.rmtree(place)
     return folder
+
+
+def _replaced(results: Path, record: ScoredRecord) -> dict[Path, str]:
+    """The folders of the same files under other labels, and these."""
+    files = record.place, record.predictions
+    same = {folder: older for folder, older in records(results).items() if (older.place, older.predictions) == files}
+    return {folder: older.label for folder, older in same.items() if older.label != record.label}
 
 
 def _asked(options: argparse.Namespace, saved: Saved) -> ScoredRecord:
@@ -207,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         saved.check()
         if saved.remark:
             print(saved.remark)
+        make(options.results)  # before what is scored would have no place
         print_tables(options.table, score(options, saved), options.published)
     except (UserError, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
@@ -218,11 +224,15 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         UserError: If there is no such task, or one is out of range.
     """
-    first = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, add_help=False)
-    first.add_argument("--task", required=True, help=f"{', '.join(names())}, or a module of your own")
-    task = find(first.parse_known_args(arguments)[0].task, "benchmarks")
-    parser = argparse.ArgumentParser(prog=first.prog, description=__doc__, parents=[first])
-    task.add_options(_common(parser))
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--task", help=f"{', '.join(names())}, or a module of your own; its options: --task TASK -h")
+    task = first.parse_known_args(arguments)[0].task
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__, parents=[first])
+    _common(parser)
+    if task is None:
+        parser.parse_known_args(arguments)  # which may ask for help
+        parser.error("--task is missing: name what the outputs are of")
+    find(task, "benchmarks").add_options(parser)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         listed = f"python -m benchmarks.score --task {options.task} -h"
@@ -238,11 +248,12 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--predictions", type=Path, required=True, help="a folder or file for each video")
     parser.add_argument("--truth", type=Path, help="the same of what is true")
     parser.add_argument("--label", required=True, help="what the tables call the row")
-    parser.add_argument("--scale", default="tiny", help="whose tables the row belongs to")
+    parser.add_argument("--scale", choices=SCALES, default="tiny", help="whose tables the row belongs to")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the fit that made them; three fits under one label give a verdict"
     )
-    parser.add_argument("--table", nargs="+", default=[], help="names in benchmarks/tables; all of the task by default")
+    named = "names in benchmarks/tables; all of the task by default"
+    parser.add_argument("--table", nargs="+", action="extend", default=[], help=named)
     parser.add_argument(
         "--image-size",
         type=int,

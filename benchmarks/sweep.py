@@ -24,7 +24,7 @@ from benchmarks.cli import parse
 from benchmarks.evaluation.figures import mark
 from benchmarks.report.curve import Trade, draw_trade, values_of
 from benchmarks.report.panels import save
-from benchmarks.report.spec import Row, Table, load
+from benchmarks.report.spec import SCALES, Row, Table, load
 from benchmarks.running import keys, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
 from benchmarks.running.queue import execute
@@ -246,10 +246,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--row", required=True, help="the row whose fit is swept")
     parser.add_argument("--test", required=True, help="the test of the table that is run at each point")
     numbers = "a number of the model and its values, such as steps=5,10,20; each with each"
-    parser.add_argument("--grid", nargs="+", required=True, metavar="NAME=VALUES", help=numbers)
+    parser.add_argument("--grid", nargs="+", action="extend", required=True, metavar="NAME=VALUES", help=numbers)
     parser.add_argument("--curve", nargs=2, required=True, metavar="METRIC", help="the two metrics that are traded")
-    parser.add_argument("--configs", nargs="+", default=[], help="files after the row's own, such as other people")
-    parser.add_argument("--scale", choices=run_all.SCALES, default="tiny", help="as of benchmarks.run_all")
+    others = "files after the row's own, such as other people"
+    parser.add_argument("--configs", nargs="+", action="extend", default=[], help=others)
+    parser.add_argument("--scale", choices=SCALES, default="tiny", help="as of benchmarks.run_all")
     parser.add_argument("--seed", type=int, default=0, help="of the fit")
     parser.add_argument("--devices", nargs="+", default=run_all.default_devices(), help="for example cuda:0, or cpu:0")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")

@@ -1,6 +1,6 @@
 """The base of every system: an image size, one test path, and whether a fit is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,20 @@ from torch import Tensor, nn
 from models.errors import UserError
 from models.reading import check_zip, reading
 from models.tasks import TaskBatch, perform
+
+VERSION = "pytorch-lightning_version"  # what Lightning cannot read a checkpoint without
+OF_A_FIT = (VERSION, "optimizer_states", "lr_schedulers")  # nor go on from one
+_KINDS = {
+    "state_dict": dict,
+    VERSION: str,
+    "model_class": str,
+    "contract": dict,
+    "hyper_parameters": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
 
 
 class PortraitModule(LightningModule):
@@ -128,23 +142,37 @@ class PortraitModule(LightningModule):
 
 
 def read_checkpoint(
-    path: str | Path, remedy: str = "name another one, or delete it and run its fit again."
+    path: str | Path, remedy: str = "name another one, or delete it and run its fit again.", parts: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Reads a checkpoint that a fit left, tensors mapped from the file, after a look at its checksums.
 
     Args:
         path: The file.
         remedy: What the message advises if it is damaged.
+        parts: What has to be there beside the weights.
 
     Raises:
-        UserError: If the file is missing or damaged, or is no checkpoint of Lightning.
+        UserError: If the file is missing or damaged, is no checkpoint of Lightning, or lacks a part.
     """
     with reading(Path(path), "checkpoint", remedy):
         check_zip(path)
         held = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
-            raise ValueError("its state_dict holds something else than tensors")
+        _check_parts(held, parts)
     return held
+
+
+def _check_parts(held: Any, parts: Iterable[str]) -> None:  # noqa: ANN401 - whatever a file holds
+    if not isinstance(held, dict):
+        raise ValueError(f"it holds a {type(held).__name__}, not weights by name")
+    of_released = ("hyper_parameters", "model_class") if "released" in held else ()
+    for name in ("state_dict", *parts, *of_released):
+        if name not in held:
+            raise KeyError(name)
+    for name, kind in _KINDS.items():
+        if name in held and not isinstance(held[name], kind):
+            raise ValueError(f"its {name} is a {type(held[name]).__name__}")
+    if not all(isinstance(value, Tensor) for value in held["state_dict"].values()):
+        raise ValueError("its state_dict holds something else than tensors")
 
 
 def load_needed(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:

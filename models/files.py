@@ -3,9 +3,10 @@
 import csv
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from models.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what the system says of a disk
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # and of a place that is not the user's to write
 
 
 @contextmanager
@@ -22,37 +24,69 @@ def aside(path: Path) -> Iterator[Path]:
     """A path to write to that takes the place of ``path`` once the block ends well.
 
     Raises:
-        UserError: If the disk is full, or something in the way; nothing half-written is left.
+        UserError: If the disk is full, the place cannot be written, or something is in the way; nothing half-written
+            is left.
     """
-    _make(path.parent)
+    make(path.parent)
     partial = path.with_name(f".{path.name}")
-    remove(partial)
+    with room(path.parent):
+        remove(partial)
     try:
         yield partial
         partial.replace(path)
     except BaseException as error:
-        remove(partial)
-        _tell_full(error, path.parent)
+        with suppress(OSError):
+            remove(partial)
+        _tell(error, path.parent)
         if isinstance(error, IsADirectoryError | NotADirectoryError):
             raise UserError(f"'{path}' is in the way of what is to be written there: delete it.") from error
         raise
 
 
 @contextmanager
+def together(record: Path, *paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Paths to write to, as `aside`, of a record and the files that it says are whole, in place of older ones.
+
+    Whatever ends it, the older files are there, or the new ones, or no record.
+    """
+    with ExitStack() as last_first:
+        yield tuple(last_first.enter_context(aside(path)) for path in (record, *paths))
+        record.unlink(missing_ok=True)
+
+
+@contextmanager
 def room(folder: Path | None = None) -> Iterator[None]:
-    """A block in which others write, and a full disk is one sentence.
+    """A block in which others write, and a full disk, or a folder that cannot be written, is one sentence.
 
     Args:
         folder: Where they do, if that is known; what an error says of itself comes first.
 
     Raises:
-        UserError: If the disk is full.
+        UserError: If the disk is full, or the folder cannot be written.
     """
     try:
         yield
     except Exception as error:
-        _tell_full(error, folder)
+        _tell(error, folder)
         raise
+
+
+def make(folder: Path) -> None:
+    """Makes a folder to write in, unless it is there.
+
+    Raises:
+        UserError: If it cannot be made or written, or the disk is full.
+    """
+    try:
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        sentence = f"A file is in the way of the folder '{folder}'"
+        raise UserError(f"{sentence}: delete it, or name another place with --out, of runs --results.") from error
+    except OSError as error:  # such as a parent in /proc
+        raise UserError(_denied(folder, error.strerror)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(_denied(folder, "permission denied"))
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -132,15 +166,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def _make(folder: Path) -> None:
-    try:
-        with room(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        sentence = f"A file is in the way of the folder '{folder}'"
-        raise UserError(f"{sentence}: delete it, or name another place with --out, of runs --results.") from error
-
-
 def _full(error: BaseException | None) -> OSError | None:
     """The error of the system among the causes of an error, if it says that a disk is full."""
     while error:
@@ -150,8 +175,18 @@ def _full(error: BaseException | None) -> OSError | None:
     return None
 
 
-def _tell_full(error: BaseException, folder: Path | None) -> None:
+def _tell(error: BaseException, folder: Path | None) -> None:
     if full := _full(error):
         where = Path(full.filename).parent if isinstance(full.filename, str) else folder
         disk = f"The disk of '{where}'" if where else "The disk that is written to"
         raise UserError(f"{disk} is full: free some and run the command again; what is finished stays.") from error
+    if isinstance(error, OSError) and error.errno in DENIED and folder and _within(error.filename, folder):
+        raise UserError(_denied(folder, error.strerror)) from error
+
+
+def _denied(folder: Path, reason: str | None) -> str:
+    return f"'{folder}' cannot be written ({reason}): name another --results or --out."
+
+
+def _within(name: object, folder: Path) -> bool:
+    return isinstance(name, str) and Path(name).absolute().is_relative_to(folder.absolute())

@@ -23,7 +23,7 @@ from benchmarks.animate.driver import Driver
 from benchmarks.animate.square import Square
 from benchmarks.cli import fitted, model_of, parse
 from benchmarks.evaluation.figures import mark
-from benchmarks.running.carried import checkpoint
+from benchmarks.running.carried import arguments_in, checkpoint
 from datamodules.video.clips import read_frame
 from models.base import PortraitModule
 from models.errors import UserError
@@ -158,7 +158,7 @@ def _of_checkpoint(path: Path | None) -> list[str]:
     """The arguments that a checkpoint brings: itself, and the size that it was fitted at, where it says so."""
     if path is None:
         return []
-    size = checkpoint(path).get("hyper_parameters", {}).get("image_size")
+    size = arguments_in(checkpoint(path)).get("image_size")
     return [f"--ckpt_path={path}", *([f"--data.init_args.image_size={size}"] if size else [])]
 
 

@@ -15,7 +15,7 @@ from benchmarks.evaluation.scorer import Scorer, Scores
 from benchmarks.running.processes import gathered
 from datamodules.base import PortraitDataModule
 from models.base import PortraitModule
-from models.files import aside
+from models.files import make, together
 from models.tasks import TaskBatch, find, is_oracle
 
 SAMPLES = "samples.parquet"
@@ -111,23 +111,24 @@ class Evaluator(Callback):
 
 
 def write_scores(folder: Path, scores: Scores, facts: Mapping[str, object]) -> None:
-    """Leaves ``samples.parquet`` and, last, ``metrics.json``, whose presence says that the test is done.
+    """Leaves ``samples.parquet`` and ``metrics.json``, whose presence says that the test is done.
 
     Args:
         folder: The run's folder.
         scores: What the test gave.
         facts: What else belongs into the record.
     """
-    with aside(folder / SAMPLES) as partial:
-        scores.samples.to_parquet(partial, index=False)
     counted = {"n": int(scores.samples["sample_id"].nunique()), "videos": int(scores.samples["video_id"].nunique())}
     record: dict[str, object] = {"values": scores.values} | counted | {"evaluation_seconds": round(scores.seconds, 2)}
     record |= {"sets": {name: asdict(found) for name, found in scores.sets.items()}, "absent": scores.absent}
     record |= {"specs": scores.specs, "weights": scores.weights, "truth": scores.truth}
-    if len(scores.details):
-        with aside(folder / DETAILS) as partial:
+    record |= scores.summary | runs.provenance()
+    names = [SAMPLES, *([DETAILS] if len(scores.details) else [])]
+    with together(folder / "metrics.json", *(folder / name for name in names)) as (last, samples, *details):
+        scores.samples.to_parquet(samples, index=False)
+        for partial in details:
             scores.details.to_csv(partial, index=False)
-    runs.write_json(folder / "metrics.json", dict(facts) | record | scores.summary | runs.provenance())
+        runs.write_json(last, dict(facts) | record)
 
 
 class PredictionWriter(Callback):
@@ -155,7 +156,7 @@ class PredictionWriter(Callback):
         if trainer.global_rank >= len(trainer.predict_dataloaders.dataset):  # type: ignore[union-attr]
             return  # a repetition (`datamodules.base.Share`)
         task, mark = find(batch.task, "benchmarks"), figures.png_mark(figures.mark(type(pl_module).__name__))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make(self.folder)
         task.save(outputs, batch, self.folder, _write)
         if batch.piece:  # the strip shows the first frames
             return

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from benchmarks.evaluation.availability import provenance
 from benchmarks.tasks import names
 from metrics.backbones import BACKBONES
 from metrics.base import Card, PerSampleMetric
+from models.errors import UserError
+from models.files import write_text
 from models.tasks import find
 
 PAGE = Path("results/metrics/cards.md")
@@ -87,8 +90,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.cards", description=__doc__)
     parser.add_argument("--out", type=Path, default=PAGE)
     out = parser.parse_args().out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(cards())
+    try:
+        write_text(out, cards())
+    except UserError as error:
+        sys.exit(f"error: {error}")
     print(out)
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.cli import data_module, fitted, parse
-from benchmarks.report.spec import FOLDER, load
-from benchmarks.run_all import SCALES, default_devices
+from benchmarks.report.spec import FOLDER, SCALES, load
+from benchmarks.run_all import default_devices
 from benchmarks.running.plan import Choice, plan
 from benchmarks.runs import Run
 from datamodules.base import PortraitDataModule

@@ -53,7 +53,6 @@ def index(published: Sheets, page: Path) -> str:
 
 def write_index(published: Sheets, page: Path) -> Path:
     """Writes the page, and the folder that it lies in."""
-    page.parent.mkdir(parents=True, exist_ok=True)
     with aside(page) as partial:
         partial.write_text(index(published, page), encoding="utf-8")
     return page

@@ -13,7 +13,7 @@ from benchmarks.report.replicate import write_page
 from benchmarks.report.scoreboard import glance, scoreboard
 from benchmarks.report.sheets import Sheet
 from models.errors import UserError
-from models.files import write_text
+from models.files import make, write_text
 from models.reading import reading
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -42,7 +42,7 @@ def publish(scale: str, results: Path, readme: Path) -> list[Path]:
     if not names:
         raise UserError(f"{source} holds no tables; make them with: python -m benchmarks.run_all --scale {scale}")
     verify(source)
-    target.mkdir(parents=True, exist_ok=True)
+    make(target)
     files = sorted(path for path in source.iterdir() if path.name.split(".")[0] in names)
     copies = [Path(shutil.copy(path, target)) for path in files]
     for contents in [left(name, target) for name in names]:
@@ -57,7 +57,7 @@ def _picture(results: Path) -> list[Path]:
     if not source.is_file():
         return []
     target = results / "figures/reenactment.png"
-    target.parent.mkdir(exist_ok=True)
+    make(target.parent)
     side_by_side(Image.open(source)).save(target)
     return [target]
 

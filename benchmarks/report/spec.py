@@ -16,6 +16,7 @@ from metrics.base import Card
 from models.errors import UserError
 from models.tasks import find
 
+SCALES = ("tiny", "small", "paper")
 FOLDER = Path(__file__).parents[1] / "tables"
 FAMILIES = ("claims", "comparisons", "checks")
 RowKind = Literal["method", "control", "reference", "ceiling", "apart"]

@@ -1,11 +1,9 @@
 """The configuration that a checkpoint carries: that of released weights goes before what files say."""
 
 import contextlib
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
@@ -28,14 +26,21 @@ def with_carried(args: Sequence[str]) -> list[str]:
         UserError: If it names a released file itself, which is no checkpoint.
     """
     held = checkpoint(_named(args))
-    if "released" not in held:
+    given = arguments_in(held)
+    if "released" not in held or "model_class" not in held or not given:  # without them it is refused when it is read
         return list(args)
-    options = {name: value for name, value in held["hyper_parameters"].items() if name not in LINKED and name[0] != "_"}
+    options = {name: value for name, value in given.items() if name not in LINKED and not name.startswith("_")}
     carried = [f"--model={held['model_class']}", "--needs={}"]
     carried += [f"--model.init_args.{name}={keys.argument(value)}" for name, value in options.items()]
     files = [i + 1 + (each in keys.FLAGS) for i, each in enumerate(args) if each.split("=")[0] in keys.FLAGS]
     place = max(files, default=0)
     return [*args[:place], *carried, *args[place:]]
+
+
+def arguments_in(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a checkpoint's model was made with; none if it does not hold them."""
+    given = held.get("hyper_parameters")
+    return {name: value for name, value in given.items() if isinstance(name, str)} if isinstance(given, dict) else {}
 
 
 def checkpoint(path: Path | None) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def checkpoint(path: Path | None) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     held: object = {}
-    with contextlib.suppress(RuntimeError, OSError, EOFError, ValueError, BadZipFile, pickle.UnpicklingError):
+    with contextlib.suppress(Exception):  # on other files torch raises a dozen kinds
         held = _read(path)
     if isinstance(held, dict) and "state_dict" not in held:
         _refuse_release(path, held)

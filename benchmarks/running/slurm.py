@@ -14,6 +14,7 @@ from benchmarks.running.queue import Job, Progress
 from benchmarks.running.spent import Ledger
 from benchmarks.runs import Run
 from models.errors import UserError
+from models.files import make
 
 if TYPE_CHECKING:
     from submitit import Executor
@@ -41,7 +42,7 @@ class Call:
         Raises:
             CalledProcessError: If it fails, for then the jobs that need it must not start.
         """
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        make(self.log.parent)
         with self.log.open("a") as file:
             command = [sys.executable, "-m", "benchmarks.cli", *self.arguments]
             subprocess.run(command, stdout=file, stderr=file, check=True)

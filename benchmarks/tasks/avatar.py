@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
-from benchmarks.cli import parse
+from benchmarks.cli import data_module, parse
 from benchmarks.evaluation.figures import Write, evenly
 from benchmarks.evaluation.saved import Batches, Saved
 from benchmarks.tasks import FLAGGED, Fed, Sample, as_bytes, plain_samples
@@ -165,7 +164,12 @@ def facts(test: Mapping[str, Any]) -> dict[str, str]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The configuration that says which capture, frames and views are the truth, and what drove the avatar."""
     parser.add_argument(
-        "-c", "--config", nargs="+", default=[], help="the files that name the data, in place of --truth"
+        "-c",
+        "--config",
+        nargs="+",
+        action="extend",  # as of lightning, each may have a -c of its own
+        default=[],
+        help="the files that name the data, in place of --truth",
     )
     parser.add_argument("--avatar", choices=("reconstruct", "fit"), default="fit")
     parser.add_argument("--drive", choices=("headset", "keypoints", "frontal"), default="headset")
@@ -204,9 +208,7 @@ def _data(options: argparse.Namespace) -> PortraitDataModule:
     if options.max_frames:
         test.append(f"--data.init_args.test.max_frames={options.max_frames}")
     config = parse(["test", *(part for file in options.config for part in ("-c", file)), *test])
-    parser = ArgumentParser()
-    parser.add_subclass_arguments(PortraitDataModule, "data")
-    data: PortraitDataModule = parser.instantiate(parser.parse_object({"data": config.data})).data
+    data = data_module(config.data)
     data.prepare_data()
     data.setup("test")
     return data

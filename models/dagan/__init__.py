@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.base import check_finite
 from models.dagan import losses
-from models.dagan.depth import DepthConfig, DepthNetwork
+from models.dagan.depth import DepthConfig, DepthNetwork, check_size
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
 from models.dagan.family import at_once, build_optimisers, drawn, end_step, initial_frame, log_rebuilt, update
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
@@ -77,6 +77,7 @@ class DaGAN(PerceptualModule, Publishable):
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
         if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
+            check_size(image_size)
             self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
         self.keypoint_detector = KeypointDetector(keypoints)
         self.generator = Generator(generator, motion, keypoints.number, align_corners, determinant_floor)

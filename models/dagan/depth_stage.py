@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from models import weights
 from models.base import PortraitModule, check_finite
-from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion
+from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion, check_size
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.reprojection import (
     disparity_to_depth,
@@ -70,6 +70,7 @@ class DepthStage(PortraitModule):
         align_corners: bool,
     ) -> None:
         super().__init__(image_size)
+        check_size(image_size)
         self.alpha, self.halve_ssim, self.auto_mask = alpha, halve_ssim, auto_mask
         self.smoothness_weight, self.nearest, self.farthest = smoothness_weight, nearest, farthest
         self.optimiser, self.align_corners = optimiser, align_corners

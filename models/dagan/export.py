@@ -8,11 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.base import read_checkpoint
+from models.base import VERSION, read_checkpoint
 from models.dagan import DaGAN
 from models.dagan.onnx_graphs import export_onnx
-from models.errors import UserError
-from models.files import room
+from models.errors import UserError, constructing
+from models.files import make, room
+from models.reading import reading
 
 
 def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
@@ -26,13 +27,20 @@ def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
     Raises:
         UserError: If the checkpoint is damaged or of another model, or the graphs' package is missing.
     """
-    if "hyper_parameters" not in read_checkpoint(checkpoint):
-        raise UserError(f"'{checkpoint}' does not hold its arguments; name one that a fit of this version left.")
-    model = DaGAN.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    model = _model(checkpoint)
+    make(folder)
     with room(folder):  # of the hub's own card, too
         model.save_pretrained(folder)
     if onnx:
         export_onnx(model, folder)
+
+
+def _model(checkpoint: Path) -> DaGAN:
+    remedy = "name one that a fit of DaGAN by this version left."
+    if "hyper_parameters" not in read_checkpoint(checkpoint, remedy, [VERSION]):
+        raise UserError(f"'{checkpoint}' does not hold its arguments; {remedy}")
+    with reading(checkpoint, "checkpoint of DaGAN", remedy), constructing():
+        return DaGAN.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -185,6 +185,59 @@ def test_a_need_is_fitted_first_and_its_weights_arrive(on_portraits, tmp_path, c
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
+        ("--data.init_args.image_size=66", "error: image_size 66 is not a multiple of 4; choose one that is"),
+        ("--data.init_args.image_size=20", "error: image_size 20 is too small for the depth network"),
+        ("--data.init_args.test.max_frames=0", "error: test.max_frames is 0: give at least 1, or null"),
+    ],
+)
+def test_what_a_model_or_its_data_refuse_is_one_sentence(argument, sentence, tmp_path, monkeypatch):
+    line = [*config("dagan.yaml", "tiny/dagan.yaml"), "--needs={}", f"--results={tmp_path}", argument]
+    monkeypatch.setattr("sys.argv", ["lightning", "fit", *line])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert str(stopped.value.code).startswith(sentence)
+    assert "\n" not in str(stopped.value.code)
+
+
+def test_results_that_cannot_be_written_are_one_sentence(micro, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    told = {
+        "/sys/runs": r"^error: '/sys/runs/\w+' cannot be written",
+        str(tmp_path / "file"): "^error: A file is in the",
+    }
+    for results, sentence in told.items():
+        monkeypatch.setattr("sys.argv", ["lightning", "fit", *micro, f"--results={results}"])
+        with pytest.raises(SystemExit, match=sentence):
+            cli.main()
+
+
+@pytest.mark.parametrize("kind", ["fit", "test", "predict"])
+def test_what_is_no_checkpoint_is_one_sentence_before_anything_is_built(kind, micro, tmp_path, monkeypatch):
+    path = tmp_path / "mine.ckpt"
+    monkeypatch.setattr("sys.argv", ["lightning", kind, *micro, f"--ckpt_path={path}"])
+    path.write_text("hello there")
+    with pytest.raises(SystemExit, match=r"^error: '.*mine\.ckpt' is not a readable checkpoint \([^\n]+$"):
+        cli.main()
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0"}, path)
+    if kind == "fit":  # the weights alone
+        with pytest.raises(
+            SystemExit, match=r"mine\.ckpt' .*it lacks 'optimizer_states'\): name another one, or leave"
+        ):
+            cli.main()
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(SystemExit, match=r"mine\.ckpt' .*it lacks 'pytorch-lightning_version'\): "):
+        cli.main()
+
+
+def test_a_part_that_is_built_alone_refuses_in_one_sentence():
+    parsed = cli.parse(["test", *config("dagan.yaml", "tiny/dagan.yaml"), "--data.init_args.image_size=66"])
+    with pytest.raises(UserError, match=r"^image_size 66 is not a multiple of 4"):
+        cli.model_of(parsed.model)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
         ("--model.init_args.widht=3", "error: Option 'widht' is not accepted"),
         ("--trainer.max_epochs=many", "Expected a <class 'int'> (in 'trainer.max_epochs')"),
         ("-c=nowhere.yaml", "error: File does not exist: "),

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,33 @@ def test_gpus_and_cpus_are_not_mixed():
     assert run_all.threads(["cpu:0"])["OMP_NUM_THREADS"] == "1"
     with pytest.raises(UserError, match="--devices cuda:0 cpu:0 are of two kinds"):
         run_all.threads(["cuda:0", "cpu:0"])
+
+
+def test_every_table_and_row_that_is_named_counts(monkeypatch):
+    line = [
+        "--tables",
+        "depth",
+        "--tables",
+        "dagan_self",
+        "--rows",
+        "a",
+        "--rows",
+        "b",
+        "--slurm",
+        "x=1",
+        "--slurm",
+        "y=2",
+    ]
+    monkeypatch.setattr(sys, "argv", ["run_all", *line])
+    options = run_all.read_options()
+    assert (options.tables, options.rows) == (["depth", "dagan_self"], ["a", "b"])
+    assert options.slurm == ["x=1", "y=2"]
+
+
+def test_runs_without_a_place_are_told_before_data_are_made(monkeypatch):
+    monkeypatch.setattr(run_all, "prepare", lambda runs: pytest.fail("data are made"))
+    with pytest.raises(UserError, match="'/sys/runs' cannot be written"):
+        run_all._execute({}, None, Namespace(results="/sys/runs", slurm=[], executor="here"))
 
 
 def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypatch, tmp_path):

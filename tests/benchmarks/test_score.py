@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -15,7 +17,9 @@ from benchmarks.report.collect import collect
 from benchmarks.report.files import verify, write
 from benchmarks.report.spec import load_all
 from datamodules.video.clips import find_clips, read_frame
+from models import files
 from models.errors import UserError
+from models.files import write_json
 from tests.conftest import SPEC
 from tests.saved_outputs import read
 
@@ -138,6 +142,56 @@ def test_scoring_again_replaces_the_row(oracle, portraits, results, capsys):
     assert page.count("| renamed ") == 1
     assert "| first" not in page
     verify(results / "tables/tiny")
+
+
+def test_the_older_row_of_the_same_files_stays_until_the_new_one_is_written(tmp_path, monkeypatch):
+    old = score.ScoredRecord("old", "0" * 12, "tiny", "depth", {})
+    options = Namespace(task="depth", label="new", scale="tiny", seed=0, results=tmp_path, predictions="p", truth="t")
+    saved = Namespace(without={}, digest="0" * 12, facts={}, batches=lambda: [])
+    monkeypatch.setattr(score, "Scorer", lambda *_, **__: Namespace(finish=lambda: None))
+    monkeypatch.setattr(score, "write_scores", lambda folder, _, facts: write_json(folder / "metrics.json", facts))
+    write_json(tmp_path / "scored" / old.folder / "metrics.json", asdict(old))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "aside", full)
+        with pytest.raises(UserError, match="full"):
+            score.score(options, saved)
+    assert [record.label for record in score.records(tmp_path).values()] == ["old"]
+    score.score(options, saved)
+    assert [record.label for record in score.records(tmp_path).values()] == ["new"]
+
+
+def full(path):
+    raise UserError("The disk is full.")
+
+
+def test_every_file_and_table_that_is_named_counts():
+    asked = ["--task", "avatar", "--predictions", "p", "--label", "mine", "--table", "a", "--table", "b", "c"]
+    options = score.options_of([*asked, "-c", "a.yaml", "-c", "b.yaml", "c.yaml", "--config", "d.yaml"])
+    assert options.config == ["a.yaml", "b.yaml", "c.yaml", "d.yaml"]
+    assert options.table == ["a", "b", "c"]
+    assert score.options_of(asked).config == []
+
+
+def test_help_needs_no_task_and_a_task_is_asked_for_without_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--help"])
+    assert ended.value.code == 0
+    assert "--predictions" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--task", "avatar", "-h"])
+    assert ended.value.code == 0
+    assert "--drive" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--predictions", "p", "--label", "mine"])
+    assert ended.value.code == 2
+    assert "error: --task is missing" in capsys.readouterr().err
+
+
+def test_a_scale_that_no_table_has_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--task", "depth", "--predictions", "p", "--label", "mine", "--scale", "tinny"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'tinny'" in capsys.readouterr().err
 
 
 def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):

@@ -36,6 +36,23 @@ def inputs(frames=2):
     return torch.rand(1, 3, 64, 64), torch.rand(1, frames, 3, 64, 64)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"hyper_parameters": None}, "its hyper_parameters is a NoneType"),
+        ({"hyper_parameters": [1]}, "its hyper_parameters is a list"),
+        ({"hyper_parameters": {"image_size": 64}}, "missing"),
+        ({}, "it lacks 'pytorch-lightning_version'"),
+    ],
+)
+def test_a_checkpoint_without_its_arguments_is_one_sentence(content, told, tmp_path):
+    version = {"pytorch-lightning_version": "2.6.0"} if content else {}
+    torch.save({"state_dict": {}} | version | content, tmp_path / "fit.ckpt")
+    with pytest.raises(SystemExit, match=rf"^error: '.*fit\.ckpt' is not a readable checkpoint .*{told}[^\n]*$"):
+        export.main(["--ckpt", str(tmp_path / "fit.ckpt"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def checkpoint(model, path):
     held = {"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.0"}
     model.on_save_checkpoint(held)
@@ -103,6 +120,15 @@ def test_a_checkpoint_without_arguments_is_not_exported(dagan, tmp_path):
     torch.save(held, path)
     with pytest.raises(SystemExit, match="does not hold its arguments"):
         export.main(["--ckpt", str(path), "--out", str(tmp_path / "out")])
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(dagan, tmp_path):
+    path = checkpoint(dagan(TINY, **SMALLEST), tmp_path / "fit.ckpt")
+    (tmp_path / "file").write_text("mine")
+    told = {"/sys/e": "^error: '/sys/e' cannot be written", str(tmp_path / "file"): "^error: A file is in the way of"}
+    for folder, sentence in told.items():
+        with pytest.raises(SystemExit, match=sentence):
+            export.main(["--ckpt", str(path), "--out", folder])
 
 
 def test_graphs_without_their_package_are_one_sentence(dagan, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from torchvision.models import resnet18, resnet50
 
 from models.dagan import blocks, depth
 from models.dagan.blocks import AntiAliasDownsample, DownBlock, Hourglass, SameBlock, UpBlock
-from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
+from models.dagan.depth import LEAST, DepthConfig, DepthNetwork, ResNetTrunk
 from models.dagan.generator import AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
@@ -77,6 +77,16 @@ def test_fomm_has_its_published_parameter_count(dagan):
 def test_an_image_size_that_the_blocks_cannot_halve_is_refused(dagan, size):
     with pytest.raises(UserError, match=f"image_size {size} is not a multiple of"):
         dagan(image_size=size)
+
+
+def test_an_image_size_that_the_depth_network_cannot_read_is_refused_and_the_least_one_is_read(dagan):
+    with pytest.raises(UserError, match="image_size 32 is too small for the depth network; choose at least 33"):
+        dagan(image_size=32)
+    assert dagan("variants/dagan/fomm.yaml", image_size=32).depth_network is None
+    network = DepthNetwork(DepthConfig(layers=10, width=8, decoder_width=4)).eval()
+    assert network(torch.rand(1, 3, LEAST, LEAST)).shape == (1, 1, LEAST, LEAST)
+    with pytest.raises(RuntimeError, match="adding size"):
+        network(torch.rand(1, 3, LEAST - 1, LEAST - 1))
 
 
 @pytest.mark.parametrize(("make", "layers"), [(resnet18, 18), (resnet50, 50)])

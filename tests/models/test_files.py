@@ -1,6 +1,7 @@
 """Files are whole or not there, whatever writes them."""
 
 import errno
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from datamodules.world.export import media
 from models import files
 from models.errors import UserError
-from models.files import aside
+from models.files import aside, together
 
 Disk = Callable[[int], AbstractContextManager[None]]
 WRITERS = {
@@ -52,6 +53,31 @@ def test_a_file_in_the_way_of_a_folder_is_one_sentence(tmp_path: Path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+PLACES = ["/sys/a.json", "/sys/runs/a.json", "/proc/none/a.json"]  # of nobody, not even of root
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_a_place_that_cannot_be_written_is_one_sentence(path: str):
+    with pytest.raises(
+        UserError, match=r"^'/(sys|proc)[^']*' cannot be written \(.+\): name another --results or --out\.$"
+    ):
+        files.write_json(Path(path), {})
+
+
+def test_a_folder_that_is_there_and_is_not_ones_own_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match=f"^'{tmp_path}' cannot be written"):
+        files.make(tmp_path)
+
+
+def test_what_may_not_be_read_is_not_told_as_written(tmp_path: Path):
+    other = PermissionError(errno.EACCES, "denied", str(tmp_path / "data" / "a.png"))
+    with pytest.raises(PermissionError), files.room(tmp_path / "runs"):
+        raise other
+    with pytest.raises(UserError, match=f"^'{tmp_path}' cannot be written \\(denied\\)"), files.room(tmp_path):
+        raise other
+
+
 def test_what_others_write_into_a_folder_meets_a_full_disk_in_one_sentence(tmp_path: Path, small_disk: Disk):
     def write() -> None:
         with files.room(tmp_path):
@@ -77,6 +103,36 @@ def test_items_written_one_by_one_are_the_file_of_them_all(tmp_path: Path):
     files.write_json(tmp_path / "whole.json", items)
     files.write_json_items(tmp_path / "items.json", iter(items.items()))
     assert (tmp_path / "items.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_a_record_and_its_files_are_replaced_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    record, samples = tmp_path / "record", tmp_path / "samples"
+
+    def write(text: str, reaches: int = 2) -> None:
+        with together(record, samples) as partials:
+            for partial in partials[:reaches]:
+                partial.write_text(text)
+            if reaches < 2:
+                raise KeyboardInterrupt
+
+    write("old")
+    with pytest.raises(KeyboardInterrupt):
+        write("new", reaches=1)
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["old", "old"]
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> None:
+        if target == record:  # the samples are replaced
+            raise KeyboardInterrupt
+        replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["samples"]
+    write("newer")
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["newer", "newer"]
 
 
 def test_what_fails_half_way_takes_no_place(tmp_path: Path):

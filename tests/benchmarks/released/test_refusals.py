@@ -161,6 +161,13 @@ def test_a_full_disk_is_one_sentence(tmp_path, small_disk):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["released.pth.tar"]
 
 
+@pytest.mark.parametrize("out", ["/sys/o.ckpt", "/proc/none/o.ckpt"])
+def test_a_place_that_cannot_be_written_is_one_sentence(out, tmp_path):
+    files.save(tmp_path, files.VOX)
+    with pytest.raises(SystemExit, match=r"^error: '/[^']+' cannot be written [^\n]* name another --[^\n]*$"):
+        released.main([*arguments(tmp_path, depth=False), "--out", out])
+
+
 def test_what_is_there_is_replaced_if_asked_and_no_input_ever(folder, tmp_path):
     files.save(tmp_path, SIZES)
     inputs = {path: path.read_bytes() for path in tmp_path.iterdir()}

@@ -127,6 +127,23 @@ def test_the_command_line_rebuilds_prints_and_says_what_is_missing(written, tmp_
         tables.main()
 
 
+@pytest.mark.parametrize("more", [["--rebuild", "none"], ["--rebuild", "results/tables/nope"], ["--scale", "small"]])
+def test_where_there_are_no_tables_the_remedy_is_told(more, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tables", *more])
+    with pytest.raises(SystemExit, match=r"^error: '[^']+' holds no tables; (make them with: |name one )[^\n]+$"):
+        tables.main()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scale_that_no_table_has_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tables", "--scale", "nope"])
+    with pytest.raises(SystemExit) as ended:
+        tables.main()
+    assert ended.value.code == 2
+    assert "invalid choice: 'nope'" in capsys.readouterr().err
+
+
 PUBLISHED = ROOT / "results/tables"
 
 
