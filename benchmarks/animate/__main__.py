@@ -68,6 +68,7 @@ def animate(options: argparse.Namespace) -> Path:
     Raises:
         UserError: If something is missing, unreadable or in the way, or the film breaks off.
     """
+    _check_face(options)
     sound = None if options.silent else options.driver
     driver = Driver(options.driver)
     film.check(options.out, sound, options.overwrite, (options.photograph, options.driver, options.ckpt))
@@ -107,8 +108,9 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
 
 def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
     photograph, looks = _even(read_frame(options.photograph)), driver.looks()
-    region, driving = _square(options.square), _square(options.driver_square)
     initial = looks[0]
+    region = _square(options.square, photograph, options.photograph)
+    driving = _square(options.driver_square, initial, options.driver)
     if not options.whole and not (region and driving):
         if faces.is_installed():
             region, driving, initial = _face_squares(options, photograph, looks, region, driving)
@@ -176,10 +178,24 @@ def _fit(run: runs.Run, tiny: bool) -> Path | None:
     return need.checkpoint if need else None
 
 
-def _square(given: Sequence[int] | None) -> Square | None:
-    if given is not None and given[2] < 1:
-        raise UserError(f"A square of {given[2]} pixels holds nothing; give left, top and a side of at least 1.")
-    return Square(*given) if given else None
+def _check_face(options: argparse.Namespace) -> None:
+    """Refuses a face that is named where none is looked for."""
+    if options.face is None:
+        return
+    for option, given in (("--whole", options.whole), ("--square", options.square)):
+        if given:
+            raise UserError(f"--face chooses among faces, and {option} looks for none; leave one of the two out.")
+    if not faces.is_installed():
+        raise UserError('--face needs a face finder; pip install -e ".[face-offline]", or give --square instead.')
+
+
+def _square(given: Sequence[int] | None, picture: Tensor, path: Path) -> Square | None:
+    """The square that is asked for, of the picture of a path; None where none is."""
+    if not given:
+        return None
+    square = Square(*given)
+    square.check(picture, str(path))
+    return square
 
 
 def _even(picture: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import torch
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -193,7 +194,7 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
             finally:  # also what is cut off is to be played
                 film.finish()
         partial.replace(path)
-    except (OSError, av.FFmpegError, KeyboardInterrupt, UserError) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if not (film and film.frames):
             partial.unlink(missing_ok=True)
             raise UserError(_reason(error, path)) from error
@@ -210,7 +211,12 @@ def _reason(error: BaseException, path: Path) -> str:
         return "Stopped."
     if is_full(error):
         return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
-    return str(error)
+    if isinstance(error, UserError | OSError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "There is not enough memory for it: free some, or name a smaller photograph, and run the command again."
+    told = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    return f"The film broke off ({': '.join(told)}): mend that, and run the command again."
 
 
 @contextmanager
