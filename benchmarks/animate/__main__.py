@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,6 +25,7 @@ from benchmarks.animate.square import Square
 from benchmarks.cli import fitted, model_of, parse
 from benchmarks.evaluation.figures import mark
 from benchmarks.running.carried import checkpoint
+from benchmarks.running.keys import named_class
 from datamodules.video.clips import read_frame
 from models.base import PortraitModule
 from models.errors import UserError
@@ -72,8 +74,9 @@ def animate(options: argparse.Namespace) -> Path:
     sound = None if options.silent else options.driver
     driver = Driver(options.driver)
     film.check(options.out, sound, options.overwrite, (options.photograph, options.driver, options.ckpt))
+    args, config = _parsed(options)
     scene = _scene(options, driver)
-    model, size = _model(options)
+    model, size = _model(options, args, config)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
     made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
@@ -139,19 +142,29 @@ def _face_squares(
     return own, Square.around(moving), looks[seen[best]]
 
 
-def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
-    """The method, fitted, and the side in pixels of what it is shown.
+def _parsed(options: argparse.Namespace) -> tuple[list[str], Namespace]:
+    """The arguments of a test of the method, and what they say.
 
     Raises:
-        UserError: If it does not reenact, or its fit fails.
+        UserError: If the method does not reenact, which no fit would change.
     """
     files = [part for file in options.config for part in ("-c", str(file))]
     args = [*files, f"--results={options.results}", *_of_checkpoint(options.ckpt)]
     config = parse(["test", *args])
+    kind = named_class(config.model.class_path)
+    if not hasattr(kind, METHOD):
+        raise UserError(f"{kind.__name__} does not reenact; name the files of a method that does with -c.")
+    return args, config
+
+
+def _model(options: argparse.Namespace, args: list[str], config: Namespace) -> tuple[PortraitModule, int]:
+    """The method, fitted, and the side in pixels of what it is shown.
+
+    Raises:
+        UserError: If its fit fails.
+    """
     weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), tuple(options.config) == FILES)
     model = fitted(config.model, weights) if weights else model_of(config.model).eval()
-    if not hasattr(model, METHOD):
-        raise UserError(f"{type(model).__name__} does not reenact; name the files of a method that does with -c.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device), int(config.data.init_args.image_size)
 

@@ -100,7 +100,7 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (RuntimeError("The size must match.\nat frame 8"), r"The film broke off \(RuntimeError: The size must match\.\): "),
+        (RuntimeError("Wrong size.\nat frame 8"), r"The film broke off \(RuntimeError: Wrong size\.\): "),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "There is not enough memory for it: free some"),
     ],
 )
