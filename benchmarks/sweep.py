@@ -246,9 +246,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--row", required=True, help="the row whose fit is swept")
     parser.add_argument("--test", required=True, help="the test of the table that is run at each point")
     numbers = "a number of the model and its values, such as steps=5,10,20; each with each"
-    parser.add_argument("--grid", nargs="+", required=True, metavar="NAME=VALUES", help=numbers)
+    parser.add_argument("--grid", nargs="+", action="extend", required=True, metavar="NAME=VALUES", help=numbers)
     parser.add_argument("--curve", nargs=2, required=True, metavar="METRIC", help="the two metrics that are traded")
-    parser.add_argument("--configs", nargs="+", default=[], help="files after the row's own, such as other people")
+    files = "files after the row's own, such as other people"
+    parser.add_argument("--configs", nargs="+", action="extend", default=[], help=files)
     parser.add_argument("--scale", choices=run_all.SCALES, default="tiny", help="as of benchmarks.run_all")
     parser.add_argument("--seed", type=int, default=0, help="of the fit")
     parser.add_argument("--devices", nargs="+", default=run_all.default_devices(), help="for example cuda:0, or cpu:0")

@@ -58,6 +58,7 @@ class Scene:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = _parser().parse_args(arguments)
+    options.config = tuple(options.config or FILES)  # argparse would add what is given to a default
     try:
         print(animate(options))
     except UserError as error:
@@ -163,7 +164,7 @@ def _model(options: argparse.Namespace, args: list[str], config: Namespace) -> t
     Raises:
         UserError: If its fit fails.
     """
-    weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), tuple(options.config) == FILES)
+    weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), options.config == FILES)
     model = fitted(config.model, weights) if weights else model_of(config.model).eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device), int(config.data.init_args.image_size)
@@ -229,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
     parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
     parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")
-    parser.add_argument("-c", "--config", nargs="+", default=FILES, help="the method, as of lightning fit")
+    parser.add_argument("-c", "--config", nargs="+", action="extend", help="the method, as of lightning fit")
     parser.add_argument("--ckpt", type=Path, help="its weights; unless given those of its fit, which is run if need be")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the fits")
     parser.add_argument("--motion", choices=("relative", "absolute"), default="relative", help="FOMM, section 3.3")
