@@ -33,6 +33,7 @@ from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
 FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
+STOPPED = 130  # the status of what Ctrl-C ends
 PIECE = 16  # frames of the driver in memory at a time
 
 
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(animate(options))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again.", file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 def animate(options: argparse.Namespace) -> Path:

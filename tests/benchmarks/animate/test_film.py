@@ -179,6 +179,34 @@ def test_what_cannot_be_written_is_said_before_anything_is_made(clip, run, tmp_p
         assert not container.streams.audio
 
 
+@pytest.mark.parametrize("name", ["/sys/r", "x" * 247, "x" * 300])
+def test_a_place_that_cannot_be_written_to_is_told_at_once(clip, run, monkeypatch, name):
+    monkeypatch.setattr(command, "_scene", lambda *given: pytest.fail("a search"))
+    with pytest.raises(SystemExit, match=rf"^error: '\S*{name}\.mp4' cannot be written \([^)]+\); name another --out"):
+        run(clip(codec=None), "--whole", out=f"{name}.mp4")
+
+
+def test_what_an_older_film_has_left_is_not_touched_by_a_look(tmp_path):
+    (tmp_path / "result.part.mp4").write_text("mine")
+    film.check(tmp_path / "result.mp4", None, False)
+    film.check(tmp_path / "other.mp4", None, False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"result.part.mp4": "mine"}
+
+
+@pytest.mark.parametrize("stage", ["Driver", "_scene", "_model", "Driver.pieces"])
+def test_a_stop_before_the_film_is_one_sentence(clip, run, tmp_path, monkeypatch, capsys, stage):
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    driver = clip(codec=None)
+    place = (Driver, "pieces") if stage == "Driver.pieces" else (command, stage)
+    monkeypatch.setattr(*place, stopped)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        run(driver, "--whole")
+    assert capsys.readouterr().err == "Stopped; run the same command again.\n"
+    assert not list(tmp_path.glob("result*"))
+
+
 def test_a_method_that_does_not_reenact_is_one_sentence(clip, photograph, tmp_path):
     files = [
         "benchmarks/joint.yaml",
