@@ -123,7 +123,7 @@ def test_a_file_in_the_place_of_a_split_is_one_sentence(tmp_path, write_clip, ca
     (tmp_path / "set" / split).write_text("not a folder")
     assert main(["--root", str(tmp_path / "set")]) == 1
     assert f"wrong: There is no folder '{tmp_path / 'set' / split}'" in capsys.readouterr().out
-    with pytest.raises(DataError, match=rf"^'.*{split}' cannot be read \(Not a directory\): put a folder of clips there"):
+    with pytest.raises(DataError, match=rf"^'.*{split}' cannot be read \(Not a directory\): put a folder"):
         main(["--root", str(tmp_path / "set"), "--link", str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
 
