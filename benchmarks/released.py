@@ -94,14 +94,20 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(found: dict[str, Any], release: Release) -> str:
     method = "FOMM" if is_fomm(found) else "DaGAN"
-    parts = [f"{method} of {found['keypoints']['number']} keypoints"]
-    parts += ["SPADE generator"] if found["generator"]["spade"] else []
+    jacobians = "with" if found["keypoints"]["jacobian"] else "without"
+    parts = [f"{method} of {found['keypoints']['number']} keypoints {jacobians} jacobians"]
+    parts.append(_decoder(found["generator"]))
     parts += [f"depth by a ResNet-{found['depth']['layers']}"] if "depth" in found else []
     parts.append(f"after {release.epochs} epochs" if release.epochs else "epochs not counted")
     if "discriminator" not in release.networks:
         parts.append("no discriminator, so a random one that only a fit would use")
     parts.append("Adam's moments" if release.optimisers else "no moments of Adam, so that a fit begins them anew")
     return ", ".join(parts)
+
+
+def _decoder(generator: dict[str, Any]) -> str:
+    count = generator["num_bottleneck_blocks"]
+    return "SPADE generator" if generator["spade"] else f"{count} bottleneck block{'s' * (count > 1)}"
 
 
 if __name__ == "__main__":

@@ -61,19 +61,20 @@ def link(root: Path, new: Path) -> int:
     """Links each clip of a set whose clips lie deeper, named by the folders on the way; the number of clips.
 
     Raises:
-        DataError: If a link cannot be made.
+        DataError: If there is nothing to link, or a link cannot be made.
     """
-    count = 0
-    for split in _splits(root).values():
-        for path in _clips_below(split):
-            place = new / split.relative_to(root) / "#".join(path.relative_to(split).parts)
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(path.absolute())
-            except OSError as error:
-                raise DataError(f"'{place}' cannot be made ({error.strerror}): name a new folder.") from error
-            count += 1
-    return count
+    splits = _splits(root).values()
+    clips = {path: split for split in splits for path in _clips_below(split)}  # all, before the first link is made
+    if not clips:
+        raise DataError(f"There is no clip to link in '{root}', however deep: {WHAT_IS_READ}")
+    for path, split in clips.items():
+        place = new / split.relative_to(root) / "#".join(path.relative_to(split).parts)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(path.absolute())
+        except OSError as error:
+            raise DataError(f"'{place}' cannot be made ({error.strerror}): name a new folder.") from error
+    return len(clips)
 
 
 def examine(root: Path, all_frames: bool = False) -> Iterator[str]:
@@ -102,13 +103,25 @@ def _splits(root: Path) -> dict[str, Path]:
 
 def _clips_below(folder: Path) -> Iterator[Path]:
     """The video files of a folder and the folders with frames, however deep."""
-    for path in sorted(folder.iterdir()):
+    for path in _entries(folder):
         if path.name.startswith("."):
             continue
         if path.is_dir() and not Clip(path).at_least(1):
             yield from _clips_below(path)
         elif path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
             yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, in the order of the names.
+
+    Raises:
+        DataError: If it is a file, or cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read ({error.strerror}): put a folder of clips there.") from error
 
 
 def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -> Iterator[str]:
@@ -151,7 +164,7 @@ def _pixel_shape(clip: Clip) -> str:
 
 def _unread(root: Path, splits: dict[str, list[Clip]]) -> Iterator[str]:
     """Pictures and videos that lie where they are not read, by folder and kind."""
-    folders = {root, *_splits(root).values()}
+    folders = {root, *(folder for folder in _splits(root).values() if folder.is_dir())}  # others are told of before
     for folder in sorted(folders):
         holds_clips = folder in _splits(root).values()
         yield from _unread_in([folder], VIDEO_SUFFIXES if holds_clips else frozenset(), f"'{folder}' itself")
@@ -162,7 +175,7 @@ def _unread(root: Path, splits: dict[str, list[Clip]]) -> Iterator[str]:
 def _unread_in(folders: list[Path], read: frozenset[str], where: str) -> Iterator[str]:
     """Names the kinds of pictures and videos in some folders that are not read there."""
     kinds: dict[str, list[Path]] = {}
-    for path in (path for folder in folders for path in sorted(folder.iterdir())):
+    for path in (path for folder in folders for path in _entries(folder)):
         suffix = "" if path.name.startswith(".") or path.is_dir() else media_suffix(path.name)
         if suffix and suffix not in read:
             kinds.setdefault(suffix, []).append(path)

@@ -25,7 +25,7 @@ from models.weights import FILES
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "datamodules", "metrics", "models")
-PAGES = [ROOT / "README.md", ROOT / "results/README.md", *(p for f in FOLDERS for p in (ROOT / f).rglob("README.md"))]
+PAGES = [ROOT / "README.md", ROOT / "results/README.md", *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))]
 SYSTEM = ("test", "-c", "benchmarks/dagan.yaml", "-c", "benchmarks/tiny/dagan.yaml")  # what an addition is added to
 STARTS = ("python", ".venv", "lightning", "torchrun", "srun", "make", "pip")
 
@@ -217,6 +217,22 @@ def test_every_block_is_looked_at_and_every_link_leads_somewhere(page):
         assert path in MADE_UP or any((folder / path).exists() for folder in (ROOT, page.parent)), path
     for name in (span for span in spans(page) if re.fullmatch(rf"({'|'.join(FOLDERS)})(\.\w+)+", span)):
         assert pkgutil.resolve_name(name), name
+
+
+def test_every_page_is_led_to():
+    led = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    }
+    assert set(PAGES) - led == {ROOT / "README.md"}
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "models/dagan"])
+def test_every_file_of_a_folder_is_named_on_its_pages(folder):
+    named = {span.strip("/") for page in (ROOT / folder).glob("*.md") for span in spans(page)}
+    kinds = {path.name for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml") or path.is_dir()}
+    assert not kinds - named - {"__init__.py", "__pycache__", "variants"}
 
 
 MADE_UP = ("models/average.py", "benchmarks/variants/dagan/average.yaml", "variants/dagan/average.yaml")

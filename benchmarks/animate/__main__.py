@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,6 +25,7 @@ from benchmarks.animate.square import Square
 from benchmarks.cli import fitted, model_of, parse
 from benchmarks.evaluation.figures import mark
 from benchmarks.running.carried import arguments_in, checkpoint
+from benchmarks.running.keys import named_class
 from datamodules.video.clips import read_frame
 from models.base import PortraitModule
 from models.errors import UserError
@@ -31,6 +33,7 @@ from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
 FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
+STOPPED = 130  # the status of what Ctrl-C ends
 PIECE = 16  # frames of the driver in memory at a time
 
 
@@ -56,10 +59,14 @@ class Scene:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = _parser().parse_args(arguments)
+    options.config = tuple(options.config or FILES)  # argparse would add what is given to a default
     try:
         print(animate(options))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again.", file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 def animate(options: argparse.Namespace) -> Path:
@@ -68,11 +75,13 @@ def animate(options: argparse.Namespace) -> Path:
     Raises:
         UserError: If something is missing, unreadable or in the way, or the film breaks off.
     """
+    _check_face(options)
     sound = None if options.silent else options.driver
     driver = Driver(options.driver)
     film.check(options.out, sound, options.overwrite, (options.photograph, options.driver, options.ckpt))
+    args, config = _parsed(options)
     scene = _scene(options, driver)
-    model, size = _model(options)
+    model, size = _model(options, args, config)
     bar = tqdm(total=driver.frames, unit="frame", disable=None)
     made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
@@ -107,8 +116,9 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
 
 def _scene(options: argparse.Namespace, driver: Driver) -> Scene:
     photograph, looks = _even(read_frame(options.photograph)), driver.looks()
-    region, driving = _square(options.square), _square(options.driver_square)
     initial = looks[0]
+    region = _square(options.square, photograph, options.photograph)
+    driving = _square(options.driver_square, initial, options.driver)
     if not options.whole and not (region and driving):
         if faces.is_installed():
             region, driving, initial = _face_squares(options, photograph, looks, region, driving)
@@ -137,19 +147,29 @@ def _face_squares(
     return own, Square.around(moving), looks[seen[best]]
 
 
-def _model(options: argparse.Namespace) -> tuple[PortraitModule, int]:
-    """The method, fitted, and the side in pixels of what it is shown.
+def _parsed(options: argparse.Namespace) -> tuple[list[str], Namespace]:
+    """The arguments of a test of the method, and what they say.
 
     Raises:
-        UserError: If it does not reenact, or its fit fails.
+        UserError: If the method does not reenact, which no fit would change.
     """
     files = [part for file in options.config for part in ("-c", str(file))]
     args = [*files, f"--results={options.results}", *_of_checkpoint(options.ckpt)]
     config = parse(["test", *args])
-    weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), tuple(options.config) == FILES)
+    kind = named_class(config.model.class_path)
+    if not hasattr(kind, METHOD):
+        raise UserError(f"{kind.__name__} does not reenact; name the files of a method that does with -c.")
+    return args, config
+
+
+def _model(options: argparse.Namespace, args: list[str], config: Namespace) -> tuple[PortraitModule, int]:
+    """The method, fitted, and the side in pixels of what it is shown.
+
+    Raises:
+        UserError: If its fit fails.
+    """
+    weights = options.ckpt or _fit(runs.Run.of("test", config, parse, tuple(args)), options.config == FILES)
     model = fitted(config.model, weights) if weights else model_of(config.model).eval()
-    if not hasattr(model, METHOD):
-        raise UserError(f"{type(model).__name__} does not reenact; name the files of a method that does with -c.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(device), int(config.data.init_args.image_size)
 
@@ -176,10 +196,24 @@ def _fit(run: runs.Run, tiny: bool) -> Path | None:
     return need.checkpoint if need else None
 
 
-def _square(given: Sequence[int] | None) -> Square | None:
-    if given is not None and given[2] < 1:
-        raise UserError(f"A square of {given[2]} pixels holds nothing; give left, top and a side of at least 1.")
-    return Square(*given) if given else None
+def _check_face(options: argparse.Namespace) -> None:
+    """Refuses a face that is named where none is looked for."""
+    if options.face is None:
+        return
+    for option, given in (("--whole", options.whole), ("--square", options.square)):
+        if given:
+            raise UserError(f"--face chooses among faces, and {option} looks for none; leave one of the two out.")
+    if not faces.is_installed():
+        raise UserError('--face needs a face finder; pip install -e ".[face-offline]", or give --square instead.')
+
+
+def _square(given: Sequence[int] | None, picture: Tensor, path: Path) -> Square | None:
+    """The square that is asked for, of the picture of a path; None where none is."""
+    if not given:
+        return None
+    square = Square(*given)
+    square.check(picture, str(path))
+    return square
 
 
 def _even(picture: Tensor) -> Tensor:
@@ -200,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
     parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
     parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")
-    parser.add_argument("-c", "--config", nargs="+", default=FILES, help="the method, as of lightning fit")
+    parser.add_argument("-c", "--config", nargs="+", action="extend", help="the method, as of lightning fit")
     parser.add_argument("--ckpt", type=Path, help="its weights; unless given those of its fit, which is run if need be")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the fits")
     parser.add_argument("--motion", choices=("relative", "absolute"), default="relative", help="FOMM, section 3.3")

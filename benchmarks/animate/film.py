@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import torch
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -146,17 +147,31 @@ def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path
         inputs: What is read, which may not.
 
     Raises:
-        UserError: If it is there already, is an input, is of no known kind, or cannot hold the sound.
+        UserError: If it is there already, is an input, is of no known kind, or cannot hold the sound, or if its place
+            cannot be written to.
     """
     if path.suffix not in SOUNDS:
         raise UserError(f"'{path}' is no kind of video that is written; end its name with {', '.join(SOUNDS)}.")
-    check_output(path, overwrite, inputs)
-    check_output(_partial(path), True, inputs)
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
+    try:
+        _check_place(path, overwrite, inputs)
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written ({error.strerror}); name another --out.") from error
     held = SOUNDS[path.suffix]
     if sound and held is not None and (name := sound_of(sound)) and name not in held:
         raise UserError(f"A {path.suffix[1:]} does not hold sound as {name}; give --out {path.stem}.mkv or --silent.")
+
+
+def _check_place(path: Path, overwrite: bool, inputs: Sequence[Path | None]) -> None:
+    """Looks at the film and its part, and opens the part for writing; both stay as they are, or away."""
+    partial = _partial(path)
+    check_output(path, overwrite, inputs)
+    check_output(partial, True, inputs)
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
+    there = partial.exists()
+    partial.open("ab").close()
+    if not there:
+        partial.unlink()
 
 
 def sound_of(path: Path) -> str | None:
@@ -184,6 +199,7 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
 
     Raises:
         UserError: If it breaks off: says why, and where the part is.
+        KeyboardInterrupt: If it is stopped before there is a part.
     """
     partial, film = _partial(path), None
     try:
@@ -193,9 +209,11 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
             finally:  # also what is cut off is to be played
                 film.finish()
         partial.replace(path)
-    except (OSError, av.FFmpegError, KeyboardInterrupt, UserError) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if not (film and film.frames):
             partial.unlink(missing_ok=True)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise UserError(_reason(error, path)) from error
         made = f"What is done of it, up to {film.frames} frames, is '{partial}'."
         raise UserError(f"{_reason(error, path)} {made}") from error
@@ -210,7 +228,12 @@ def _reason(error: BaseException, path: Path) -> str:
         return "Stopped."
     if is_full(error):
         return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
-    return str(error)
+    if isinstance(error, UserError | OSError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "There is not enough memory for it: free some, or name a smaller photograph, and run the command again."
+    told = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    return f"The film broke off ({': '.join(told)}): mend that, and run the command again."
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pad, resize
 
 from datamodules.video.samples import to_float
+from models.errors import UserError
 
 # How the portrait world frames a head, in shares of the picture's side (medians of frontal stills): how large the 68
 # points are, and how far below the middle of the picture their own lies.
 POINTS, BELOW = 0.46, 0.04
 FEATHER = 0.08  # of the side: how far from the square's edge the photograph shows through
+LARGEST = 3  # times the picture's larger side; that of a face which fills the picture is a little over 2 times
 Points = NDArray[np.float64]
 
 
@@ -46,6 +48,29 @@ class Square:
         middle = (low + high) / 2 - [0, BELOW * side]
         left, top = np.round(middle + 0.5 - side / 2).astype(int).tolist()
         return Square(left, top, max(round(side), 1))
+
+    def check(self, picture: Tensor, name: str) -> None:
+        """Refuses a square that nothing can be cut from, or that is too large to be made.
+
+        Args:
+            picture: ``3 H W``.
+            name: What the message calls it.
+
+        Raises:
+            UserError: If the square holds nothing of the picture, or is much larger.
+        """
+        height, width = picture.shape[-2:]
+        inside = -self.side < self.left < width and -self.side < self.top < height
+        if self.side < 1 or not inside:
+            wrong = "holds nothing of"
+        elif self.side > LARGEST * max(height, width):
+            wrong = f"is more than {LARGEST} times as large as"
+        else:
+            return
+        raise UserError(
+            f"The square {[self.left, self.top, self.side]} {wrong} '{name}' of {width} x {height}: "
+            "give the left, top and side of a part of it."
+        )
 
     def cut(self, picture: Tensor, size: int) -> Tensor:
         """The square of a picture ``3 H W``, uint8, as ``1 3 size size`` in [0, 1]; beyond an edge it goes on."""

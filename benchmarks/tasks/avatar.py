@@ -163,14 +163,8 @@ def facts(test: Mapping[str, Any]) -> dict[str, str]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The configuration that says which capture, frames and views are the truth, and what drove the avatar."""
-    parser.add_argument(
-        "-c",
-        "--config",
-        nargs="+",
-        action="extend",  # as of lightning, each may have a -c of its own
-        default=[],
-        help="the files that name the data, in place of --truth",
-    )
+    files = "the files that name the data, in place of --truth"
+    parser.add_argument("-c", "--config", nargs="+", action="extend", default=[], help=files)
     parser.add_argument("--avatar", choices=("reconstruct", "fit"), default="fit")
     parser.add_argument("--drive", choices=("headset", "keypoints", "frontal"), default="headset")
 

@@ -4,7 +4,9 @@
 `models.dagan.released_sizes`. Nothing in a file is run: weights and plain values are all that is taken of it.
 """
 
+import logging
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from models.dagan import DaGAN
-from models.dagan.released_checks import AGAIN, adam, epochs, tensors
+from models.dagan.released_checks import AGAIN, adam, epochs, finite, tensors
 from models.errors import UserError
 from models.reading import check_zip, reading
 
@@ -82,7 +84,7 @@ def read_depth(folder: Path) -> ReleasedWeights:
     The trunk's classifier and the sizes that stand beside the weights are left out.
 
     Raises:
-        UserError: If a file is missing, cannot be read, or holds something else.
+        UserError: If a file is missing, cannot be read, or holds something else, or numbers that are not finite.
     """
     found: ReleasedWeights = {}
     for name, prefix in zip(DEPTH_FILES, ("encoder.", "decoder."), strict=True):
@@ -94,6 +96,7 @@ def read_depth(folder: Path) -> ReleasedWeights:
         part = {key: held[key] for key in held if key.startswith(prefix) and not key.startswith("encoder.fc.")}
         if not part:
             raise UserError(f"'{path}' holds no '{prefix}...'; name the folder of a released depth network.")
+        finite(path, part)
         found |= part
     return found
 
@@ -135,7 +138,7 @@ def checkpoint_of(model: DaGAN, release: Release, name: str) -> dict[str, Any]:
         name: The file's, which the checkpoint remembers; by it the command line knows that the configuration inside
             goes before that of files.
     """
-    trainer = Trainer(accelerator="cpu", logger=False, barebones=True)
+    trainer = _trainer()
     for count in (trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_progress.total):
         for name_of in vars(count):
             setattr(count, name_of, release.epochs)
@@ -154,6 +157,17 @@ def checkpoint_of(model: DaGAN, release: Release, name: str) -> dict[str, Any]:
     model.released = name
     model.on_save_checkpoint(checkpoint)
     return checkpoint
+
+
+def _trainer() -> Trainer:
+    """A trainer that never runs, without what Lightning says of one that will."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return Trainer(accelerator="cpu", logger=False, barebones=True)
+    finally:
+        logging.disable(before)
 
 
 def _optimiser_states(model: DaGAN, release: Release, parts: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from models.errors import UserError
 
 AGAIN = "copy or download it again."
+COUNT = "num_batches_tracked"  # of a batch norm: a whole number
 WRONG = (KeyError, TypeError, ValueError, RuntimeError)  # what numbers and mappings that are none raise
 
 
@@ -18,7 +19,7 @@ def tensors(path: Path, part: str, held: object) -> dict[str, Tensor]:
     """The tensors of a network, by names without the prefix of several processes.
 
     Raises:
-        UserError: If it holds something else, or a spectral norm without its vector.
+        UserError: If it holds something else, a spectral norm without its vector, or numbers that are not finite.
     """
     if not isinstance(held, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in held.items()):
         raise UserError(f"'{path}' holds something else than tensors as its '{part}'; {AGAIN}")
@@ -26,7 +27,19 @@ def tensors(path: Path, part: str, held: object) -> dict[str, Tensor]:
     for name in found:
         if name.endswith(".weight_orig"):
             _check_norm(path, found, name.removesuffix("_orig"))
+    finite(path, found)
     return found
+
+
+def finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuses tensors that no fit leaves, before a model takes them over: by then it would seem to have diverged.
+
+    Raises:
+        UserError: If one holds numbers that are not finite or, other than a count, are no floats.
+    """
+    for name, value in weights.items():
+        if not _is_float(value) and not (name.endswith(COUNT) and value.dtype == torch.long):
+            raise UserError(f"'{path}' holds something else than finite floating-point numbers as '{name}'; {AGAIN}")
 
 
 def adam(path: Path, name: str, held: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the file holds
@@ -66,6 +79,10 @@ def _check_norm(path: Path, weights: Mapping[str, Tensor], name: str) -> None:
         raise UserError(f"'{path}' holds '{name}_u' of another size or kind than its matrix; {AGAIN}")
 
 
+def _is_float(value: Tensor) -> bool:
+    return value.layout == torch.strided and value.is_floating_point() and bool(value.float().isfinite().all())
+
+
 def _check_group(group: Mapping[str, Any]) -> float:
     """The rate of a group of parameters."""
     rate, (first, second), _ = float(group["lr"]), map(float, group["betas"]), set(group["params"])
@@ -76,5 +93,5 @@ def _check_group(group: Mapping[str, Any]) -> float:
 
 def _check_moments(state: Mapping[str, Any]) -> None:
     step, moments = float(state["step"]), [state["exp_avg"], state["exp_avg_sq"]]
-    if math.isnan(step) or not all(isinstance(each, Tensor) and torch.is_floating_point(each) for each in moments):
+    if not math.isfinite(step) or not all(isinstance(each, Tensor) and _is_float(each) for each in moments):
         raise TypeError("no count of steps, or no moments")

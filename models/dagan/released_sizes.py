@@ -35,10 +35,17 @@ class _Network(dict[str, Tensor]):
             )
         return shape[axis]
 
-    def count(self, pattern: str) -> int:
-        """How many numbers stand where the pattern's group is."""
-        found = (re.match(pattern, name) for name in self)
-        return len({match[1] for match in found if match})
+    def count(self, prefix: str, least: int = 0) -> int:
+        """How many numbers, from 0 on, stand after a prefix.
+
+        Raises:
+            UserError: If one is left out, or there are fewer than the least.
+        """
+        pattern = re.compile(rf"{re.escape(prefix)}(\d+)\.")
+        found = {int(match[1]) for name in self if (match := pattern.match(name))}
+        if missing := set(range(max(len(found), least))) - found:
+            self.__missing__(f"{prefix}{min(missing)}")
+        return len(found)
 
     def has(self, prefix: str) -> bool:
         return any(name.startswith(prefix) for name in self)
@@ -90,7 +97,7 @@ def _motion(weights: _Network) -> Options:
 
 
 def _hourglass(weights: _Network, name: str) -> Options:
-    count = weights.count(rf"{re.escape(name)}\.encoder\.down_blocks\.(\d+)\.")
+    count = weights.count(f"{name}.encoder.down_blocks.")
     widths = [weights.size(f"{name}.encoder.down_blocks.{i}.conv.weight") for i in range(count)]
     return {
         "block_expansion": weights.size(f"{name}.decoder.up_blocks.{count - 1}.conv.weight"),
@@ -105,13 +112,13 @@ def _scale(weights: _Network, name: str) -> float:
 
 
 def _generator(weights: _Network) -> Options:
-    count = weights.count(r"down_blocks\.(\d+)\.")
+    count = weights.count("down_blocks.")
     widths = [weights.size("first.conv.weight"), *(weights.size(f"down_blocks.{i}.conv.weight") for i in range(count))]
     found: Options = {
         "block_expansion": widths[0],
         "max_features": max(widths),
         "num_down_blocks": count,
-        "num_bottleneck_blocks": weights.count(r"bottleneck\.r(\d+)\."),
+        "num_bottleneck_blocks": weights.count("bottleneck.r", least=0 if weights.has("decoder.") else 1),
         "kernel_size": weights.size("first.conv.weight", 2),
         "attention": {"query": "none"},
         "spade": None,
@@ -127,14 +134,14 @@ def _generator(weights: _Network) -> Options:
 def _spade(weights: _Network) -> Options:
     return {
         "width": weights.size("decoder.fc.weight"),
-        "middle_blocks": weights.count(r"decoder\.G_middle_(\d+)\."),
+        "middle_blocks": weights.count("decoder.G_middle_", least=1),
         "compressed": weights.size("decoder.compress.weight"),
         "hidden": weights.size("decoder.up_0.norm_0.mlp_shared.0.weight"),
     }
 
 
 def _discriminator(weights: _Network) -> Options:
-    count = weights.count(r"discs\.1\.down_blocks\.(\d+)\.")
+    count = weights.count("discs.1.down_blocks.")
     spectral = any(name.endswith(".weight_orig") for name in weights)
     blocks = [f"discs.1.down_blocks.{i}.conv.weight{'_orig' * spectral}" for i in range(count)]
     widths = [weights.size(name) for name in blocks]
@@ -150,7 +157,7 @@ def _discriminator(weights: _Network) -> Options:
 
 
 def _depth(weights: _Network) -> Options:
-    counts = tuple(weights.count(rf"encoder\.layer{i}\.(\d+)\.") for i in range(1, 5))
+    counts = tuple(weights.count(f"encoder.layer{i}.") for i in range(1, 5))
     deep = "encoder.layer1.0.conv3.weight" in weights
     layers = [n for n, each in LAYERS.items() if each == counts and (n >= 50) == deep]
     if not layers:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from benchmarks.sweep import called, contact_sheet, grid_of, numbers_of, overlay, slug
+from benchmarks.sweep import _options, called, contact_sheet, grid_of, numbers_of, overlay, slug
 from models.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -172,3 +172,11 @@ def test_a_contact_sheet_sets_its_pictures_out_in_lines():
     whole = contact_sheet(pictures)
     assert whole.size == (6 * 320, 2 * (160 + 32))
     assert whole.getpixel((7 * 320 % (6 * 320) + 160, 160 + 32 + 100)) == (70, 0, 0)
+
+
+@pytest.mark.parametrize("form", ["--grid a=1 b=2 --configs x y", "--grid a=1 --configs x --grid b=2 --configs y"])
+def test_options_that_are_given_twice_are_both_kept(monkeypatch, form):
+    line = "sweep --table t --row r --test e --curve m n"
+    monkeypatch.setattr(sys, "argv", [*line.split(), *form.split()])
+    options = _options()
+    assert (options.grid, options.configs) == (["a=1", "b=2"], ["x", "y"])

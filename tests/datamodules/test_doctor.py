@@ -117,6 +117,25 @@ def test_folders_of_frames_that_lie_deeper_are_linked_too(tmp_path, write_clip, 
     assert [clip.name for clip in find_clips(tmp_path / "new")] == ["id0#video", "id1#video"]
 
 
+@pytest.mark.parametrize(("split", "other"), [("train", "test"), ("test", "train")])
+def test_a_file_in_the_place_of_a_split_is_one_sentence(tmp_path, write_clip, capsys, split, other):
+    write_clip(tmp_path / "set" / other / "id0" / "video", 2)
+    (tmp_path / "set" / split).write_text("not a folder")
+    assert main(["--root", str(tmp_path / "set")]) == 1
+    assert f"wrong: There is no folder '{tmp_path / 'set' / split}'" in capsys.readouterr().out
+    with pytest.raises(DataError, match=rf"^'.*{split}' cannot be read \(Not a directory\): put a folder"):
+        main(["--root", str(tmp_path / "set"), "--link", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_set_without_a_clip_is_not_linked(tmp_path):
+    (tmp_path / "set" / "train" / "deep").mkdir(parents=True)
+    (tmp_path / "set" / "train" / "deep" / "notes.txt").write_text("no clip")
+    with pytest.raises(DataError, match=r"^There is no clip to link in '.*set', however deep: a clip is a folder"):
+        main(["--root", str(tmp_path / "set"), "--link", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_of_pictures_that_are_not_read_is_named(tmp_path, capsys):
     (tmp_path / "train" / "id0#v").mkdir(parents=True)
     Image.new("RGB", (16, 16)).save(tmp_path / "train" / "id0#v" / "0.tiff")

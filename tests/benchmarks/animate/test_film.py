@@ -97,6 +97,27 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
     assert not (tmp_path / "result.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("Wrong size.\nat frame 8"), r"The film broke off \(RuntimeError: Wrong size\.\): "),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "There is not enough memory for it: free some"),
+    ],
+)
+@pytest.mark.parametrize("frames", [0, 24])
+def test_what_nobody_expects_is_told_as_any_other_break(clip, run, tmp_path, monkeypatch, error, told, frames):
+    def pieces(self, length):
+        yield from list(real(self, 8))[: frames // 8]
+        raise error
+
+    real = Driver.pieces
+    monkeypatch.setattr(Driver, "pieces", pieces)
+    part = r" What is done of it, up to 24 frames, is '.*\.part\.mp4'\." if frames else ""
+    with pytest.raises(SystemExit, match=rf"^error: {told}[^.]*\.{part}$"):
+        run(clip(), "--whole")
+    assert [path.name for path in tmp_path.glob("result*")] == (["result.part.mp4"] if frames else [])
+
+
 def test_a_square_stands_for_a_face_that_is_not_found(clip, run, monkeypatch):
     monkeypatch.setattr(command.faces, "is_installed", lambda: True)
     monkeypatch.setattr(command.faces, "points_of_driver", lambda looks, name: ([3], np.full((1, 68, 2), 9.0)))
@@ -104,6 +125,24 @@ def test_a_square_stands_for_a_face_that_is_not_found(clip, run, monkeypatch):
     assert run(clip(codec=None), "--square", "5", "3", "16").is_file()
     with pytest.raises(SystemExit, match="No face is found"):
         run(clip(codec=None), "--driver-square", "0", "0", "32", "--overwrite")
+
+
+@pytest.mark.parametrize("option", ["--square", "--driver-square"])
+@pytest.mark.parametrize("square", [("5000", "0", "64"), ("-100", "0", "64"), ("0", "0", "100000"), ("0", "0", "0")])
+def test_a_square_that_does_not_fit_its_picture_is_refused(clip, run, tmp_path, option, square):
+    name = "photo.png' of 60 x 46" if option == "--square" else "drive.mp4' of 32 x 32"
+    with pytest.raises(SystemExit, match=rf"^error: The square \[.*\] [\w ]+ '.*{name}: give the left"):
+        run(clip(codec=None), option, *square)
+    assert not list(tmp_path.glob("result*"))
+
+
+@pytest.mark.parametrize("more", [("--whole",), ("--square", "5", "3", "16"), ()])
+def test_a_face_that_is_not_looked_for_is_refused(clip, run, tmp_path, monkeypatch, more):
+    monkeypatch.setattr(command.faces, "is_installed", lambda: bool(more))
+    told = f"and {more[0]} looks for none; leave one of the two out" if more else "needs a face finder; pip install"
+    with pytest.raises(SystemExit, match=rf"^error: --face [^.]*{told}"):
+        run(clip(codec=None), "--face", "7", *more)
+    assert not list(tmp_path.glob("result*"))
 
 
 @pytest.mark.parametrize("content", [b"not a video", b"#EXTM3U\n#EXTINF:1,\nother.mp4\n"])
@@ -138,6 +177,34 @@ def test_what_cannot_be_written_is_said_before_anything_is_made(clip, run, tmp_p
     run(clip(), "--whole", "--overwrite", "--silent")
     with av.open(str(tmp_path / "result.mp4")) as container:
         assert not container.streams.audio
+
+
+@pytest.mark.parametrize("name", ["/sys/r", "x" * 247, "x" * 300])
+def test_a_place_that_cannot_be_written_to_is_told_at_once(clip, run, monkeypatch, name):
+    monkeypatch.setattr(command, "_scene", lambda *given: pytest.fail("a search"))
+    with pytest.raises(SystemExit, match=rf"^error: '\S*{name}\.mp4' cannot be written \([^)]+\); name another --out"):
+        run(clip(codec=None), "--whole", out=f"{name}.mp4")
+
+
+def test_what_an_older_film_has_left_is_not_touched_by_a_look(tmp_path):
+    (tmp_path / "result.part.mp4").write_text("mine")
+    film.check(tmp_path / "result.mp4", None, False)
+    film.check(tmp_path / "other.mp4", None, False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"result.part.mp4": "mine"}
+
+
+@pytest.mark.parametrize("stage", ["Driver", "_scene", "_model", "Driver.pieces"])
+def test_a_stop_before_the_film_is_one_sentence(clip, run, tmp_path, monkeypatch, capsys, stage):
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    driver = clip(codec=None)
+    place = (Driver, "pieces") if stage == "Driver.pieces" else (command, stage)
+    monkeypatch.setattr(*place, stopped)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        run(driver, "--whole")
+    assert capsys.readouterr().err == "Stopped; run the same command again.\n"
+    assert not list(tmp_path.glob("result*"))
 
 
 def test_a_method_that_does_not_reenact_is_one_sentence(clip, photograph, tmp_path):

@@ -119,3 +119,22 @@ def test_a_fit_of_minutes_is_promised_of_the_tiny_scale_alone(tmp_path, monkeypa
         with pytest.raises(SystemExit, match=r"The fit failed\."):
             command.main([*line, "--out", str(tmp_path / "a.mp4"), *more])
         assert told in capsys.readouterr().out
+
+
+def test_a_method_that_cannot_reenact_is_neither_fitted_nor_shown_a_face(photograph, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "meet", lambda need, name: pytest.fail("a fit"))
+    monkeypatch.setattr(command, "_scene", lambda *given: pytest.fail("a search"))
+    line = [str(photograph), str(clip(frames=3, codec=None)), "--out", str(tmp_path / "a.mp4")]
+    files = ["-c", "benchmarks/mcdm.yaml", "benchmarks/tiny/mcdm.yaml", "--results", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit, match=r"^error: \w+ does not reenact; name the files of a method"):
+        command.main([*line, *files])
+
+
+@pytest.mark.parametrize("form", ["-c {} {} -c {}", "-c {} -c {} -c {}", "-c {} {} {}", "--config {} -c {} {}"])
+def test_files_are_named_in_every_form_of_lightnings(monkeypatch, form):
+    files = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml", "benchmarks/variants/references/copy_source.yaml")
+    given = []
+    monkeypatch.setattr(command, "animate", lambda options: given.append(options.config))
+    command.main(["a.jpg", "b.mp4", *form.format(*files).split()])
+    command.main(["a.jpg", "b.mp4"])
+    assert given == [files, command.FILES]

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks.animate.square import BELOW, POINTS, Square
 from datamodules.video.samples import to_float
+from models.errors import UserError
 
 
 @pytest.fixture
@@ -51,3 +52,20 @@ def test_a_head_is_framed_as_those_of_the_world():
     assert region.top + region.side / 2 == pytest.approx(35.5 - BELOW * 100, abs=0.51)
     wider = Square.around(np.concatenate([points, np.add(points, [20, 0])]))
     assert (wider.side, wider.left) == (round(66 / POINTS), round(43.5 - 66 / POINTS / 2))
+
+
+@pytest.mark.parametrize("region", [(-31, 0, 32), (79, 59, 64), (0, -31, 32), (0, 0, 240), (-70, 0, 170)])
+def test_a_square_that_holds_a_part_of_the_picture_is_taken(picture, region):
+    Square(*region).check(picture, "a.jpg")
+    assert Square(*region).cut(picture, 8).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("region", [(80, 0, 32), (0, 60, 32), (-32, 0, 32), (0, -32, 32), (5, 5, 0), (40, 40, -9)])
+def test_a_square_beside_the_picture_is_one_sentence(picture, region):
+    with pytest.raises(UserError, match=r"^The square \[.*\] holds nothing of 'a\.jpg' of 80 x 60: give [^.]*\.$"):
+        Square(*region).check(picture, "a.jpg")
+
+
+def test_a_square_much_larger_than_the_picture_is_one_sentence(picture):
+    with pytest.raises(UserError, match=r"^The square \[0, 0, 241\] is more than 3 times as large as 'a\.jpg'"):
+        Square(0, 0, 241).check(picture, "a.jpg")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import released
+from models.dagan.released_checks import COUNT
 from tests.benchmarks.released.conversion import SIZES, arguments, optimisers
 from tests.models import released_files as files
 
@@ -27,6 +28,20 @@ def without(part, name):
 def replaced(part, name, tensor):
     def change(held):
         held[part][name] = tensor
+
+    return change
+
+
+def dropped(part, prefix):
+    def change(held):
+        held[part] = {name: value for name, value in held[part].items() if not name.startswith(prefix)}
+
+    return change
+
+
+def spoilt(part, name, value):
+    def change(held):
+        held[part][name].flatten()[0] = value
 
     return change
 
@@ -56,6 +71,10 @@ ADAM, WRONG_ADAM = (
     "optimizer_generator",
     r"^error: '.*released\.pth\.tar' holds something else .* 'optimizer_generator'",
 )
+VARIANCE, JUDGE = "first.norm.running_var", "discs.1.conv.bias"
+NO_FLOATS = (
+    "released.pth.tar' holds something else than finite floating-point numbers as '{}'; copy or download it again"
+)
 
 
 def other(*names):
@@ -71,6 +90,33 @@ BAD = {
     "of TPSMM": (other("bg_predictor", "dense_motion_network", "inpainting_network", "kp_detector"), "no 'generator'"),
     "half a file": (lambda held: held.pop("kp_detector"), "holds generator, discriminator, .*, but no 'kp_detector'"),
     "half a network": (without("generator", "final.weight"), "generator .*final.weight"),
+    "no bottleneck": (dropped("generator", "bottleneck."), "lacks 'bottleneck.r0'"),
+    "no first block": (dropped("generator", "bottleneck.r0."), "lacks 'bottleneck.r0'"),
+    "no first level": (dropped("generator", "down_blocks.0."), "lacks 'down_blocks.0'"),
+    "no level of an hourglass": (
+        dropped("kp_detector", "predictor.encoder.down_blocks.0."),
+        "lacks 'predictor.encoder.down_blocks.0",
+    ),
+    "no level of a discriminator": (
+        dropped("discriminator", "discs.1.down_blocks.1."),
+        "lacks 'discs.1.down_blocks.1'",
+    ),
+    "weights: not finite": (spoilt("generator", "final.weight", float("nan")), NO_FLOATS.format("final.weight")),
+    "weights: infinite": (spoilt("kp_detector", "kp.bias", float("inf")), NO_FLOATS.format("kp.bias")),
+    "weights: a variance": (spoilt("generator", VARIANCE, float("nan")), NO_FLOATS.format(VARIANCE)),
+    "weights: a judge's": (spoilt("discriminator", JUDGE, float("nan")), NO_FLOATS.format(JUDGE)),
+    "weights: whole numbers": (
+        lambda held: held["generator"].update({"final.bias": held["generator"]["final.bias"].long()}),
+        NO_FLOATS.format("final.bias"),
+    ),
+    "weights: a count of no number": (
+        replaced("generator", VARIANCE.replace("running_var", COUNT), torch.tensor(float("nan"))),
+        NO_FLOATS.format(VARIANCE.replace("running_var", COUNT)),
+    ),
+    "moment: not finite": (
+        lambda held: held[ADAM]["state"][0]["exp_avg_sq"].flatten()[0].fill_(float("nan")),
+        WRONG_ADAM,
+    ),
     "half a detector": (without("kp_detector", "kp.weight"), "lacks 'kp.weight'"),
     "no kernel": (without("kp_detector", "down.weight"), "lacks 'down.weight'"),
     "volumes": (replaced("kp_detector", "kp.weight", torch.zeros(12, 8, 3, 3, 3)), "kp.weight"),
@@ -127,6 +173,18 @@ def test_a_file_of_another_release_is_one_sentence(name, folder, tmp_path, capsy
 
 
 U = "discs.1.down_blocks.1.conv.weight_u"
+BAD_SPADE = {"no middle": "decoder.G_middle_", "no first of the middle": "decoder.G_middle_0."}
+
+
+@pytest.mark.parametrize("name", BAD_SPADE)
+def test_a_released_spade_generator_without_its_middle_is_one_sentence(name, folder, tmp_path):
+    files.save(tmp_path, replace(SIZES, spade=True))
+    held = torch.load(tmp_path / "released.pth.tar", weights_only=True)
+    dropped("generator", BAD_SPADE[name])(held)
+    torch.save(held, tmp_path / "released.pth.tar")
+    refused(tmp_path, folder, "lacks 'decoder.G_middle_0'")
+
+
 BAD_VOX = {
     "no vector": (without("discriminator", U), f"lacks '{U}'"),
     "a vector of another size": (replaced("discriminator", U, torch.zeros(3)), f"holds '{U}' of another size"),
@@ -224,6 +282,13 @@ def test_a_depth_network_that_is_missing_or_another_is_one_sentence(folder, tmp_
         depth = ["--depth", str(tmp_path)] if names else []
         with pytest.raises(SystemExit, match=told):
             released.main([*arguments(folder, depth=False), *depth, *out])
+    spoilt_trunk = torch.load(folder / "encoder.pth", weights_only=True)
+    spoilt_trunk["encoder.bn1.running_var"][0] = float("nan")
+    torch.save(spoilt_trunk, tmp_path / "encoder.pth")
+    with pytest.raises(
+        SystemExit, match=r"'.*encoder\.pth' holds something else than .* as 'encoder\.bn1\.running_var'"
+    ):
+        released.main([*arguments(folder, depth=False), "--depth", str(tmp_path), *out])
     torch.save(files.weights(files.trunk(replace(SIZES, trunk=8)), 0), tmp_path / "encoder.pth")
     (tmp_path / "depth.pth").write_bytes(whole["depth.pth"])
     with pytest.raises(SystemExit, match="folder of the depth network does not hold"):

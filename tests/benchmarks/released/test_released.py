@@ -1,5 +1,6 @@
 """Released weights in one line, through the real commands."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -135,7 +136,8 @@ def test_a_file_without_moments_or_discriminator_is_fitted_on_anew(calls, tmp_pa
     torch.save({name: part for name, part in held.items() if name != "discriminator"}, tmp_path / "released.pth.tar")
     released.main([*arguments(tmp_path), "--out", str(tmp_path / "bare.ckpt")])
     told = capsys.readouterr().out
-    assert "DaGAN of 12 keypoints, depth by a ResNet-18, epochs not counted, no discriminator" in told
+    assert "DaGAN of 12 keypoints with jacobians, 2 bottleneck blocks, depth by a ResNet-18, epochs not" in told
+    assert "epochs not counted, no discriminator" in told
     assert "no moments of Adam" in told
     line = [*calls, f"--ckpt_path={tmp_path / 'bare.ckpt'}", "--data.init_args.samples_per_epoch=8"]
     built = cli.build(["fit", *line, "--trainer.max_epochs=1"])
@@ -165,3 +167,22 @@ def test_a_file_converted_by_hand_does_not_load_silently(calls, folder, tmp_path
 def test_an_argument_that_the_weights_were_not_fitted_under_is_refused(calls):
     with pytest.raises(UserError, match="fitted with align_corners False, not True"):
         cli.build(["test", *calls, "--model.init_args.align_corners=true"])
+
+
+@pytest.mark.parametrize(
+    ("dropped", "told"),
+    [("jacobian.", "10 keypoints without jacobians, 2 bottleneck blocks"), ("bottleneck.r1.", ", 1 bottleneck block,")],
+)
+def test_what_no_shape_can_tell_from_half_a_file_is_said(tmp_path, capsys, monkeypatch, dropped, told):
+    records = []
+    monkeypatch.setattr(logging.Logger, "callHandlers", lambda self, record: records.append(record))
+    files.save(tmp_path, files.FOMM)
+    held = torch.load(tmp_path / "released.pth.tar", weights_only=True)
+    for part in held:
+        held[part] = {name: value for name, value in held[part].items() if not name.startswith(dropped)}
+    torch.save(held, tmp_path / "released.pth.tar")
+    released.main([*arguments(tmp_path, depth=False), "--out", str(tmp_path / "made.ckpt")])
+    printed = capsys.readouterr()
+    assert told in printed.out
+    told_by_libraries = [record.getMessage() for record in records if record.levelno >= logging.INFO]
+    assert (len(printed.out.splitlines()), printed.err, told_by_libraries) == (2, "", [])

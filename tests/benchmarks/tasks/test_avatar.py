@@ -168,3 +168,10 @@ def test_saved_avatars_that_do_not_fit_are_one_sentence(harm, sentence, predicte
         score_avatars(ours, files, tmp_path / "runs")
     assert "\n" not in str(stopped.value)
     assert not (tmp_path / "runs" / score.SCORED).exists()
+
+
+def test_files_of_the_truth_are_named_in_every_form_of_lightnings():
+    line = ["--task", "avatar", "--predictions", "a", "--label", "b"]
+    for form in ("-c x y", "-c x -c y", "--config x -c y"):
+        assert score.options_of([*line, *form.split()]).config == ["x", "y"]
+    assert score.options_of(line).config == []
