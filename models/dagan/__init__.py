@@ -178,7 +178,7 @@ class DaGAN(PerceptualModule, Publishable):
         checkpoint["hyper_parameters"] = self.given | {"_instantiator": "lightning.pytorch.cli.instantiate_module"}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the checkpoint of another model.
+        """Refuses the checkpoint of another model; released weights are fitted at the rate that is asked for here.
 
         Raises:
             UserError: If it is another model's, or does not say under which settings its weights were fitted.
@@ -192,6 +192,15 @@ class DaGAN(PerceptualModule, Publishable):
             checkpoint["contract"] = self.contract()
         super().on_load_checkpoint(checkpoint)
         self.released = checkpoint.get("released", "")
+        if self.released:
+            self.optimiser.overwrite(checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", []))
+
+    def on_train_start(self) -> None:
+        """Begins a fit that goes on from released weights at the rate that its own schedule has there."""
+        if self.released:
+            for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+                (group,), (factor,) = schedule.optimizer.param_groups, schedule.lr_lambdas
+                group["lr"] = self.optimiser.lr * factor(schedule.last_epoch)
 
     def _animate(
         self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, images: Tensor, times: int
