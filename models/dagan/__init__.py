@@ -198,7 +198,8 @@ class DaGAN(PerceptualModule, Publishable):
     def on_train_start(self) -> None:
         """Begins a fit that goes on from released weights at the rate that its own schedule has there."""
         if self.released:
-            for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+            schedules: list[Any] = self.lr_schedulers()  # type: ignore[assignment]
+            for schedule in schedules:
                 (group,), (factor,) = schedule.optimizer.param_groups, schedule.lr_lambdas
                 group["lr"] = self.optimiser.lr * factor(schedule.last_epoch)
 

@@ -20,10 +20,12 @@ from models.dagan.reprojection import (
     sample_pixels,
     smoothness,
 )
+from models.errors import UserError
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 IMAGENET = "resnet18_imagenet"
+IMAGENET_SIZE = (18, 64)  # layers, and features after the first convolution
 PREVIOUS, TARGET, NEXT = range(3)
 
 
@@ -36,7 +38,8 @@ class DepthStage(PortraitModule):
         pose_features: Features of the heads of the pose network.
         pose_scale: Factor on the six numbers of a pose.
         intrinsics: ``learned`` gives the camera a gradient; ``truncated`` cuts it to whole pixels, as released.
-        pretrained: Whether the trunks start from ImageNet: ``imagenet``, ``none``, or ``auto`` where its file is.
+        pretrained: Whether the trunks start from ImageNet: ``imagenet``, ``none``, or ``auto`` where its file is, and
+            the trunks are of its size: 18 layers and width 64.
         alpha: Weight of SSIM against L1.
         halve_ssim: Whether the structural term is (1 - SSIM)/2 (released code) or 1 - SSIM (eq. 5).
         auto_mask: Whether pixels that the unmoved neighbour explains better are left out.
@@ -81,7 +84,7 @@ class DepthStage(PortraitModule):
             brightness, contrast, saturation, hue = jitter
             change = ColorJitter(brightness, contrast, saturation, hue, p=jitter_probability)
             self.jitter = VideoSequential(change, data_format="BTCHW")
-        self.pretrained = _starts_from_imagenet(pretrained)
+        self.pretrained = _starts_from_imagenet(pretrained, depth.layers, depth.width)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The photometric and smoothness losses of a batch of triplets (eq. 5).
@@ -157,7 +160,9 @@ class DepthStage(PortraitModule):
     @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Whether the trunks of a fit would start from ImageNet."""
-        return {"pretrained": IMAGENET if _starts_from_imagenet(options["pretrained"]) else "none"}
+        depth = options["depth"]
+        starts = _starts_from_imagenet(options["pretrained"], depth["layers"], depth["width"])
+        return {"pretrained": IMAGENET if starts else "none"}
 
     def notes(self) -> dict[str, str]:
         """Whether the trunks started from ImageNet."""
@@ -172,5 +177,11 @@ def _repeated(x: Tensor, times: int) -> Tensor:
     return x.repeat(times, *[1] * (x.ndim - 1))
 
 
-def _starts_from_imagenet(pretrained: str) -> bool:
-    return pretrained == "imagenet" or (pretrained == "auto" and weights.find(IMAGENET) is not None)
+def _starts_from_imagenet(pretrained: str, layers: int, width: int) -> bool:
+    fits = (layers, width) == IMAGENET_SIZE
+    if pretrained == "imagenet" and not fits:
+        raise UserError(
+            f"No ImageNet weights fit trunks of {layers} layers and width {width}: set model.init_args.pretrained to "
+            "auto or none, or model.init_args.depth to 18 layers and width 64."
+        )
+    return pretrained == "imagenet" or (pretrained == "auto" and fits and weights.find(IMAGENET) is not None)
