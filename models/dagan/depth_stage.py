@@ -12,6 +12,7 @@ from models import weights
 from models.base import PortraitModule, check_finite
 from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion
 from models.dagan.optimisation import DaGANOptimiserConfig
+from models.dagan.precision import exact
 from models.dagan.reprojection import (
     disparity_to_depth,
     photometric_error,
@@ -140,7 +141,7 @@ class DepthStage(PortraitModule):
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its disparity ``B 1 H W``."""
-        return DepthEstimate(self.depth_network(image), "disparity")
+        return DepthEstimate(exact(self.depth_network, image), "disparity")
 
     def setup(self, stage: str) -> None:
         """Starts both trunks of a fit from ImageNet, where that is asked for; a checkpoint is read after this."""

@@ -8,6 +8,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor, nn
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan.precision import in_full_precision
 from models.dagan.warping import coordinate_grid, inverse_2x2
 
 
@@ -82,6 +83,7 @@ class KeypointDetector(nn.Module):
         return AffineKeypoints(heatmaps @ grid, jacobian)
 
 
+@in_full_precision
 def transfer_motion(
     source: AffineKeypoints,
     driving: AffineKeypoints,

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch
 from models.dagan.depth import RigidMotion
 from models.dagan.depth_stage import NEXT, PREVIOUS, TARGET
 from models.errors import UserError
+from models.tasks import Context
 from tests.models.conftest import init_args
 
 TINY = "tiny/dagan_depth.yaml"
@@ -113,6 +115,21 @@ def test_it_learns_the_motion_of_one_batch(smallest, fit):
     model.log = lambda name, value, **kwargs: losses.append(value.item())
     fit(model, batch, 60)
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_it_trains_in_half_precision_which_leaves_disparity_motion_and_camera_alone(smallest, fit):
+    model, batch = smallest(jitter=[0.2, 0.2, 0.2, 0.1], jitter_probability=1.0), triplets()
+    fit(model, batch, 1, precision="bf16-mixed")
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    image, features = batch["frames"][:, TARGET], torch.randn(2, 32, 2, 2)
+    read = partial(model.eval().pose_network._read, features, torch.tensor([64, 64]))
+    with torch.no_grad():
+        whole, seen = model.estimate_depth(image, Context()).map, read()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.estimate_depth(image, Context()).map, whole)
+            assert all(torch.equal(one, other) for one, other in zip(read(), seen, strict=True))
+            found = *model.motions(batch["frames"])[0], *model.depth_network.pyramid(image)
+    assert {x.dtype for x in found} == {torch.float32}
 
 
 @pytest.fixture
