@@ -170,6 +170,43 @@ def test_relative_motion_with_the_driving_frame_as_initial_rests(smallest):
     torch.testing.assert_close(moved, rest, atol=1e-5, rtol=0)
 
 
+def test_relative_motion_scaled_by_the_faces_is_drawn_where_gradients_are_asked_for(smallest):
+    model = smallest(adapt_scale=True).eval()
+    source, driving = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+    given = source, driving, Context("relative", driving[:, 0])
+    drawn = model.reenact(*given)
+    assert drawn.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(model.reenact(*given), drawn, atol=1e-5, rtol=0)
+
+
+LINE = torch.linspace(-0.5, 0.5, 15)[:, None]
+FLAT = {
+    "in one place": torch.zeros(15, 2),
+    "on a line": LINE.expand(15, 2),
+    "on a line that rounding bends": LINE * torch.tensor([0.3, 0.7]),
+    "two": torch.tensor([[0.0, 0.1], [0.2, 0.3]]),
+    "one": torch.zeros(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_relative_motion_is_not_scaled_by_faces_without_area(smallest, monkeypatch, name):
+    model = smallest(keypoints=SMALLEST["keypoints"] | {"number": len(FLAT[name])}, adapt_scale=True).eval()
+    find, source, driving = model.find_keypoints, torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+
+    def flat(images, disparity):
+        moved = FLAT[name] + images.mean((1, 2, 3))[:, None, None]
+        return find(images, disparity)._replace(value=moved)
+
+    monkeypatch.setattr(model, "find_keypoints", flat)
+    given = source, driving, Context("relative", driving[:, 0])
+    with torch.no_grad():
+        drawn = model.reenact(*given)
+        model.adapt_scale = False
+        assert torch.equal(model.reenact(*given), drawn)
+
+
 def test_relative_motion_without_an_initial_frame_is_refused(smallest):
     with pytest.raises(UserError, match="initial driving frame"):
         smallest().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3, 64, 64), Context("relative"))
