@@ -18,6 +18,7 @@ from models.dagan.losses import DaGANLossConfig
 from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
+from models.dagan.precision import in_full_precision
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
 from models.published import Publishable
@@ -132,21 +133,23 @@ class DaGAN(PerceptualModule, Publishable):
         Raises:
             UserError: If this variant has no depth network.
         """
-        if self.depth_network is None:
+        disparity = self.disparity(image)
+        if disparity is None:
             raise UserError("This variant of DaGAN has no depth network; take one whose keypoints or attention use it.")
-        return DepthEstimate(self.depth_network(image), "disparity")
+        return DepthEstimate(disparity, "disparity")
 
+    @in_full_precision
     def disparity(self, images: Tensor) -> Tensor | None:
         """The frozen depth network's map ``B 1 H W`` in (0, 1), or None where no part uses it."""
         if self.depth_network is None:
             return None
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        with torch.no_grad():
             return self.depth_network(images)
 
+    @in_full_precision
     def find_keypoints(self, images: Tensor, disparity: Tensor | None) -> AffineKeypoints:
         """Keypoints of images ``B 3 H W`` (eq. 6); in half precision they would be pixels off."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
+        return self.keypoint_detector(images, disparity if self.detector_sees_depth else None)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers, generator with keypoint detector and discriminator, each with its schedule."""
@@ -179,7 +182,7 @@ class DaGAN(PerceptualModule, Publishable):
         checkpoint["hyper_parameters"] = self.given | {"_instantiator": "lightning.pytorch.cli.instantiate_module"}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the checkpoint of another model.
+        """Refuses the checkpoint of another model; released weights are fitted at the rate that is asked for here.
 
         Raises:
             UserError: If it is another model's, or does not say under which settings its weights were fitted.
@@ -193,6 +196,16 @@ class DaGAN(PerceptualModule, Publishable):
             checkpoint["contract"] = self.contract()
         super().on_load_checkpoint(checkpoint)
         self.released = checkpoint.get("released", "")
+        if self.released:
+            self.optimiser.overwrite(checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", []))
+
+    def on_train_start(self) -> None:
+        """Begins a fit that goes on from released weights at the rate that its own schedule has there."""
+        if self.released:
+            schedules: list[Any] = self.lr_schedulers()  # type: ignore[assignment]
+            for schedule in schedules:
+                (group,), (factor,) = schedule.optimizer.param_groups, schedule.lr_lambdas
+                group["lr"] = self.optimiser.lr * factor(schedule.last_epoch)
 
     def _animate(
         self, code: SourceCode, source: AffineKeypoints, initial: AffineKeypoints | None, images: Tensor, times: int

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, pad, relu, softplus
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from models.dagan.precision import exact, in_full_precision
 from models.errors import UserError
 
 LEAST = 33  # pixels a side that leave the coarsest features, at 1/32, a neighbour to mirror at their border
@@ -118,7 +119,7 @@ class DepthNetwork(nn.Module):
         return [self._disparity(features, level) for level in range(4)]
 
     def _disparity(self, features: list[Tensor], level: int) -> Tensor:
-        return self.decoder[10 + level](features[level]).sigmoid()
+        return exact(self.decoder[10 + level], features[level]).sigmoid()
 
     def _decode(self, image: Tensor) -> list[Tensor]:
         """The decoder's features, finest first."""
@@ -179,12 +180,16 @@ class PoseNetwork(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> RigidMotion:
         """Maps two frames ``B 3 H W``, in the order of time, to the motion from the first to the second."""
-        x = self.encoder(torch.cat([first, second], 1))[-1]
+        size = torch.tensor([first.shape[3], first.shape[2]])
+        return self._read(self.encoder(torch.cat([first, second], 1))[-1], size.to(first.device))
+
+    @in_full_precision
+    def _read(self, x: Tensor, size: Tensor) -> RigidMotion:
+        """The motion and the camera that features tell of, for images of a width and height."""
         for layer in self.net[:3]:
             x = relu(layer(x))
         pose = self.net[3](x).mean((2, 3)) * self.pose_scale
-        size = torch.tensor([first.shape[3], first.shape[2]]).to(x)
-        return RigidMotion(pose[:, :3], pose[:, 3:6], self._camera(self.net[4](x), self.net[5](x), size))
+        return RigidMotion(pose[:, :3], pose[:, 3:6], self._camera(self.net[4](x), self.net[5](x), size.to(x)))
 
     def _camera(self, focal: Tensor, offset: Tensor, size: Tensor) -> Tensor:
         focal = softplus(focal).mean((2, 3))

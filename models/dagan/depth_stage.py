@@ -12,6 +12,7 @@ from models import weights
 from models.base import PortraitModule, check_finite
 from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion, check_size
 from models.dagan.optimisation import DaGANOptimiserConfig
+from models.dagan.precision import exact
 from models.dagan.reprojection import (
     disparity_to_depth,
     photometric_error,
@@ -20,10 +21,12 @@ from models.dagan.reprojection import (
     sample_pixels,
     smoothness,
 )
+from models.errors import UserError
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
 
 IMAGENET = "resnet18_imagenet"
+IMAGENET_SIZE = (18, 64)  # layers, and features after the first convolution
 PREVIOUS, TARGET, NEXT = range(3)
 
 
@@ -36,7 +39,8 @@ class DepthStage(PortraitModule):
         pose_features: Features of the heads of the pose network.
         pose_scale: Factor on the six numbers of a pose.
         intrinsics: ``learned`` gives the camera a gradient; ``truncated`` cuts it to whole pixels, as released.
-        pretrained: Whether the trunks start from ImageNet: ``imagenet``, ``none``, or ``auto`` where its file is.
+        pretrained: Whether the trunks start from ImageNet: ``imagenet``, ``none``, or ``auto`` where its file is, and
+            the trunks are of its size: 18 layers and width 64.
         alpha: Weight of SSIM against L1.
         halve_ssim: Whether the structural term is (1 - SSIM)/2 (released code) or 1 - SSIM (eq. 5).
         auto_mask: Whether pixels that the unmoved neighbour explains better are left out.
@@ -82,7 +86,7 @@ class DepthStage(PortraitModule):
             brightness, contrast, saturation, hue = jitter
             change = ColorJitter(brightness, contrast, saturation, hue, p=jitter_probability)
             self.jitter = VideoSequential(change, data_format="BTCHW")
-        self.pretrained = _starts_from_imagenet(pretrained)
+        self.pretrained = _starts_from_imagenet(pretrained, depth.layers, depth.width)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The photometric and smoothness losses of a batch of triplets (eq. 5).
@@ -138,7 +142,7 @@ class DepthStage(PortraitModule):
 
     def estimate_depth(self, image: Tensor, context: Context) -> DepthEstimate:
         """Maps an image ``B 3 H W`` in [0, 1] to its disparity ``B 1 H W``."""
-        return DepthEstimate(self.depth_network(image), "disparity")
+        return DepthEstimate(exact(self.depth_network, image), "disparity")
 
     def setup(self, stage: str) -> None:
         """Starts both trunks of a fit from ImageNet, where that is asked for; a checkpoint is read after this."""
@@ -158,7 +162,9 @@ class DepthStage(PortraitModule):
     @classmethod
     def resolved(cls, options: Mapping[str, Any]) -> dict[str, str]:
         """Whether the trunks of a fit would start from ImageNet."""
-        return {"pretrained": IMAGENET if _starts_from_imagenet(options["pretrained"]) else "none"}
+        depth = options["depth"]
+        starts = _starts_from_imagenet(options["pretrained"], depth["layers"], depth["width"])
+        return {"pretrained": IMAGENET if starts else "none"}
 
     def notes(self) -> dict[str, str]:
         """Whether the trunks started from ImageNet."""
@@ -173,5 +179,11 @@ def _repeated(x: Tensor, times: int) -> Tensor:
     return x.repeat(times, *[1] * (x.ndim - 1))
 
 
-def _starts_from_imagenet(pretrained: str) -> bool:
-    return pretrained == "imagenet" or (pretrained == "auto" and weights.find(IMAGENET) is not None)
+def _starts_from_imagenet(pretrained: str, layers: int, width: int) -> bool:
+    fits = (layers, width) == IMAGENET_SIZE
+    if pretrained == "imagenet" and not fits:
+        raise UserError(
+            f"No ImageNet weights fit trunks of {layers} layers and width {width}: set model.init_args.pretrained to "
+            "auto or none, or model.init_args.depth to 18 layers and width 64."
+        )
+    return pretrained == "imagenet" or (pretrained == "auto" and fits and weights.find(IMAGENET) is not None)

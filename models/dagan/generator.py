@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_produc
 from models.dagan.blocks import DownBlock, ResBlock, SameBlock, UpBlock, narrow
 from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import DenseMotion, MotionConfig, MotionField
+from models.dagan.precision import in_full_precision
 from models.dagan.spade import SPADEDecoder, SPADEDecoderConfig
 from models.dagan.warping import warp
 
@@ -129,6 +130,7 @@ class AttentionInRows(torch.autograd.Function):
         return _attend_in_rows(query, key, value)
 
     @staticmethod
+    @in_full_precision
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - autograd's own
         """The gradients of all three."""
         query, key, value = ctx.saved_tensors
@@ -191,10 +193,10 @@ class Generator(nn.Module):
         """Maps a source code and both sets of keypoints to images ``B 3 H W`` in [0, 1]."""
         return self.draw(code, self.move(code.image, source, driving), driving_disparity)
 
+    @in_full_precision
     def move(self, image: Tensor, source: AffineKeypoints, driving: AffineKeypoints) -> MotionField:
         """Maps the source image ``B 3 H W`` and both sets of keypoints to the motion field."""
-        with torch.autocast(image.device.type, enabled=False):  # pixels of half precision are too far apart
-            return self.dense_motion_network(image, source, driving)
+        return self.dense_motion_network(image, source, driving)
 
     def draw(self, code: SourceCode, field: MotionField, driving_disparity: Tensor | None = None) -> Tensor:
         """Maps a source code and a motion field to images ``B 3 H W`` in [0, 1]."""

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor, nn
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
+from models.dagan.precision import in_full_precision
 from models.dagan.warping import coordinate_grid, inverse_2x2
+
+SMALLEST_AREA = 1e-6  # of a face: far below that of a pixel, and far above what rounding makes of a line
 
 
 class AffineKeypoints(NamedTuple):
@@ -82,6 +86,7 @@ class KeypointDetector(nn.Module):
         return AffineKeypoints(heatmaps @ grid, jacobian)
 
 
+@in_full_precision
 def transfer_motion(
     source: AffineKeypoints,
     driving: AffineKeypoints,
@@ -95,7 +100,8 @@ def transfer_motion(
         source: Keypoints of the source image.
         driving: Keypoints of the driving frame.
         initial: Keypoints of the driving frame whose pose is the source's.
-        adapt_scale: Whether movements are scaled by the size of the source's face over the driver's.
+        adapt_scale: Whether movements are scaled by the size of the source's face over the driver's, where both have
+            one.
         determinant_floor: What the determinant of the initial jacobian is kept away from zero by.
     """
     scale = _hull_scale(source.value, initial.value) if adapt_scale else 1.0
@@ -106,7 +112,16 @@ def transfer_motion(
 
 
 def _hull_scale(source: Tensor, initial: Tensor) -> Tensor:
-    """Square root of the ratio of the areas of the convex hulls, ``B 1 1``."""
-    areas = [[ConvexHull(points).volume for points in x.double().cpu().numpy()] for x in (source, initial)]
+    """Square root of the ratio of the areas of the convex hulls, ``B 1 1``; 1 where one of them has none."""
+    areas = [[_hull_area(points) for points in x.detach().double().cpu().numpy()] for x in (source, initial)]
     ours, theirs = torch.tensor(areas).to(source)
-    return (ours / theirs).sqrt().view(-1, 1, 1)
+    no_area = torch.minimum(ours, theirs) < SMALLEST_AREA
+    return torch.where(no_area, 1.0, ours / theirs).sqrt().view(-1, 1, 1)
+
+
+def _hull_area(points: np.ndarray) -> float:
+    """The area of the convex hull of ``K 2`` points; 0 of fewer than three, and where all lie on a line."""
+    try:
+        return float(ConvexHull(points).volume)
+    except QhullError:
+        return 0.0

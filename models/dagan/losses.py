@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.dagan.keypoints import AffineKeypoints
+from models.dagan.precision import in_full_precision
 from models.dagan.transform import RandomTransform
 from models.dagan.warping import inverse_2x2
 
@@ -54,6 +55,7 @@ def equivariance_value(driving: AffineKeypoints, transformed: AffineKeypoints, t
     return (driving.value - transform.points(transformed.value)).abs().mean()
 
 
+@in_full_precision
 def equivariance_jacobian(
     driving: AffineKeypoints, transformed: AffineKeypoints, transform: RandomTransform, determinant_floor: float
 ) -> Tensor:

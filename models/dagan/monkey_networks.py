@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate, pad
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass, HourglassEncoder, ResBlock, UpBlock
 from models.dagan.family import zero_conv
+from models.dagan.precision import exact, in_full_precision
 from models.dagan.warping import coordinate_grid, inverse_2x2, warp
 
 SMALLEST_DETERMINANT = 1e-12  # far below that of any covariance with its floor
@@ -102,6 +103,7 @@ class GaussianDetector(nn.Module):
         self.predictor = Hourglass(3, config.block_expansion, config.num_blocks, config.max_features)
         self.kp = nn.Conv2d(self.predictor.out_features, config.number, 7, padding=3)
 
+    @in_full_precision
     def forward(self, image: Tensor) -> GaussianKeypoints:
         """Maps images ``B 3 H W`` in [0, 1] to keypoints."""
         logits = self.kp(self.predictor(self.down(image))).float()
@@ -109,6 +111,7 @@ class GaussianDetector(nn.Module):
         return moments(weights.view_as(logits), self.variance_floor)
 
 
+@in_full_precision
 def moments(weights: Tensor, variance_floor: float) -> GaussianKeypoints:
     """Mean and covariance of the coordinates under heatmaps ``B K H W`` that sum to one (eqs. 1 and 2)."""
     grid = coordinate_grid(weights.shape[2], weights.shape[3], weights).flatten(0, 1)
@@ -130,6 +133,7 @@ def heatmaps(keypoints: GaussianKeypoints, size: tuple[int, int]) -> Tensor:
     return torch.exp(-0.5 * squared).permute(0, 3, 1, 2)
 
 
+@in_full_precision
 def transfer_gaussians(
     source: GaussianKeypoints, driving: GaussianKeypoints, initial: GaussianKeypoints
 ) -> GaussianKeypoints:
@@ -156,6 +160,7 @@ class HeatmapMotion(nn.Module):
         self.mask = nn.Conv2d(self.hourglass.out_features, keypoints + 1, 7, padding=3)
         self.residual = zero_conv(self.hourglass.out_features, 2, 7) if config.residual else None
 
+    @in_full_precision
     def forward(self, image: Tensor, source: GaussianKeypoints, driving: GaussianKeypoints) -> Tensor:
         """Where each driving pixel comes from, ``B h w 2`` in [-1, 1], of a source ``B 3 H W`` and both keypoints."""
         small = self.down(image)
@@ -199,7 +204,7 @@ class MonkeyGenerator(nn.Module):
         x = deformed[-1]
         for block, skip in zip(reversed(self.up_blocks), reversed(deformed[:-1]), strict=True):
             x = torch.cat([block(x, (skip.shape[-2], skip.shape[-1])), skip], 1)
-        return self.final(self.refinement(x)).sigmoid()
+        return exact(self.final, self.refinement(x)).sigmoid()
 
     def _deform(self, skip: Tensor, flow: Tensor, difference: Tensor) -> Tensor:
         resized = interpolate(difference, size=skip.shape[-2:], mode="bilinear", align_corners=self.align_corners)

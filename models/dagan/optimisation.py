@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.optim import Adam
@@ -30,6 +31,13 @@ class DaGANOptimiserConfig:
         """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
         optimiser = Adam(parameters, lr=self.lr, betas=self.betas, fused=True)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
+
+    def overwrite(self, optimisers: Iterable[dict[str, Any]], schedules: Iterable[dict[str, Any]]) -> None:
+        """Puts this rate and these betas into the states of optimisers and schedules, which would bring their own."""
+        for group in (group for state in optimisers for group in state["param_groups"]):
+            group.update(lr=self.lr, initial_lr=self.lr, betas=tuple(self.betas))
+        for state in schedules:
+            state["base_lrs"] = [self.lr] * len(state["base_lrs"])
 
     def factor(self, step: int, epochs: int, steps: int) -> float:
         """The learning rate over ``lr`` at a step."""

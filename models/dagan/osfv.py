@@ -31,6 +31,7 @@ from models.dagan.osfv_networks import (
 )
 from models.dagan.osfv_volumes import HeadMotion, warp_volume
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
+from models.dagan.precision import in_full_precision
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.editing.spade import discriminator_hinge, generator_hinge
 from models.errors import UserError
@@ -222,6 +223,7 @@ def keypoint_prior(points: Tensor, distance: float, mean_depth: float) -> Tensor
     return (crowding + (points[..., 2].mean(1) - mean_depth).abs()).mean()
 
 
+@in_full_precision
 def transfer_head_motion(source: HeadMotion, driving: HeadMotion, initial: HeadMotion) -> HeadMotion:
     """Moves the source's head as the driving one moved since ``initial``: R_d R_0^-1 R_s, the others by addition."""
     turn = driving.rotation @ initial.rotation.mT @ source.rotation

@@ -20,6 +20,7 @@ from models.dagan.osfv_volumes import (
     volume_motions,
     warp_volume,
 )
+from models.dagan.precision import exact, in_full_precision
 
 
 @dataclass
@@ -128,6 +129,7 @@ class CanonicalDetector(nn.Module):
         self.up_blocks = nn.Sequential(*(VolumeBlock(b, a, 2) for a, b in reversed(list(pairwise(widths)))))
         self.kp = nn.Conv3d(widths[0], config.number, config.kernel_size, padding=config.kernel_size // 2)
 
+    @in_full_precision
     def forward(self, image: Tensor) -> Tensor:
         """Maps images ``B 3 H W`` in [0, 1] to keypoints ``B K 3`` in [-1, 1]."""
         lifted = self.lift(self.encoder(self.down(image))[-1])
@@ -147,6 +149,7 @@ class PoseEstimator(nn.Module):
         self.angles = nn.Linear(features, 3 * config.bins)
         self.rest = zero_conv(features, 3 + 3 * keypoints, 1)
 
+    @in_full_precision
     def forward(self, image: Tensor) -> HeadMotion:
         """Maps images ``B 3 H W`` in [0, 1] to their motion from the canonical head."""
         features = self.trunk(image)[-1].mean((2, 3))
@@ -194,6 +197,7 @@ class VolumeMotion(nn.Module):
         self.mask = nn.Conv3d(features, keypoints + 1, size, padding=size // 2)
         self.occlusion = nn.Conv2d(features * given.depth, 1, size, padding=size // 2)
 
+    @in_full_precision
     def forward(
         self, volume: Tensor, source: HeadMotion, driving: HeadMotion, canonical: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -234,4 +238,4 @@ class VolumeGenerator(nn.Module):
     def forward(self, warped: Tensor, occlusion: Tensor) -> Tensor:
         """Maps a warped volume ``B C D h w`` and what is visible to images ``B 3 H W`` in [0, 1]."""
         x = self.second(self.first(warped.flatten(1, 2))) * occlusion
-        return self.final(self.up_blocks(self.bottleneck(x))).sigmoid()
+        return exact(self.final, self.up_blocks(self.bottleneck(x))).sigmoid()

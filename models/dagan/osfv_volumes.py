@@ -7,6 +7,8 @@ from kornia.geometry.conversions import axis_angle_to_rotation_matrix
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, grid_sample, interpolate, relu
 
+from models.dagan.precision import in_full_precision
+
 BIN_DEGREES = 3.0
 
 
@@ -25,11 +27,13 @@ class HeadMotion(NamedTuple):
         """Repeats each sample of the batch."""
         return HeadMotion(*(x.repeat_interleave(times, 0) for x in self))
 
+    @in_full_precision
     def place(self, canonical: Tensor) -> Tensor:
         """Canonical keypoints ``B K 3`` as this head has them (eqs. 1 and 2)."""
         return canonical @ self.rotation.mT + self.translation[:, None] + self.expression
 
 
+@in_full_precision
 def binned_angles(logits: Tensor) -> Tensor:
     """Yaw, pitch and roll ``B 3``, radians: the expectation of the bins' centres under ``B 3 N`` logits."""
     count = logits.shape[-1]
@@ -37,6 +41,7 @@ def binned_angles(logits: Tensor) -> Tensor:
     return torch.deg2rad(logits.softmax(-1) @ centres)
 
 
+@in_full_precision
 def rotations(angles: Tensor) -> Tensor:
     """R_y(yaw) R_x(pitch) R_z(roll) of angles ``B 3``, radians: ``B 3 3``; x to the right, y down, z away."""
     zero = torch.zeros_like(angles[:, 0])
@@ -88,6 +93,7 @@ def volume_heatmaps(points: Tensor, shape: tuple[int, int, int], variance: float
     return torch.exp(-0.5 * offset.square().sum(-1) / variance)
 
 
+@in_full_precision
 def volume_motions(source: HeadMotion, driving: HeadMotion, canonical: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The rigid motion around each keypoint, after rest: ``B K+1 D H W 3`` (eq. 3).
 

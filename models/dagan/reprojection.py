@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, pad
 
 from models.dagan.depth import RigidMotion
+from models.dagan.precision import in_full_precision
 
 
 def disparity_to_depth(disparity: Tensor, nearest: float, farthest: float) -> Tensor:
@@ -15,6 +16,7 @@ def disparity_to_depth(disparity: Tensor, nearest: float, farthest: float) -> Te
     return 1 / (low + (high - low) * disparity)
 
 
+@in_full_precision
 def rigid_transform(motion: RigidMotion, invert: bool) -> tuple[Tensor, Tensor]:
     """The rotation ``B 3 3`` and translation ``B 3`` of a motion x -> Rx + t, or of its inverse."""
     rotation = axis_angle_to_rotation_matrix(motion.axis_angle)
@@ -23,6 +25,7 @@ def rigid_transform(motion: RigidMotion, invert: bool) -> tuple[Tensor, Tensor]:
     return rotation.mT, -(rotation.mT @ motion.translation[..., None])[..., 0]
 
 
+@in_full_precision
 def reproject(depth: Tensor, rotation: Tensor, translation: Tensor, camera: Tensor) -> Tensor:
     """Where every pixel of a frame lies in another: K (R D(p) K^-1 p + t) (DaGAN, eq. 3).
 
@@ -95,6 +98,7 @@ def photometric_error(preds: Tensor, target: Tensor, alpha: float, halve_ssim: b
     return (alpha * dissimilarity + (1 - alpha) * (preds - target).abs()).mean(-3, keepdim=True)
 
 
+@in_full_precision
 def smoothness(disparity: Tensor, image: Tensor) -> Tensor:
     """Change of the mean-normalised disparity where the image does not change (monodepth2, eq. 3)."""
     image = interpolate(image, size=disparity.shape[-2:], mode="area")

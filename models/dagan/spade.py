@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
+from models.dagan.precision import exact
 from models.modulation import SLOPE, ModulatedBlock, nearest
 
 
@@ -60,4 +61,4 @@ class SPADEDecoder(nn.Module):
             x = block(x, guide)
         for block in self.up:
             x = block(interpolate(x, scale_factor=2), guide)
-        return self.conv_img(leaky_relu(x, SLOPE)).sigmoid()
+        return exact(self.conv_img, leaky_relu(x, SLOPE)).sigmoid()

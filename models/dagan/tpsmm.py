@@ -18,6 +18,7 @@ from models.dagan.keypoints import AffineKeypoints
 from models.dagan.motion import MotionConfig
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
+from models.dagan.precision import in_full_precision
 from models.dagan.tpsmm_networks import (
     BackgroundConfig,
     BackgroundMotion,
@@ -183,6 +184,7 @@ class TPSMM(PerceptualModule):
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
 
+@in_full_precision
 def there_and_back_error(there: Tensor, back: Tensor) -> Tensor:
     """Mean distance of the product of two affine motions ``B 3 3`` from rest (section 3.5)."""
     product = back @ there

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from models.dagan.blocks import AntiAliasDownsample, DownBlock, Hourglass, ResBlock, SameBlock, UpBlock
 from models.dagan.depth import ResNetTrunk
 from models.dagan.motion import MotionConfig
+from models.dagan.precision import exact, in_full_precision
 from models.dagan.warping import coordinate_grid, gaussian_heatmaps, warp
 
 
@@ -83,6 +84,7 @@ class SplineDetector(nn.Module):
         self.trunk = ResNetTrunk(config.layers, config.width)
         self.points = nn.Linear(self.trunk.widths[-1], config.number * config.points * 2)
 
+    @in_full_precision
     def forward(self, image: Tensor) -> Tensor:
         """Maps images ``B 3 H W`` in [0, 1] to keypoints ``B K N 2``, (x, y) in [-1, 1]."""
         features = self.trunk(image)[-1].mean((2, 3))
@@ -99,6 +101,7 @@ class BackgroundMotion(nn.Module):
         nn.init.zeros_(self.affine.weight)
         self.affine.bias = nn.Parameter(torch.eye(2, 3).flatten())
 
+    @in_full_precision
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """Maps source and driving images ``B 3 H W`` to matrices ``B 3 3`` from driving to source coordinates."""
         features = self.trunk(torch.cat([source, driving], 1))[-1].mean((2, 3))
@@ -111,6 +114,7 @@ def radial(squared: Tensor) -> Tensor:
     return squared * (squared + 1e-9).log()
 
 
+@in_full_precision
 def splines(driving: Tensor, source: Tensor, size: tuple[int, int], smoothing: float, ridge: float) -> Tensor:
     """The thin-plate splines that map driving keypoints to source keypoints, at every pixel (eqs. 1 and 2).
 
@@ -171,6 +175,7 @@ class SplineDenseMotion(nn.Module):
         widths = [*reversed(halves), *inner[1:]][:levels]
         self.occlusions = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
 
+    @in_full_precision
     def forward(
         self, image: Tensor, source: Tensor, driving: Tensor, background: Tensor, dropout: float
     ) -> SplineMotion:
@@ -237,4 +242,4 @@ class InpaintingGenerator(nn.Module):
         x = masked[-1]
         for blocks, up, skip in zip(self.res_blocks, self.up_blocks, reversed(masked[:-1]), strict=True):
             x = torch.cat([up(blocks(x)), skip], 1)
-        return self.final(x).sigmoid()
+        return exact(self.final, x).sigmoid()

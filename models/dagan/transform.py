@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.dagan.precision import in_full_precision
 from models.dagan.warping import coordinate_grid, warp
 
 
@@ -44,12 +45,14 @@ class RandomTransform:
         moved = self.points(grid.flatten(0, 1)[None])
         return warp(image, moved.unflatten(1, grid.shape[:2]), align_corners, "reflection")
 
+    @in_full_precision
     def points(self, points: Tensor) -> Tensor:
         """Maps points ``B N 2`` in [-1, 1], or ``1 N 2`` for the whole batch, to T of them."""
         distance = self._offsets(points).abs().sum(-1)
         spline = (distance.square() * torch.log(distance + 1e-6)) @ self.weights[..., None]
         return points @ self.affine[:, :, :2].mT + self.affine[:, None, :, 2] + spline
 
+    @in_full_precision
     def jacobian(self, points: Tensor) -> Tensor:
         """The derivative of T at points ``B N 2``, in closed form: ``B N 2 2``."""
         offsets = self._offsets(points)

@@ -16,6 +16,7 @@ from models.base import PortraitModule, check_finite
 from models.dagan.blocks import Hourglass, HourglassEncoder, UpBlock
 from models.dagan.family import build_optimisers, drawn, initial_frame, log_rebuilt, zero_conv
 from models.dagan.optimisation import DaGANOptimiserConfig
+from models.dagan.precision import exact
 from models.dagan.warping import coordinate_grid, warp
 from models.errors import UserError
 from models.tasks import Batch, Context
@@ -49,7 +50,7 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, frame: Tensor) -> Tensor:
         """Maps frames ``B 3 H W`` in [0, 1] to embedded faces of that shape."""
-        return sampled(frame, self.flow(self.hourglass(frame)), self.align_corners)
+        return sampled(frame, exact(self.flow, self.hourglass(frame)), self.align_corners)
 
 
 class DrivingNetwork(nn.Module):
@@ -74,7 +75,7 @@ class DrivingNetwork(nn.Module):
         x = relu(self.from_vector(vector)).unflatten(1, self.shape)
         for block in self.up_blocks:
             x = block(x)
-        return self.flow(x)
+        return exact(self.flow, x)
 
 
 def sampled(image: Tensor, flow: Tensor, align_corners: bool) -> Tensor:

@@ -64,7 +64,7 @@ def lipflow() -> Callable[..., LiPFlow]:
 def fit() -> Callable[..., None]:
     """Trains on the same batch for a number of steps, through Lightning's own loop."""
 
-    def run(model: Any, batch: dict[str, Any], steps: int) -> None:
+    def run(model: Any, batch: dict[str, Any], steps: int, **options: Any) -> None:
         trainer = Trainer(
             max_epochs=1,
             accelerator="cpu",
@@ -72,6 +72,7 @@ def fit() -> Callable[..., None]:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            **options,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice on loader workers

@@ -170,6 +170,43 @@ def test_relative_motion_with_the_driving_frame_as_initial_rests(smallest):
     torch.testing.assert_close(moved, rest, atol=1e-5, rtol=0)
 
 
+def test_relative_motion_scaled_by_the_faces_is_drawn_where_gradients_are_asked_for(smallest):
+    model = smallest(adapt_scale=True).eval()
+    source, driving = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+    given = source, driving, Context("relative", driving[:, 0])
+    drawn = model.reenact(*given)
+    assert drawn.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(model.reenact(*given), drawn, atol=1e-5, rtol=0)
+
+
+LINE = torch.linspace(-0.5, 0.5, 15)[:, None]
+FLAT = {
+    "in one place": torch.zeros(15, 2),
+    "on a line": LINE.expand(15, 2),
+    "on a line that rounding bends": LINE * torch.tensor([0.3, 0.7]),
+    "two": torch.tensor([[0.0, 0.1], [0.2, 0.3]]),
+    "one": torch.zeros(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_relative_motion_is_not_scaled_by_faces_without_area(smallest, monkeypatch, name):
+    model = smallest(keypoints=SMALLEST["keypoints"] | {"number": len(FLAT[name])}, adapt_scale=True).eval()
+    find, source, driving = model.find_keypoints, torch.rand(1, 3, 64, 64), torch.rand(1, 2, 3, 64, 64)
+
+    def flat(images, disparity):
+        moved = FLAT[name] + images.mean((1, 2, 3))[:, None, None]
+        return find(images, disparity)._replace(value=moved)
+
+    monkeypatch.setattr(model, "find_keypoints", flat)
+    given = source, driving, Context("relative", driving[:, 0])
+    with torch.no_grad():
+        drawn = model.reenact(*given)
+        model.adapt_scale = False
+        assert torch.equal(model.reenact(*given), drawn)
+
+
 def test_relative_motion_without_an_initial_frame_is_refused(smallest):
     with pytest.raises(UserError, match="initial driving frame"):
         smallest().reenact(torch.rand(1, 3, 64, 64), torch.rand(1, 1, 3, 64, 64), Context("relative"))
@@ -185,23 +222,45 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
 
 
-def test_half_precision_leaves_keypoints_and_motion_alone(smallest):
+@pytest.mark.parametrize("motion", ["absolute", "relative"])
+def test_half_precision_leaves_keypoints_and_motion_alone(smallest, motion):
     model, images = smallest().eval(), pairs()
     source, driving = images["source"], images["driving"]
+    context = Context(motion, driving.flip(-1))
 
     def found():
         here, there = (model.find_keypoints(x, model.disparity(x)) for x in (source, driving))
         return *here, *there, *model.generator.move(source, here, there)
 
     with torch.no_grad():
-        whole, drawn = found(), model.reenact(source, driving[:, None], Context())
+        whole, drawn = found(), model.reenact(source, driving[:, None], context)
         with torch.autocast("cpu", torch.bfloat16):
-            half, roughly = found(), model.reenact(source, driving[:, None], Context())
+            half, roughly = found(), model.reenact(source, driving[:, None], context)
     for one, other in zip(whole, half, strict=True):
         assert torch.equal(one, other)
     assert roughly.dtype == torch.float32
     assert not torch.equal(roughly, drawn)
     torch.testing.assert_close(roughly, drawn, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["fomm", "sa", "spade"])
+def test_it_trains_in_half_precision_and_draws_whole_pictures(smallest, fit, variant):
+    changes = {"generator": SMALLEST["generator"] | SMALL_SPADE} if variant == "spade" else {}
+    model = smallest(f"variants/dagan/{variant}.yaml", **changes)
+    fit(model, pairs(), 2, precision="bf16-mixed")
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        picture = model.eval().reenact(pairs()["source"], pairs()["driving"][:, None], Context())
+    assert picture.dtype == torch.float32
+    assert not torch.equal(picture, picture.bfloat16().float())
+
+
+def test_half_precision_leaves_disparity_alone(smallest):
+    model, image = smallest().eval(), pairs()["source"]
+    with torch.no_grad():
+        whole = model.estimate_depth(image, Context()).map
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.estimate_depth(image, Context()).map, whole)
 
 
 def test_a_clip_is_drawn_with_the_weights_as_they_are_and_leaves_none_behind(smallest):

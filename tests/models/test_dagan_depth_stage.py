@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -6,6 +7,8 @@ import torch
 from models.dagan.depth import RigidMotion
 from models.dagan.depth_stage import NEXT, PREVIOUS, TARGET
 from models.errors import UserError
+from models.tasks import Context
+from tests.models.conftest import init_args
 
 TINY = "tiny/dagan_depth.yaml"
 SMALLEST = {"depth": {"layers": 10, "width": 4, "decoder_width": 2}, "pose_features": 8}
@@ -114,12 +117,34 @@ def test_it_learns_the_motion_of_one_batch(smallest, fit):
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_imagenet_weights_start_both_trunks(depth_stage, monkeypatch):
+def test_it_trains_in_half_precision_which_leaves_disparity_motion_and_camera_alone(smallest, fit):
+    model, batch = smallest(jitter=[0.2, 0.2, 0.2, 0.1], jitter_probability=1.0), triplets()
+    fit(model, batch, 1, precision="bf16-mixed")
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    image, features = batch["frames"][:, TARGET], torch.randn(2, 32, 2, 2)
+    read = partial(model.eval().pose_network._read, features, torch.tensor([64, 64]))
+    with torch.no_grad():
+        whole, seen = model.estimate_depth(image, Context()).map, read()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.estimate_depth(image, Context()).map, whole)
+            assert all(torch.equal(one, other) for one, other in zip(read(), seen, strict=True))
+            found = *model.motions(batch["frames"])[0], *model.depth_network.pyramid(image)
+    assert {x.dtype for x in found} == {torch.float32}
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The weights of ImageNet, as if they were in the cache."""
     from torchvision.models import resnet18
 
     torch.manual_seed(0)
-    published = resnet18().state_dict()
-    monkeypatch.setattr("models.weights.load", lambda name: dict(published))
+    held = resnet18().state_dict()
+    monkeypatch.setattr("models.weights.load", lambda name: dict(held))
+    monkeypatch.setattr("models.weights.find", lambda name: "there")
+    return held
+
+
+def test_imagenet_weights_start_both_trunks(depth_stage, published):
     model = depth_stage(pretrained="imagenet")
     model.setup("fit")
     assert torch.equal(model.depth_network.encoder.layer4[1].conv2.weight, published["layer4.1.conv2.weight"])
@@ -127,6 +152,22 @@ def test_imagenet_weights_start_both_trunks(depth_stage, monkeypatch):
     halves = model.pose_network.encoder.conv1.weight
     torch.testing.assert_close(halves[:, :3] + halves[:, 3:], published["conv1.weight"])
     assert model.notes() == {"pretrained": "resnet18_imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("files", "start"), [([], "resnet18_imagenet"), (["small/dagan_depth.yaml"], "none"), ([TINY], "none")]
+)
+def test_trunks_start_from_imagenet_by_themselves_where_its_weights_fit(depth_stage, published, files, start):
+    model = depth_stage(*files, pretrained="auto")
+    model.setup("fit")
+    assert model.notes() == {"pretrained": start}
+    assert model.resolved(init_args("dagan_depth.yaml", *files, pretrained="auto")) == model.notes()
+
+
+@pytest.mark.parametrize("depth", [{"layers": 34}, {"width": 32}])
+def test_imagenet_for_trunks_of_another_size_is_refused(depth_stage, published, depth):
+    with pytest.raises(UserError, match=r"No ImageNet weights fit trunks of .*: set model.init_args.pretrained"):
+        depth_stage(pretrained="imagenet", depth=depth)
 
 
 def test_a_batch_of_one_and_an_odd_size_train(smallest, fit):

@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.cli import instantiate_module
+from torch.utils.data import DataLoader
 from torchvision.models import resnet18, resnet50
 
 from benchmarks.released import convert
@@ -13,6 +16,7 @@ from models.dagan.released import ours
 from models.tasks import Context
 from tests.models import released_files as files
 from tests.models.released_reference import animate
+from tests.models.test_dagan import pairs
 
 MADE = {
     "DaGAN": files.SMALL,
@@ -108,3 +112,48 @@ def test_the_spade_generator_has_the_released_tensors_exactly(dagan):
     assert len(expected) == 248
     assert {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} == expected
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(67.55, abs=0.005)
+
+
+@pytest.fixture
+def going_on(tmp_path):
+    """A fit of three steps an epoch from released weights and moments: what it asked of Adam at each step."""
+    held = files.networks(files.FOMM)
+    files.save(tmp_path, files.FOMM, epoch=1, **{f"optimizer_{part}": files.adam(held[part]) for part in held})
+    convert(tmp_path / "released.pth.tar", None, tmp_path / "made.ckpt")
+
+    def run(epochs, start="made.ckpt", **optimiser):
+        arguments = torch.load(tmp_path / "made.ckpt", weights_only=True)["hyper_parameters"] | {"image_size": 64}
+        arguments["perceptual"] |= {"kind": "pyramid", "scales": [1]}
+        arguments["optimiser"] |= optimiser
+        model = instantiate_module(DaGAN, {k: v for k, v in arguments.items() if k != "_instantiator"})
+        asked = []
+
+        def before(*_):
+            groups = [optimiser.param_groups[0] for optimiser in model.trainer.optimizers]
+            asked.append([(group["lr"], *group["betas"]) for group in groups])
+
+        model.on_train_batch_start = before
+        quiet = {"logger": False, "enable_checkpointing": False, "barebones": True}
+        trainer = Trainer(max_epochs=epochs, accelerator="cpu", **quiet)
+        trainer.fit(model, DataLoader([pairs()] * 3, batch_size=None), ckpt_path=tmp_path / start, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return asked, model
+
+    return run
+
+
+def test_a_fit_from_released_weights_has_the_rate_and_the_betas_that_are_asked_for(going_on):
+    asked, model = going_on(3, lr=2e-5, betas=[0.4, 0.9])
+    assert asked == [[(2e-5, 0.4, 0.9)] * 2] * 3
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] == 2e-5
+    assert [schedule.base_lrs for schedule in model.lr_schedulers()] == [[2e-5]] * 2
+
+
+def test_a_fit_from_released_weights_that_stopped_goes_on_at_the_rate_of_its_schedule(going_on):
+    rates = {"lr": 2e-5, "cosine": True}
+    asked, model = going_on(3, **rates)
+    steps = int(model.trainer.estimated_stepping_batches)
+    assert asked == [[(2e-5 * model.optimiser.factor(i, 3, steps), 0.5, 0.999)] * 2 for i in range(3)]
+    asked, model = going_on(4, "3.ckpt", **rates)
+    steps = int(model.trainer.estimated_stepping_batches)
+    assert asked == [[(2e-5 * model.optimiser.factor(i, 4, steps), 0.5, 0.999)] * 2 for i in range(3, 6)]

@@ -17,6 +17,28 @@ STEPS = {"monkey_net": 60, "osfv": 80, "tpsmm": 80, "x2face": 120}  # until a ba
 AT_ONCE = {"tpsmm": {"schedule.background_from": 0}}  # what a part waits for before it learns
 
 
+def of_monkey_net(model, image):
+    here, there = (model.keypoint_detector(x) for x in (image, image.flip(-1)))
+    return *here, *there, model.motion(image, here, there)
+
+
+def of_osfv(model, image):
+    points, (here, there) = model.canonical_detector(image), (model.pose_estimator(x) for x in (image, image.flip(-1)))
+    shape = model.encoder(image).shape
+    volume = torch.linspace(-1, 1, math.prod(shape)).view(shape)
+    return points, *here, *there, *model.motion(volume, here, there, points)
+
+
+def of_tpsmm(model, image):
+    here, there = (model.detector(x) for x in (image, image.flip(-1)))
+    background = model.background(image, image.flip(-1))
+    motion = model.motion(image, here, there, background, 0.0)
+    return here, there, background, motion.flow, *motion.occlusions
+
+
+COORDINATES = {"monkey_net": of_monkey_net, "osfv": of_osfv, "tpsmm": of_tpsmm, "x2face": lambda *_: ()}
+
+
 def pairs(batch=2, size=64):
     torch.manual_seed(1)
     images = {name: torch.rand(batch, 3, size, size) for name in ("source", "driving")}
@@ -106,6 +128,31 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, method, monkeypatch):
     torch.testing.assert_close(parts, together, atol=1e-5, rtol=0)
     alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("motion", ["absolute", "relative"])
+def test_half_precision_leaves_coordinates_alone_and_pictures_whole(smallest, method, motion):
+    model = smallest(method).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.03 * torch.randn_like(parameter)  # heads that start at zero say something
+    source, driving = torch.rand(2, 3, 64, 64), torch.rand(2, 2, 3, 64, 64)
+    context = Context(motion, driving[:, 0])
+    with torch.no_grad():
+        whole, drawn = COORDINATES[method](model, source), model.reenact(source, driving, context)
+        with torch.autocast("cpu", torch.bfloat16):
+            half, roughly = COORDINATES[method](model, source), model.reenact(source, driving, context)
+    assert all(torch.equal(one, other) for one, other in zip(whole, half, strict=True))
+    assert roughly.dtype == torch.float32
+    assert not torch.equal(roughly, drawn)
+    torch.testing.assert_close(roughly, drawn, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_trains_in_half_precision(smallest, fit, method):
+    model = smallest(method)
+    fit(model, pairs(), 1, precision="bf16-mixed")
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize("method", METHODS)

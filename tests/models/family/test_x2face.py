@@ -100,3 +100,18 @@ def test_the_papers_size(paper):
     model = paper("x2face")
     assert all(parameter.is_meta for parameter in model.parameters())
     assert model.driving.to_vector.out_features == 128
+
+
+def test_the_flows_of_half_precision_are_not_rounded_to_it(smallest):
+    model = smallest("x2face").eval()
+    for network in (model.embedding, model.driving):
+        torch.nn.init.normal_(network.flow.weight, std=0.1)
+    flows = []
+    model.embedding.flow.register_forward_hook(lambda *args: flows.append(args[2]))
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        model.embedding(image)
+        flows.append(model.driving.decode(model.driving.encode(image)))
+    for flow in flows:
+        assert flow.dtype == torch.float32
+        assert not torch.equal(flow, flow.bfloat16().float())
