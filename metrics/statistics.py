@@ -10,7 +10,6 @@ from scipy import stats
 
 MIN_VIDEOS = 6  # below this no interval is given
 RESAMPLES = 10_000
-Method = Literal["BCa", "percentile"]
 
 
 def bootstrap_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:

@@ -87,17 +87,12 @@ def align(preds: Tensor, target: Tensor, mask: Tensor, how: Alignment) -> Tensor
     return scale * (preds - centre) + goal
 
 
-def affine_invariant_l1(preds: Tensor, target: Tensor, mask: Tensor, how: Alignment) -> Tensor:
-    """`masked_l1` after `align`.
-
-    Reference: Garcia et al. 2024, Fine-Tuning Image-Conditional Diffusion Models is Easier than You Think
-    (arXiv 2409.11355), with ``least_squares``; MiDaS, section 5, with ``robust``.
-    """
-    return masked_l1(align(preds, target, mask, how), target, mask)
-
-
 def masked_l1(aligned: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference inside the mask, in the unit of the maps."""
+    """Mean absolute difference inside the mask, in the unit of the maps.
+
+    Reference: after `align`, with ``least_squares`` Garcia et al. 2024, Fine-Tuning Image-Conditional Diffusion Models
+    is Easier than You Think (arXiv 2409.11355); with ``robust`` MiDaS, section 5.
+    """
     return _over_images((_inside(aligned, mask) - _inside(target, mask)).abs(), mask)
 
 

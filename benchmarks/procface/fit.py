@@ -114,7 +114,7 @@ def standardised(network: ProcFace, data: FaceBatch, rng: Generator, count: int 
     return network
 
 
-def write(network: ProcFace, path: Path) -> None:
+def write(network: nn.Module, path: Path) -> None:
     """Writes the weights in half precision."""
     state = network.state_dict()
     kept = {name: value.half().contiguous() for name, value in state.items() if value.is_floating_point()}

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.proxyedit.data import EditSet, open_set, tensors
-from benchmarks.proxyedit.fit import EditRecipe, fit, write
+from benchmarks.procface.data import tensors
+from benchmarks.procface.fit import write
+from benchmarks.proxyedit.data import EditSet, open_set
+from benchmarks.proxyedit.fit import EditRecipe, fit
 from metrics.proxyedit import WEIGHTS
 from models.errors import UserError
 

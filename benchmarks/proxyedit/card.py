@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.procface.augment import blurred, noisy, without_face
-from benchmarks.proxyedit.data import KINDS, STYLES, EditSet, open_set, tensors
+from benchmarks.procface.data import tensors
+from benchmarks.proxyedit.data import KINDS, STYLES, EditSet, open_set
 from datamodules.world.sets.portraits import WORLD_VERSION
 from metrics.editing_proxy import edit_direction
 from metrics.pictures import as_saved

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.world.export.media import to_pixels
@@ -72,11 +71,6 @@ def draw(spec: EditSet, pairs: range | None = None) -> Arrays:
     """The same arrays, drawn now and not kept; of some of the pairs if they are named."""
     chosen = range(spec.pairs) if pairs is None else pairs
     return _stacked([_pictures(spec, index) for index in chosen])
-
-
-def tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """The arrays as tensors, without a copy."""
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _read(path: Path) -> Arrays:

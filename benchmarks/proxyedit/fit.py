@@ -1,11 +1,9 @@
 """Teaches the suite's own edit classifier from edit pairs of the portrait world."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 from tqdm import trange
@@ -13,7 +11,6 @@ from tqdm import trange
 from benchmarks.procface.augment import blurred, compressed, in_part, noisy, recoloured
 from benchmarks.procface.fit import rise_and_fall
 from metrics.proxyedit import ProxyEdit
-from models.files import write_bytes
 
 TURN, GROW, SHIFT = 6.0, 1.15, 0.06  # degrees; largest change of scale; share of the side
 # Shares of the batches that are degraded, and the worst: what networks' pictures look like, and saved files.
@@ -98,10 +95,3 @@ def reframed(images: Tensor, rng: Generator) -> Tensor:
     turn = torch.stack([torch.stack([cos * flip, -sin], 1), torch.stack([sin * flip, cos], 1)], 1)
     grid = F.affine_grid(torch.cat([turn, shift], 2), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
-
-
-def write(network: ProxyEdit, path: Path) -> None:
-    """Writes the weights in half precision."""
-    state = network.state_dict()
-    kept = {name: value.half().contiguous() for name, value in state.items() if value.is_floating_point()}
-    write_bytes(path, save(kept))

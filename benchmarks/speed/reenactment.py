@@ -226,10 +226,6 @@ class StepTimes:
         quiet.optimizers, quiet.manual_backward = lambda: optimisers, lambda loss, **words: loss.backward(**words)
         self.batch: Batch = {"source": pictures(batch, size), "driving": pictures(batch, size)}
 
-    def in_double(self) -> None:
-        """Brings both to double precision."""
-        self.released = ReleasedStep(self.dagan.double(), self.dagan.perceptual_loss)
-
     def ours(self) -> None:
         """The model's."""
         self.dagan.training_step(self.batch, 0)

@@ -18,7 +18,6 @@ from models.errors import UserError
 from models.tasks import Batch, Context
 from models.tasks.editing import Edited
 
-SIDES = ("generator", "discriminator")
 Judged = list[list[Tensor]]  # features of each block, the scores last, at each size
 
 

@@ -10,7 +10,6 @@ from torch.nn.functional import interpolate, max_pool2d
 from models.diffusion.pretrained import vision_tower
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own
-CLIP_SIDE = 224
 
 
 class ImageEncoder(nn.Module, ABC):

@@ -157,18 +157,3 @@ def halves(canvas: Tensor) -> tuple[Tensor, Tensor]:
     """The pictures x_A and x_B ``B 3 H W`` of canvases ``B 3 H 2W``."""
     left, right = canvas.chunk(2, -1)
     return left, right
-
-
-def outside_difference(source: Tensor, target: Tensor, edited: Tensor) -> Tensor:
-    """How far the two pictures of pairs differ where the edit does not reach: the mean absolute difference ``B``.
-
-    Args:
-        source: x_A, ``B 3 H W`` in [0, 1].
-        target: x_B, alike.
-        edited: ``B 1 H W``; above 0 where the edit may reach.
-
-    Returns:
-        ``B``, in [0, 1]; NaN where the edit reaches everywhere.
-    """
-    outside = (edited == 0).to(source)
-    return ((source - target).abs().mean(1, keepdim=True) * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3))

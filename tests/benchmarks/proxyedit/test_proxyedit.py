@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.procface.data import tensors
+from benchmarks.procface.fit import write
 from benchmarks.proxyedit import __main__ as proxyedit
 from benchmarks.proxyedit.card import direction_table, in_tables, kind_table, right, taken_for_unedited, write_card
-from benchmarks.proxyedit.data import CHUNK, DRIFT, FAMILIES, KINDS, STYLES, EditSet, draw, open_set, tensors
-from benchmarks.proxyedit.fit import EditRecipe, balanced, fit, lesson, reframed, varied, write
+from benchmarks.proxyedit.data import CHUNK, DRIFT, FAMILIES, KINDS, STYLES, EditSet, draw, open_set
+from benchmarks.proxyedit.fit import EditRecipe, balanced, fit, lesson, reframed, varied
 from datamodules.world.export.media import to_pixels
 from datamodules.world.seeds import stream
 from datamodules.world.sets import edit_pairs

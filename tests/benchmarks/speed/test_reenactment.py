@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed import reenactment
 from benchmarks.speed.reenactment import TINY, FrameTimes, StepTimes, peak
 from benchmarks.speed.released_dagan import ReleasedDaGAN
+from benchmarks.speed.released_step import ReleasedStep
 from models.dagan.transform import RandomTransform
 
 SMALLER = [
@@ -67,7 +68,7 @@ def test_a_frame_of_a_clip_costs_less_than_two_thirds(frames):
 
 def test_a_step_has_the_gradients_and_statistics_of_the_released_design(steps, double, monkeypatch):
     steps.batch = {name: images.double() for name, images in steps.batch.items()}
-    steps.in_double()
+    steps.released = ReleasedStep(steps.dagan.double(), steps.dagan.perceptual_loss)
     drawn = RandomTransform(2, steps.dagan.transform, steps.batch["driving"])
     monkeypatch.setattr("models.dagan.RandomTransform", lambda *_: drawn)
     monkeypatch.setattr(reenactment, "RandomTransform", lambda *_: drawn)
