@@ -154,8 +154,7 @@ class DepthStage(PortraitModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One optimiser over both networks, its schedule stepped with every batch."""
-        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
-        optimiser, schedule = self.optimiser.build(self.parameters(), epochs, steps)
+        optimiser, schedule = self.optimiser.build_for(self.trainer, self.parameters())
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     @classmethod

@@ -46,8 +46,7 @@ def build_optimisers(
     module: PortraitModule, config: DaGANOptimiserConfig, *parts: Iterable[nn.Parameter]
 ) -> tuple[list[Any], list[Any]]:
     """An optimiser for each of the parts, and a schedule that is stepped after every batch."""
-    epochs, steps = module.trainer.max_epochs or 1, int(module.trainer.estimated_stepping_batches)
-    pairs = [config.build(part, epochs, steps) for part in parts]
+    pairs = [config.build_for(module.trainer, part) for part in parts]
     return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
 
 
