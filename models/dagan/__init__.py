@@ -19,6 +19,7 @@ from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.precision import in_full_precision
+from models.dagan.sides import check_sides
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
 from models.published import Publishable
@@ -70,14 +71,18 @@ class DaGAN(PerceptualModule, Publishable):
         given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__(image_size)
         self.given, self.released = given, ""
+        sees_depth = keypoints.depth or generator.attention.query in DEPTH_QUERIES
         _check_size(image_size, keypoints, motion, generator)
+        check_sides(image_size, keypoints=keypoints, motion=motion, generator=generator, discriminator=discriminator)
+        if sees_depth:
+            check_sides(image_size, depth=depth)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
         self.align_corners, self.determinant_floor = align_corners, determinant_floor
         self.joint_pass, self.adapt_scale = joint_pass, adapt_scale
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
-        if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
+        if sees_depth:
             self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
         self.keypoint_detector = KeypointDetector(keypoints)
         self.generator = Generator(generator, motion, keypoints.number, align_corners, determinant_floor)

@@ -27,6 +27,11 @@ class DepthConfig:
     width: int
     decoder_width: int
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes: of one pixel less a single one is left, and no border to reflect it at."""
+        return 33
+
 
 class ResNetTrunk(nn.Module):
     """The convolutional part of a ResNet, at any width, with torchvision's blocks and names.

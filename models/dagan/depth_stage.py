@@ -21,6 +21,7 @@ from models.dagan.reprojection import (
     sample_pixels,
     smoothness,
 )
+from models.dagan.sides import check_sides
 from models.errors import UserError
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -74,6 +75,7 @@ class DepthStage(PortraitModule):
         align_corners: bool,
     ) -> None:
         super().__init__(image_size)
+        check_sides(image_size, depth=depth)
         self.alpha, self.halve_ssim, self.auto_mask = alpha, halve_ssim, auto_mask
         self.smoothness_weight, self.nearest, self.farthest = smoothness_weight, nearest, farthest
         self.optimiser, self.align_corners = optimiser, align_corners

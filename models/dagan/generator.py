@@ -61,6 +61,11 @@ class GeneratorConfig:
     attention: AttentionConfig
     spade: SPADEDecoderConfig | None
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image whose features fill a window of the attention."""
+        return 2**self.num_down_blocks * self.attention.pool
+
 
 class SourceCode(NamedTuple):
     """All that is computed of a source once: image, features and, where the attention asks them, depth features."""
