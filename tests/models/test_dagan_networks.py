@@ -168,6 +168,23 @@ def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale, 
     )
 
 
+def test_attention_elsewhere_than_on_a_cpu_has_the_four_axes_that_fused_kernels_want(monkeypatch):
+    given = []
+
+    def fused(*tensors, scale):
+        given.extend(tensors)
+        return scaled_dot_product_attention(*tensors, scale=scale)
+
+    monkeypatch.setattr("models.dagan.generator.scaled_dot_product_attention", fused)
+    q, k, v = (torch.rand(*shape, device="meta") for shape in ((2, 9, 4), (2, 5, 4), (2, 5, 6)))
+    assert attend(q, k, v, 0.5).shape == (2, 9, 6)
+    assert [tuple(x.shape) for x in given] == [(2, 1, 9, 4), (2, 1, 5, 4), (2, 1, 5, 6)]
+    q, k, v = (torch.rand(*shape) for shape in ((2, 9, 4), (2, 5, 4), (2, 5, 6)))
+    heads = (x.unsqueeze(1) for x in (q, k, v))
+    found = scaled_dot_product_attention(*heads, scale=0.5).squeeze(1)
+    torch.testing.assert_close(found, attend(q, k, v, 0.5))
+
+
 def same_value_and_gradients(ours, theirs, inputs):
     found, expected = ours(), theirs()
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
