@@ -218,6 +218,12 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
     together = model.reenact(source, driving, Context("relative", driving[:, 0]))
     monkeypatch.setattr("models.dagan.family.FRAMES_AT_ONCE", 2)
     torch.testing.assert_close(model.reenact(source, driving, Context("relative", driving[:, 0])), together)
+    monkeypatch.setattr("models.dagan.family.PIXELS_AT_ONCE", 3 * 64**2)
+    for frames in (2, 8):  # of two samples: three and one at full size, then three, three, three and one
+        monkeypatch.setattr("models.dagan.family.FRAMES_AT_ONCE", frames)
+        with torch.no_grad():
+            parts = model.reenact(source, driving, Context("relative", driving[:, 0]))
+        torch.testing.assert_close(parts, together, atol=1e-5, rtol=0)
     alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
 
