@@ -39,7 +39,7 @@ class KeypointDetectorConfig:
     """The keypoint detector.
 
     Args:
-        number: AffineKeypoints K.
+        number: Keypoints K.
         depth: Whether the detector sees the disparity beside the image (the paper's FDN).
         jacobian: Whether a 2 x 2 matrix is predicted at each keypoint.
         temperature: Of the softmax that makes heatmaps of the logits.

@@ -125,6 +125,10 @@ def test_the_hourglass_keeps_the_size_and_passes_its_input_through(size):
     y = hourglass(x)
     assert y.shape == (2, 12, *size)
     torch.testing.assert_close(y[:, 8:], x)
+    levels, skips = hourglass.levels(x), hourglass.encoder(x)
+    assert [level.shape[2:] for level in levels] == [skip.shape[2:] for skip in skips]
+    assert torch.equal(levels[0], y)
+    assert torch.equal(levels[-1], skips[-1])
 
 
 @pytest.mark.parametrize("scale", ["legacy", "scaled"])
