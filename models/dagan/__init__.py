@@ -110,7 +110,8 @@ class DaGAN(PerceptualModule, Publishable):
         parts |= of_points
         check_finite(torch.stack(list(parts.values())).sum())
         parts["discriminator"] = judged
-        update(self, discriminator, judged)  # all that the generator's step needs of it is in the slope
+        moved = [*self.discriminator.parameters()]  # and not the picture: all that its step needs is in the slope
+        update(self, discriminator, judged, inputs=moved)
         update(self, generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
         end_step(self, parts)
 

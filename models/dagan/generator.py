@@ -111,8 +111,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     memory.
     """
     if query.device.type != "cpu":
-        heads = (x.unsqueeze(1) for x in (query, key, value))  # one of them: fused kernels want four axes
-        return scaled_dot_product_attention(*heads, scale=scale).squeeze(1)
+        query, key, value = (x.unsqueeze(1) for x in (query, key, value))  # one head: fused kernels want four axes
+        return scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
     samples = zip(scale * query, key, value, strict=True)  # a product of two matrices is faster than one of two stacks
     attend_one = AttentionInRows.apply if torch.is_grad_enabled() else _attend_in_rows
     return torch.stack([attend_one(*sample) for sample in samples])

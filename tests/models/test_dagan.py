@@ -99,6 +99,22 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(smallest):
     assert slope.any()
 
 
+def test_the_discriminators_step_computes_no_gradient_of_the_picture(smallest, fit):
+    model, seen = smallest(), []
+    whole = model._picture_losses
+
+    def watched(fake, *rest):
+        fake.register_hook(lambda slope: seen.append(slope))
+        losses, slope, judged = whole(fake, *rest)
+        seen.clear()  # what the generator's step asks for
+        return losses, slope, judged
+
+    model._picture_losses = watched
+    fit(model, pairs(), 1)
+    assert not seen
+    assert all(p.grad.any() for p in model.discriminator.parameters() if p.ndim > 1)
+
+
 def losses_one_by_one(model, source, driving, transform):
     """Those of the generator and of the discriminator, nothing computed for both."""
     images = torch.cat([source, driving, transform.image(driving, model.align_corners)])
