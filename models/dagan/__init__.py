@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.base import check_finite
 from models.dagan import losses
-from models.dagan.depth import DepthConfig, DepthNetwork, check_size
+from models.dagan.depth import DepthConfig, DepthNetwork
 from models.dagan.discriminator import Discriminator, DiscriminatorConfig
 from models.dagan.family import at_once, build_optimisers, drawn, end_step, initial_frame, log_rebuilt, update
 from models.dagan.generator import DEPTH_QUERIES, Generator, GeneratorConfig, SourceCode
@@ -19,6 +19,7 @@ from models.dagan.motion import MotionConfig, MotionField
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.precision import in_full_precision
+from models.dagan.sides import check_sides
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.errors import UserError
 from models.published import Publishable
@@ -70,15 +71,18 @@ class DaGAN(PerceptualModule, Publishable):
         given = {name: _plain(value) for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__(image_size)
         self.given, self.released = given, ""
+        sees_depth = keypoints.depth or generator.attention.query in DEPTH_QUERIES
         _check_size(image_size, keypoints, motion, generator)
+        check_sides(image_size, keypoints=keypoints, motion=motion, generator=generator, discriminator=discriminator)
+        if sees_depth:
+            check_sides(image_size, depth=depth)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform, self.optimiser = perceptual, loss, transform, optimiser
         self.align_corners, self.determinant_floor = align_corners, determinant_floor
         self.joint_pass, self.adapt_scale = joint_pass, adapt_scale
         self.detector_sees_depth = keypoints.depth
         self.depth_network: DepthNetwork | None = None
-        if keypoints.depth or generator.attention.query in DEPTH_QUERIES:
-            check_size(image_size)
+        if sees_depth:
             self.depth_network = DepthNetwork(depth).requires_grad_(False).eval()
         self.keypoint_detector = KeypointDetector(keypoints)
         self.generator = Generator(generator, motion, keypoints.number, align_corners, determinant_floor)
@@ -106,7 +110,8 @@ class DaGAN(PerceptualModule, Publishable):
         parts |= of_points
         check_finite(torch.stack(list(parts.values())).sum())
         parts["discriminator"] = judged
-        update(self, discriminator, judged)  # all that the generator's step needs of it is in the slope
+        moved = [*self.discriminator.parameters()]  # and not the picture: all that its step needs is in the slope
+        update(self, discriminator, judged, inputs=moved)
         update(self, generator, (fake * slope).sum() + torch.stack(list(of_points.values())).sum())
         end_step(self, parts)
 

@@ -160,12 +160,12 @@ class HourglassDecoder(nn.Module):
             UpBlock(widths[i + 1] * (1 if i == num_blocks - 1 else 2), widths[i]) for i in reversed(range(num_blocks))
         )
 
-    def forward(self, skips: list[Tensor]) -> Tensor:
-        """Maps the encoder's outputs to ``B (block_expansion + C) H W``."""
-        x = skips[-1]
+    def forward(self, skips: list[Tensor]) -> list[Tensor]:
+        """Maps the encoder's outputs to features of the same sizes, ``B (block_expansion + C) H W`` first."""
+        levels = [skips[-1]]
         for block, skip in zip(self.up_blocks, reversed(skips[:-1]), strict=True):
-            x = torch.cat([block(x, skip.shape[-2:]), skip], 1)
-        return x
+            levels.insert(0, torch.cat([block(levels[0], skip.shape[-2:]), skip], 1))
+        return levels
 
 
 class Hourglass(nn.Module):
@@ -179,4 +179,9 @@ class Hourglass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B C H W`` to ``B out_features H W``."""
-        return self.decoder(self.encoder(x))
+        return self.levels(x)[0]
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """The features on the way up, those of the input's size first."""
+        levels: list[Tensor] = self.decoder(self.encoder(x))
+        return levels

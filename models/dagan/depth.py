@@ -9,9 +9,7 @@ from torch.nn.functional import interpolate, max_pool2d, pad, relu, softplus
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from models.dagan.precision import exact, in_full_precision
-from models.errors import UserError
 
-LEAST = 33  # pixels a side that leave the coarsest features, at 1/32, a neighbour to mirror at their border
 LAYERS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
@@ -28,6 +26,11 @@ class DepthConfig:
     layers: int
     width: int
     decoder_width: int
+
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes: of one pixel less a single one is left, and no border to reflect it at."""
+        return 33
 
 
 class ResNetTrunk(nn.Module):
@@ -131,16 +134,6 @@ class DepthNetwork(nn.Module):
             x = self.decoder[2 * i + 1](x if skip is None else torch.cat([x, skip], 1))
             features.append(x)
         return features[::-1]
-
-
-def check_size(side: int) -> None:
-    """Refuses square pictures that the depth network cannot read.
-
-    Raises:
-        UserError: If they are too small.
-    """
-    if side < LEAST:
-        raise UserError(f"image_size {side} is too small for the depth network; choose at least {LEAST}, such as 64.")
 
 
 class RigidMotion(NamedTuple):

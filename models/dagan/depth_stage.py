@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from models import weights
 from models.base import PortraitModule, check_finite
-from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion, check_size
+from models.dagan.depth import DepthConfig, DepthNetwork, PoseNetwork, RigidMotion
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.precision import exact
 from models.dagan.reprojection import (
@@ -21,6 +21,7 @@ from models.dagan.reprojection import (
     sample_pixels,
     smoothness,
 )
+from models.dagan.sides import check_sides
 from models.errors import UserError
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -74,7 +75,7 @@ class DepthStage(PortraitModule):
         align_corners: bool,
     ) -> None:
         super().__init__(image_size)
-        check_size(image_size)
+        check_sides(image_size, depth=depth)
         self.alpha, self.halve_ssim, self.auto_mask = alpha, halve_ssim, auto_mask
         self.smoothness_weight, self.nearest, self.farthest = smoothness_weight, nearest, farthest
         self.optimiser, self.align_corners = optimiser, align_corners
@@ -155,8 +156,7 @@ class DepthStage(PortraitModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One optimiser over both networks, its schedule stepped with every batch."""
-        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
-        optimiser, schedule = self.optimiser.build(self.parameters(), epochs, steps)
+        optimiser, schedule = self.optimiser.build_for(self.trainer, self.parameters())
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     @classmethod

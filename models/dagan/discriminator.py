@@ -31,6 +31,14 @@ class DiscriminatorConfig:
     max_features: int
     num_blocks: int
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image of which the last block's norm has more than a pixel."""
+        side = 5
+        for _ in range(self.num_blocks - 1):
+            side = 2 * side + 3
+        return side
+
 
 class PatchBlock(nn.Module):
     """Convolution 4 x 4 without padding, instance norm, leaky ReLU, and half the size."""

@@ -15,15 +15,21 @@ FRAMES_AT_ONCE = 8  # a bound on memory; results do not depend on it
 PIXELS_AT_ONCE = 256**2  # a bound on what is computed at full size on a CPU, whose caches a picture more would leave
 
 
-def update(module: PortraitModule, optimiser: Any, loss: Tensor) -> None:  # noqa: ANN401 - Lightning's wrapper
+def update(module: PortraitModule, optimiser: Any, loss: Tensor, **options: Any) -> None:  # noqa: ANN401 - Lightning's
     """Moves the parameters of one optimiser down a loss.
+
+    Args:
+        module: The model.
+        optimiser: Lightning's wrapper of it.
+        loss: The loss.
+        **options: Of the backward pass, such as the ``inputs`` whose gradients it is for.
 
     Raises:
         UserError: If the loss is not finite.
     """
     check_finite(loss)
     optimiser.zero_grad()
-    module.manual_backward(loss)
+    module.manual_backward(loss, **options)
     optimiser.step()
 
 
@@ -46,8 +52,7 @@ def build_optimisers(
     module: PortraitModule, config: DaGANOptimiserConfig, *parts: Iterable[nn.Parameter]
 ) -> tuple[list[Any], list[Any]]:
     """An optimiser for each of the parts, and a schedule that is stepped after every batch."""
-    epochs, steps = module.trainer.max_epochs or 1, int(module.trainer.estimated_stepping_batches)
-    pairs = [config.build(part, epochs, steps) for part in parts]
+    pairs = [config.build_for(module.trainer, part) for part in parts]
     return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]
 
 

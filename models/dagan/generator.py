@@ -61,6 +61,11 @@ class GeneratorConfig:
     attention: AttentionConfig
     spade: SPADEDecoderConfig | None
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image whose features fill a window of the attention."""
+        return 2**self.num_down_blocks * self.attention.pool
+
 
 class SourceCode(NamedTuple):
     """All that is computed of a source once: image, features and, where the attention asks them, depth features."""
@@ -106,7 +111,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     memory.
     """
     if query.device.type != "cpu":
-        return scaled_dot_product_attention(query, key, value, scale=scale)
+        query, key, value = (x.unsqueeze(1) for x in (query, key, value))  # one head: fused kernels want four axes
+        return scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
     samples = zip(scale * query, key, value, strict=True)  # a product of two matrices is faster than one of two stacks
     attend_one = AttentionInRows.apply if torch.is_grad_enabled() else _attend_in_rows
     return torch.stack([attend_one(*sample) for sample in samples])

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass
 from models.dagan.precision import in_full_precision
+from models.dagan.sides import least_side
 from models.dagan.warping import coordinate_grid, inverse_2x2
 
+HEAD = 7  # side of the last convolutions, which are not padded
 SMALLEST_AREA = 1e-6  # of a face: far below that of a pixel, and far above what rounding makes of a line
 
 
@@ -37,7 +39,7 @@ class KeypointDetectorConfig:
     """The keypoint detector.
 
     Args:
-        number: AffineKeypoints K.
+        number: Keypoints K.
         depth: Whether the detector sees the disparity beside the image (the paper's FDN).
         jacobian: Whether a 2 x 2 matrix is predicted at each keypoint.
         temperature: Of the softmax that makes heatmaps of the logits.
@@ -56,6 +58,11 @@ class KeypointDetectorConfig:
     max_features: int
     num_blocks: int
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes."""
+        return max(least_side(self.scale_factor, self.num_blocks), round(1 / self.scale_factor) * HEAD)
+
 
 class KeypointDetector(nn.Module):
     """Finds keypoints in an image and its disparity (DaGAN, eq. 6)."""
@@ -66,10 +73,10 @@ class KeypointDetector(nn.Module):
         self.temperature = config.temperature
         self.down = AntiAliasDownsample(channels, config.scale_factor)
         self.predictor = Hourglass(channels, config.block_expansion, config.num_blocks, config.max_features)
-        self.kp = nn.Conv2d(self.predictor.out_features, config.number, 7)
+        self.kp = nn.Conv2d(self.predictor.out_features, config.number, HEAD)
         self.jacobian = None
         if config.jacobian:
-            self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * config.number, 7)
+            self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * config.number, HEAD)
             nn.init.zeros_(self.jacobian.weight)
             self.jacobian.bias = nn.Parameter(torch.tensor([1.0, 0, 0, 1]).repeat(config.number))
 

@@ -26,6 +26,7 @@ from models.dagan.monkey_networks import (
     transfer_gaussians,
 )
 from models.dagan.optimisation import DaGANOptimiserConfig
+from models.dagan.sides import check_sides
 from models.tasks import Batch, Context
 
 
@@ -72,6 +73,7 @@ class MonkeyNet(PortraitModule):
         align_corners: bool,
     ) -> None:
         super().__init__(image_size)
+        check_sides(image_size, detector=detector, flow=flow, unet=unet, discriminator=discriminator)
         self.automatic_optimization = False
         self.loss, self.optimiser, self.sees_keypoints = loss_weights, optimiser, discriminator.keypoints
         self.keypoint_detector = GaussianDetector(detector)

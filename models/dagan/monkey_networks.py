@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 from models.dagan.blocks import AntiAliasDownsample, Hourglass, HourglassEncoder, ResBlock, UpBlock
 from models.dagan.family import zero_conv
 from models.dagan.precision import exact, in_full_precision
+from models.dagan.sides import least_side
 from models.dagan.warping import coordinate_grid, inverse_2x2, warp
 
 SMALLEST_DETERMINANT = 1e-12  # far below that of any covariance with its floor
@@ -54,6 +55,11 @@ class GaussianDetectorConfig:
     max_features: int
     num_blocks: int
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes."""
+        return least_side(self.scale_factor, self.num_blocks)
+
 
 @dataclass
 class HeatmapMotionConfig:
@@ -73,6 +79,11 @@ class HeatmapMotionConfig:
     max_features: int
     num_blocks: int
 
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes."""
+        return least_side(self.scale_factor, self.num_blocks)
+
 
 @dataclass
 class MonkeyGeneratorConfig:
@@ -91,6 +102,11 @@ class MonkeyGeneratorConfig:
     num_blocks: int
     num_refinement_blocks: int
     kernel_size: int
+
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes."""
+        return least_side(1, self.num_blocks)
 
 
 class GaussianDetector(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.dagan.blocks import AntiAliasDownsample, Hourglass, narrow
 from models.dagan.keypoints import AffineKeypoints
+from models.dagan.sides import least_side
 from models.dagan.warping import coordinate_grid, gaussian_heatmaps, inverse_2x2, warp
 
 
@@ -35,6 +36,11 @@ class MotionConfig:
     block_expansion: int
     max_features: int
     num_blocks: int
+
+    @property
+    def least_side(self) -> int:
+        """The smallest image that it takes."""
+        return least_side(self.scale_factor, self.num_blocks)
 
 
 class DenseMotion(nn.Module):

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lightning import Trainer
 from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from models.optimisation import cosine
+from models.optimisation import cosine, length_of_fit
 
 
 @dataclass
@@ -31,6 +32,14 @@ class DaGANOptimiserConfig:
         """Builds the optimiser and a schedule that is stepped after each of the ``steps`` of all ``epochs``."""
         optimiser = Adam(parameters, lr=self.lr, betas=self.betas, fused=True)
         return optimiser, LambdaLR(optimiser, lambda step: self.factor(step, epochs, steps))
+
+    def build_for(self, trainer: Trainer, parameters: Iterable[nn.Parameter]) -> tuple[Adam, LambdaLR]:
+        """Builds both for the fit of a trainer.
+
+        Raises:
+            UserError: If the fit has no number of epochs, or no end, but a schedule that needs it.
+        """
+        return self.build(parameters, *length_of_fit(trainer, bool(self.milestones), self.cosine))
 
     def overwrite(self, optimisers: Iterable[dict[str, Any]], schedules: Iterable[dict[str, Any]]) -> None:
         """Puts this rate and these betas into the states of optimisers and schedules, which would bring their own."""

@@ -32,6 +32,7 @@ from models.dagan.osfv_networks import (
 from models.dagan.osfv_volumes import HeadMotion, warp_volume
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.precision import in_full_precision
+from models.dagan.sides import check_sides
 from models.dagan.transform import RandomTransform, TransformConfig
 from models.editing.spade import discriminator_hinge, generator_hinge
 from models.errors import UserError
@@ -102,6 +103,7 @@ class OSFV(PerceptualModule):
     ) -> None:
         super().__init__(image_size)
         _check(image_size, canonical, volume, flow, discriminator)
+        check_sides(image_size, discriminator=discriminator)
         self.automatic_optimization = False
         self.perceptual, self.loss, self.transform = perceptual, loss_weights, transform
         self.optimiser, self.align_corners = optimiser, align_corners

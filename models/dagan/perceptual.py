@@ -15,6 +15,7 @@ from models import weights
 from models.base import PortraitModule
 from models.dagan.blocks import AntiAliasDownsample
 from models.dagan.family import at_once
+from models.dagan.sides import check_sides
 
 VGG = "vgg19_imagenet"
 
@@ -42,6 +43,11 @@ class PerceptualConfig:
         if self.kind == "auto":
             return "vgg19" if weights.find(VGG) else "pyramid"
         return self.kind
+
+    @property
+    def least_side(self) -> int:
+        """The smallest image whose smallest in the pyramid VGG-19 can halve four times, or has differences."""
+        return round((16 if self.name == "vgg19" else 2) / min(self.scales))
 
 
 class VGG19Features(nn.Module):
@@ -123,8 +129,13 @@ class PerceptualModule(PortraitModule):
         return self.perceptual.name
 
     def setup(self, stage: str) -> None:
-        """Builds the perceptual loss, which only a fit needs, and says which it is."""
+        """Builds the perceptual loss, which only a fit needs, and says which it is.
+
+        Raises:
+            UserError: If the images are too small for it.
+        """
         if stage == "fit":
+            check_sides(self.image_size, perceptual=self.perceptual)
             self.perceptual_loss = PerceptualLoss(self.perceptual).to(self.device)
             rank_zero_info(f"Perceptual loss: {self.perceptual_name} (VGG-19: python -m models.weights list).")
 

@@ -19,6 +19,7 @@ from models.dagan.motion import MotionConfig
 from models.dagan.optimisation import DaGANOptimiserConfig
 from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.dagan.precision import in_full_precision
+from models.dagan.sides import check_sides
 from models.dagan.tpsmm_networks import (
     BackgroundConfig,
     BackgroundMotion,
@@ -107,6 +108,7 @@ class TPSMM(PerceptualModule):
         step = max(2**inpainting.num_down_blocks, round(1 / motion.scale_factor))
         if image_size % step:
             raise UserError(f"image_size {image_size} is not a multiple of {step}; choose one that is, such as 256.")
+        check_sides(image_size, motion=motion)
         self.perceptual, self.loss, self.transform = perceptual, loss_weights, transform
         self.schedule, self.optimiser, self.align_corners = schedule, optimiser, align_corners
         self.detector = SplineDetector(splines)

@@ -190,17 +190,9 @@ class SplineDenseMotion(nn.Module):
         warped = warp(small.repeat_interleave(count, 0), motions.flatten(0, 1), self.align_corners)
         shown = [gaussian_heatmaps(x.flatten(1, 2), size, self.kp_variance) for x in (driving, source)]
         inputs = torch.cat([shown[0] - shown[1], warped.unflatten(0, (-1, count)).flatten(1, 2)], 1)
-        levels = self._levels(inputs)
+        levels = self.hourglass.levels(inputs)
         masks = kept_softmax(self.mask(levels[0]), dropout)
         return SplineMotion((masks[..., None] * motions).sum(1), self._occlusions(levels))
-
-    def _levels(self, inputs: Tensor) -> list[Tensor]:
-        """The hourglass' features on the way up, its own size first."""
-        skips = self.hourglass.encoder(inputs)
-        levels = [skips[-1]]
-        for block, skip in zip(self.hourglass.decoder.up_blocks, reversed(skips[:-1]), strict=True):
-            levels.insert(0, torch.cat([block(levels[0], (skip.shape[-2], skip.shape[-1])), skip], 1))
-        return levels
 
     def _occlusions(self, levels: list[Tensor]) -> list[Tensor]:
         features = levels

@@ -24,6 +24,7 @@ from models.lipflow.networks import AppearanceConfig, AppearanceModel
 from models.lipflow.optimisation import LiPFlowOptimiserConfig
 from models.lipflow.standardise import StandardSubject
 from models.lipflow.variants import VARIANTS, VariantName
+from models.optimisation import length_of_fit
 from models.rendering.visibility import Backend
 from models.tasks.avatar import (
     AvatarEstimate,
@@ -284,10 +285,10 @@ class LiPFlow(PortraitModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """One Adam over all that learns; the colour correction keeps moments of its own in it, as every number does."""
-        epochs, steps = self.trainer.max_epochs or 1, int(self.trainer.estimated_stepping_batches)
         avatar = [parameter for parameter in self.avatar.parameters() if parameter.requires_grad]
         prior = [parameter for part in (self.prior, self.flow) if part is not None for parameter in part.parameters()]
-        optimiser, schedule = self.optimiser.build(avatar, prior, epochs, steps)
+        by_epochs, to_the_end = self.optimiser.decay != 1, self.optimiser.final_lr is not None
+        optimiser, schedule = self.optimiser.build(avatar, prior, *length_of_fit(self.trainer, by_epochs, to_the_end))
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     def notes(self) -> dict[str, str]:

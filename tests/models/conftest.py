@@ -66,13 +66,12 @@ def fit() -> Callable[..., None]:
 
     def run(model: Any, batch: dict[str, Any], steps: int, **options: Any) -> None:
         trainer = Trainer(
-            max_epochs=1,
             accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            **options,
+            **{"max_epochs": 1} | options,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice on loader workers

@@ -99,6 +99,22 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(smallest):
     assert slope.any()
 
 
+def test_the_discriminators_step_computes_no_gradient_of_the_picture(smallest, fit):
+    model, seen = smallest(), []
+    whole = model._picture_losses
+
+    def watched(fake, *rest):
+        fake.register_hook(lambda slope: seen.append(slope))
+        losses, slope, judged = whole(fake, *rest)
+        seen.clear()  # what the generator's step asks for
+        return losses, slope, judged
+
+    model._picture_losses = watched
+    fit(model, pairs(), 1)
+    assert not seen
+    assert all(p.grad.any() for p in model.discriminator.parameters() if p.ndim > 1)
+
+
 def losses_one_by_one(model, source, driving, transform):
     """Those of the generator and of the discriminator, nothing computed for both."""
     images = torch.cat([source, driving, transform.image(driving, model.align_corners)])
@@ -218,6 +234,12 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
     together = model.reenact(source, driving, Context("relative", driving[:, 0]))
     monkeypatch.setattr("models.dagan.family.FRAMES_AT_ONCE", 2)
     torch.testing.assert_close(model.reenact(source, driving, Context("relative", driving[:, 0])), together)
+    monkeypatch.setattr("models.dagan.family.PIXELS_AT_ONCE", 3 * 64**2)
+    for frames in (2, 8):  # of two samples: three and one at full size, then three, three, three and one
+        monkeypatch.setattr("models.dagan.family.FRAMES_AT_ONCE", frames)
+        with torch.no_grad():
+            parts = model.reenact(source, driving, Context("relative", driving[:, 0]))
+        torch.testing.assert_close(parts, together, atol=1e-5, rtol=0)
     alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
 

@@ -8,7 +8,7 @@ from torchvision.models import resnet18, resnet50
 
 from models.dagan import blocks, depth
 from models.dagan.blocks import AntiAliasDownsample, DownBlock, Hourglass, SameBlock, UpBlock
-from models.dagan.depth import LEAST, DepthConfig, DepthNetwork, ResNetTrunk
+from models.dagan.depth import DepthConfig, DepthNetwork, ResNetTrunk
 from models.dagan.generator import AttentionConfig, CrossModalAttention, attend
 from models.dagan.keypoints import AffineKeypoints, transfer_motion
 from models.errors import UserError
@@ -79,16 +79,6 @@ def test_an_image_size_that_the_blocks_cannot_halve_is_refused(dagan, size):
         dagan(image_size=size)
 
 
-def test_an_image_size_that_the_depth_network_cannot_read_is_refused_and_the_least_one_is_read(dagan):
-    with pytest.raises(UserError, match="image_size 32 is too small for the depth network; choose at least 33"):
-        dagan(image_size=32)
-    assert dagan("variants/dagan/fomm.yaml", image_size=32).depth_network is None
-    network = DepthNetwork(DepthConfig(layers=10, width=8, decoder_width=4)).eval()
-    assert network(torch.rand(1, 3, LEAST, LEAST)).shape == (1, 1, LEAST, LEAST)
-    with pytest.raises(RuntimeError, match="adding size"):
-        network(torch.rand(1, 3, LEAST - 1, LEAST - 1))
-
-
 @pytest.mark.parametrize(("make", "layers"), [(resnet18, 18), (resnet50, 50)])
 def test_the_trunk_is_torchvisions_resnet(make, layers):
     torch.manual_seed(0)
@@ -135,6 +125,10 @@ def test_the_hourglass_keeps_the_size_and_passes_its_input_through(size):
     y = hourglass(x)
     assert y.shape == (2, 12, *size)
     torch.testing.assert_close(y[:, 8:], x)
+    levels, skips = hourglass.levels(x), hourglass.encoder(x)
+    assert [level.shape[2:] for level in levels] == [skip.shape[2:] for skip in skips]
+    assert torch.equal(levels[0], y)
+    assert torch.equal(levels[-1], skips[-1])
 
 
 @pytest.mark.parametrize("scale", ["legacy", "scaled"])
@@ -176,6 +170,23 @@ def test_attention_in_rows_is_that_in_one_piece_and_so_are_its_gradients(scale, 
     same_value_and_gradients(
         lambda: attend(q, k, v, scale), lambda: scaled_dot_product_attention(q, k, v, scale=scale), (q, k, v)
     )
+
+
+def test_attention_elsewhere_than_on_a_cpu_has_the_four_axes_that_fused_kernels_want(monkeypatch):
+    given = []
+
+    def fused(*tensors, scale):
+        given.extend(tensors)
+        return scaled_dot_product_attention(*tensors, scale=scale)
+
+    monkeypatch.setattr("models.dagan.generator.scaled_dot_product_attention", fused)
+    q, k, v = (torch.rand(*shape, device="meta") for shape in ((2, 9, 4), (2, 5, 4), (2, 5, 6)))
+    assert attend(q, k, v, 0.5).shape == (2, 9, 6)
+    assert [tuple(x.shape) for x in given] == [(2, 1, 9, 4), (2, 1, 5, 4), (2, 1, 5, 6)]
+    q, k, v = (torch.rand(*shape) for shape in ((2, 9, 4), (2, 5, 4), (2, 5, 6)))
+    heads = (x.unsqueeze(1) for x in (q, k, v))
+    found = scaled_dot_product_attention(*heads, scale=0.5).squeeze(1)
+    torch.testing.assert_close(found, attend(q, k, v, 0.5))
 
 
 def same_value_and_gradients(ours, theirs, inputs):
