@@ -24,13 +24,13 @@ def in_full_precision(function: Callable[Given, Result]) -> Callable[Given, Resu
         if not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
-            whole = tree_map(_whole, (args, kwargs))
+            whole = tree_map(_in_float32, (args, kwargs))
             return function(*whole[0], **whole[1])
 
     return call
 
 
-def _whole(x: Any) -> Any:  # noqa: ANN401 - a tensor, or what stands beside it
+def _in_float32(x: Any) -> Any:  # noqa: ANN401 - a tensor, or what stands beside it
     return x.float() if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from models.errors import UserError
 
 
-class Part(Protocol):
+class SizedPart(Protocol):
     """The configuration of a part of a model."""
 
     @property
@@ -18,7 +18,7 @@ def least_side(scale_factor: float, num_blocks: int) -> int:
     return round(1 / scale_factor) * 2**num_blocks
 
 
-def check_sides(image_size: int, **parts: Part) -> None:
+def check_sides(image_size: int, **parts: SizedPart) -> None:
     """Refuses images of which a part of a model would leave nothing.
 
     Args:
