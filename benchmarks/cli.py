@@ -23,7 +23,7 @@ from benchmarks.running.processes import holding, is_first, spread
 from benchmarks.running.resuming import Resumptions, StepSeeds, WrittenAside, settings
 from datamodules.base import PortraitDataModule
 from models.base import OF_A_FIT, VERSION, PortraitModule, read_checkpoint
-from models.errors import UserError, constructing
+from models.errors import UserError, constructing, stoppable
 from models.files import make, room
 from models.reading import reading
 
@@ -133,6 +133,10 @@ class BenchmarkCLI(LightningCLI):
             file = self.run_.folder / f"{self.subcommand}.yaml"
             self.parser.save(self.config, file, overwrite=True, skip_validation=True)
 
+    def _set_seed(self) -> None:
+        keys.check_seed(self.config[str(self.subcommand)].seed_everything)
+        super()._set_seed()
+
     def instantiate_classes(self) -> None:
         """Builds data, model and trainer."""
         with constructing():
@@ -165,9 +169,7 @@ class BenchmarkCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.fit's own arguments
         """Fits, from the last checkpoint where there is one, and records the run when it is complete."""
-        if self.run_.is_done:
-            if is_first():
-                print(f"This fit is done: {self.run_.folder}. Delete the folder to fit anew, or change the seed.")
+        if self._is_done("Delete the folder to fit anew, or change the seed."):
             return
         for name, need in self.run_.needs.items():
             self.model.receive(name, _part_of(need, name))
@@ -177,6 +179,7 @@ class BenchmarkCLI(LightningCLI):
         if path and not self.run_.checkpoint.is_file() and not self.resumptions.trained:
             raise UserError(f"Nothing is left to fit: '{path}' has as many epochs as are asked for; raise max_epochs.")
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._check_trained()
             self._record()
 
     def _starts_from(self, given: str | None) -> str | None:
@@ -190,6 +193,23 @@ class BenchmarkCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.predict's own arguments
         """Predicts, and keeps nothing that is written already."""
         self.trainer.predict(**kwargs | {"return_predictions": False})
+
+    def test(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer.test's own arguments
+        """Tests, unless that is done: what lies under a record stays what it was made of."""
+        if not self._is_done("Delete the folder to test anew."):
+            self.trainer.test(**kwargs)
+
+    def _is_done(self, remedy: str) -> bool:
+        if self.run_.is_done and is_first():
+            print(f"This {self.run_.kind} is done: {self.run_.folder}. {remedy}")
+        return self.run_.is_done
+
+    def _check_trained(self) -> None:
+        if self.trainer.max_epochs != 0 and not self._ran()["batches"]:
+            raise UserError(
+                "This fit has made no step, so it is not recorded: raise trainer.limit_train_batches or max_steps, or "
+                "set trainer.max_epochs to 0 if none is wanted."
+            )
 
     def _record(self) -> None:
         """Leaves the checkpoint and, last, the record that says the fit is done."""
@@ -329,7 +349,7 @@ def main() -> None:
     """The console script; returns None so that the exit status of a finished run is 0."""
     runs.commit_of_the_code()  # of what is loaded now, before anybody checks another commit out
     try:
-        with room():  # of the run, whose folder is known only in it
+        with stoppable(), room():  # of the run, whose folder is known only in it
             build()
     except UserError as error:
         sys.exit(f"error: {error}")

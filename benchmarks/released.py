@@ -18,7 +18,7 @@ from benchmarks import cli
 from models.dagan import DaGAN
 from models.dagan.released import DEPTH_FILES, Release, ReleasedWeights, checkpoint_of, load, read_depth, read_release
 from models.dagan.released_sizes import is_fomm, needs_depth, options
-from models.errors import UserError
+from models.errors import UserError, stoppable
 from models.files import aside, check_output
 
 YAML = Path(__file__).parent
@@ -57,7 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace a checkpoint of that name.")
     given = parser.parse_args(arguments)
     try:
-        told = convert(given.generator, given.depth, given.out, given.overwrite)
+        with stoppable():
+            told = convert(given.generator, given.depth, given.out, given.overwrite)
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"{given.out}: {told}\nTo use it: lightning predict -c benchmarks/dagan.yaml --ckpt_path={given.out} ...")

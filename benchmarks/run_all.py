@@ -2,10 +2,11 @@
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from benchmarks.running.plan import (
 )
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
-from models.errors import UserError
+from models.errors import UserError, stoppable
 from models.files import make, room
 
 PUBLISHED = Path("results/tables")
@@ -56,8 +57,10 @@ def threads(devices: list[str]) -> dict[str, str]:
     """The environment that gives each run on a CPU one thread.
 
     Raises:
-        UserError: If some devices are GPUs and others are not: the key of a run says which it is on.
+        UserError: If one is no device, or some are GPUs and others are not: the key of a run says which it is on.
     """
+    if wrong := [device for device in devices if not re.fullmatch(r"cpu(:\d+)?|cuda:\S+", device)]:
+        raise UserError(f"--devices {wrong[0]} is none: name GPUs, such as cuda:0, or CPU slots, such as cpu:0.")
     kinds = {device.partition(":")[0] for device in devices}
     if len(kinds) > 1:
         raise UserError(f"--devices {' '.join(devices)} are of two kinds: name GPUs or CPU slots, not both.")
@@ -151,7 +154,7 @@ def main() -> None:
     """
     try:
         options = read_options()
-        with room(Path(options.results)):
+        with stoppable(), room(Path(options.results)):
             failed = _run(options)
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -183,19 +186,24 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
 
 def _execute(jobs: dict[str, Job], printer: Printer, options: argparse.Namespace) -> dict[str, str]:
     make(Path(options.results))  # before data are made for runs that have no place
+    run = _executor(options, printer)
     prepare(job.run for job in jobs.values())
     for job in jobs.values():
         if job.run.is_done:
             printer.settled(job.run.key)
-    if options.executor == "slurm":
-        parameters = dict(pair.split("=", 1) for pair in options.slurm)
-        failed = slurm.execute([*jobs.values()], slurm.executor(Path(options.results)), parameters, printer.settled)
-    else:
-        failed = execute([*jobs.values()], options.devices, start, printer.settled)
+    failed = run([*jobs.values()])
     for name in [*printer.rest()]:
         printer.print(name)
     print("Files written:\n" + "\n".join(f"  {path}" for path in printer.written))
     return failed | printer.failed
+
+
+def _executor(options: argparse.Namespace, printer: Printer) -> Callable[[Sequence[Job]], dict[str, str]]:
+    """What runs jobs and returns those that failed."""
+    if options.executor == "here":
+        return lambda jobs: execute(jobs, options.devices, start, printer.settled)
+    parameters, executor = slurm.parameters(options.slurm), slurm.executor(Path(options.results))
+    return lambda jobs: slurm.execute(jobs, executor, parameters, printer.settled)
 
 
 def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list[Path]:

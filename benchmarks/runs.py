@@ -53,7 +53,7 @@ class Run:
         """Builds the run of a parsed configuration, and those that it needs."""
         results, content = Path(config.results), keys.content(kind, config)
         if kind == "fit":
-            needs = {name: _need(need, config, parse, args) for name, need in (config.needs or {}).items()}
+            needs = {name: _need(name, need, config, parse, args) for name, need in (config.needs or {}).items()}
         elif config.get("ckpt_path") or not keys.named_class(config.model.class_path).needs_fit:
             needs = {}
         else:
@@ -151,15 +151,22 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
-def _need(need: dict[str, list[str]], config: Namespace, parse: Parse, given: tuple[str, ...]) -> Run:
-    """The fit of the files that a need names, or of the run's own arguments: ``less`` some files, with ``overlays``."""
+def _need(name: str, need: dict[str, list[str]], config: Namespace, parse: Parse, given: tuple[str, ...]) -> Run:
+    """The fit of the files that a need names, or of the run's own arguments: ``less`` some files, with ``overlays``.
+
+    Raises:
+        UserError: If it names none.
+    """
     if "overlays" in need or "less" in need:
         own = keys.without_files(given, need.get("less", []))
-        whole = (*own, *(part for name in need.get("overlays", []) for part in ("-c", name)))
+        whole = (*own, *(part for file in need.get("overlays", []) for part in ("-c", file)))
         return Run.of("fit", parse(["fit", *whole]), parse, whole)
-    args = [part for name in need["configs"] for part in ("-c", name)]
+    if not need.get("configs"):
+        example = f"{{{name}: {{configs: [benchmarks/dagan_depth.yaml]}}}}"
+        raise UserError(f"needs.{name} names no fit: give the files of one, such as needs: {example}.")
+    args = [part for file in need["configs"] for part in ("-c", file)]
     shared = [f"data.init_args.{name}" for name in keys.named_class(config.data.class_path).shared]
-    for name in (*SHARED, *shared):
-        if name in config:
-            args.append(f"--{name}={keys.argument(config[name])}")
+    for argument in (*SHARED, *shared):
+        if argument in config:
+            args.append(f"--{argument}={keys.argument(config[argument])}")
     return Run.of("fit", parse(["fit", *args]), parse, tuple(args))

@@ -19,7 +19,7 @@ from benchmarks.report.results import SCORES, Place, Provenance, Results
 from benchmarks.report.spec import FOLDER, SCALES, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
-from models.errors import UserError
+from models.errors import UserError, stoppable
 from models.files import make
 from models.reading import read_json, reading
 from models.tasks import find
@@ -206,16 +206,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With one sentence if the outputs cannot be scored.
     """
     try:
-        options = options_of(arguments)
-        saved = find(options.task, "benchmarks").saved(options)
-        _chosen(options.table, _asked(options, saved))
-        saved.check()
-        if saved.remark:
-            print(saved.remark)
-        make(options.results)  # before what is scored would have no place
-        print_tables(options.table, score(options, saved), options.published)
+        with stoppable():
+            _score(options_of(arguments))
     except (UserError, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def _score(options: argparse.Namespace) -> None:
+    saved = find(options.task, "benchmarks").saved(options)
+    _chosen(options.table, _asked(options, saved))
+    saved.check()
+    if saved.remark:
+        print(saved.remark)
+    make(options.results)  # before what is scored would have no place
+    print_tables(options.table, score(options, saved), options.published)
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -28,7 +28,7 @@ from benchmarks.report.spec import SCALES, Row, Table, load
 from benchmarks.running import keys, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
 from benchmarks.running.queue import execute
-from models.errors import UserError
+from models.errors import UserError, stoppable
 from models.files import write_text
 
 FOLDER = "sweeps"  # among the runs
@@ -218,7 +218,8 @@ def main() -> None:
     """The command line."""
     options = _options()
     try:
-        failed = _sweep(options)
+        with stoppable():
+            failed = _sweep(options)
     except UserError as error:
         sys.exit(f"error: {error}")
     if failed:

@@ -62,6 +62,17 @@ class TestProtocol:
 SELF_REENACTMENT = TestProtocol()
 
 
+def check_least(least: int, **arguments: int | None) -> None:
+    """Refuses arguments of a data module that are too small; None is for a default.
+
+    Raises:
+        DataError: If one is.
+    """
+    for name, value in arguments.items():
+        if value is not None and value < least:
+            raise DataError(f"data.init_args.{name} is {value}: give at least {least}.")
+
+
 class EpochSampler(DistributedSampler[Any]):
     """Numbers samples through all epochs, so that a worker process that outlives an epoch still sees it change.
 
@@ -109,6 +120,9 @@ class PortraitDataModule(LightningDataModule):
         num_workers: Loader processes; 0 loads in the training process.
         seed: Fixes what is drawn.
         test: What a test run asks.
+
+    Raises:
+        UserError: If a size or number is too small.
     """
 
     shared: ClassVar[tuple[str, ...]] = ("root", "num_workers")
@@ -126,6 +140,8 @@ class PortraitDataModule(LightningDataModule):
         test: TestProtocol = SELF_REENACTMENT,
     ) -> None:
         super().__init__()
+        check_least(1, image_size=image_size, batch_size=batch_size)
+        check_least(0, num_workers=num_workers)
         self.image_size = image_size
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -174,7 +190,13 @@ class PortraitDataModule(LightningDataModule):
         self.position = state_dict
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Endless variety: batches of samples that differ from epoch to epoch."""
+        """Endless variety: batches of samples that differ from epoch to epoch.
+
+        Raises:
+            UserError: If there is nothing to fit on.
+        """
+        if not len(self.train_set):  # type: ignore[arg-type]
+            raise DataError("The training set is empty: let data.init_args.samples_per_epoch be at least 1.")
         sampler = EpochSampler(self.train_set, *self._place())
         sampler.set_epoch(self.position["epoch"])  # loader processes draw ahead before Lightning tells the epoch
         sampler.done = self.position["batches"] * self.batch_size

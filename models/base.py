@@ -15,7 +15,7 @@ from models.tasks import TaskBatch, perform
 
 VERSION = "pytorch-lightning_version"  # what Lightning cannot read a checkpoint without
 OF_A_FIT = (VERSION, "optimizer_states", "lr_schedulers")  # nor go on from one
-_KINDS = {
+_KINDS: dict[str, type] = {
     "state_dict": dict,
     VERSION: str,
     "model_class": str,
@@ -81,9 +81,12 @@ class PortraitModule(LightningModule):
             weights: Its tensors.
 
         Raises:
-            UserError: If they are those of another network.
+            UserError: If they are those of another network, or there is no such part.
         """
-        load_needed(getattr(self, name), weights, name)
+        part = getattr(self, name, None)
+        if not isinstance(part, nn.Module):
+            raise UserError(f"needs.{name} names no part of this model; take it out, or name one that it has.")
+        load_needed(part, weights, name)
 
     def contract(self) -> dict[str, Any]:
         """What a checkpoint of this model has to agree in, beside the shapes of its tensors; plain values by name."""

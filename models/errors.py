@@ -1,7 +1,10 @@
 """The errors that a user can mend."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+STOPPED = 130  # what shells give a command that Ctrl-C ended
 
 
 class UserError(ValueError):
@@ -18,12 +21,27 @@ def constructing() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if (told := _told(error)) is None or told is error:
-            raise
-        raise told from error
+        raise next((each for each in causes(error) if isinstance(each, UserError)), error)  # noqa: B904 - each keeps its cause
 
 
-def _told(error: BaseException | None) -> UserError | None:
-    while error is not None and not isinstance(error, UserError):
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A command, or what of it takes long, that loses nothing when it is stopped from the keyboard.
+
+    Raises:
+        SystemExit: With the status of what the keyboard stopped, and a sentence instead of a traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again.", file=sys.stderr)
+        raise SystemExit(STOPPED) from None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of, each once: one that is raised anew stands among its own causes."""
+    seen: list[BaseException] = []
+    while error is not None and not any(error is each for each in seen):
+        yield error
+        seen.append(error)
         error = error.__cause__ or error.__context__
-    return error

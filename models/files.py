@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UserError
+from models.errors import UserError, causes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what the system says of a disk
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)  # and of a place that is not the user's to write
@@ -168,11 +168,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 def _full(error: BaseException | None) -> OSError | None:
     """The error of the system among the causes of an error, if it says that a disk is full."""
-    while error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+    return next((each for each in causes(error) if isinstance(each, OSError) and each.errno in FULL), None)
 
 
 def _tell(error: BaseException, folder: Path | None) -> None:

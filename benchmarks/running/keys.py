@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning.pytorch.accelerators import AcceleratorRegistry, MPSAccelerator
+from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry, MPSAccelerator
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from benchmarks.evaluation.availability import specs
 from models.errors import UserError
@@ -50,6 +51,7 @@ OF_TESTS = (
 )
 OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
 LINKED = ("model.init_args.image_size",)  # taken from the data
+MAX_SEED = 2**32 - 1  # numpy's
 Tree = dict[str, Any]
 
 
@@ -65,8 +67,7 @@ def content(kind: str, config: Namespace) -> Tree:
     Raises:
         UserError: If the run has no seed, or a checkpoint that it names is not there.
     """
-    if config.seed_everything is False or config.seed_everything is None:
-        raise UserError("A run without a seed cannot be repeated: give --seed_everything=0, or any other number.")
+    check_seed(config.seed_everything)
     data, options = named_class(config.data.class_path), _plain(config.data.init_args)
     of_data = [f"data.init_args.{name}" for name in data.immaterial(options)]
     model, arguments = named_class(config.model.class_path), _plain(config.model.init_args)
@@ -84,22 +85,54 @@ def content(kind: str, config: Namespace) -> Tree:
     return found
 
 
+def check_seed(seed: object) -> None:
+    """Refuses what does not seed a run, or not twice alike.
+
+    Raises:
+        UserError: If it is none, or out of range.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UserError("A run without a seed cannot be repeated: give --seed_everything=0, or any other number.")
+    if not 0 <= seed <= MAX_SEED:
+        raise UserError(f"--seed_everything={seed} is no seed: give a number from 0 to {MAX_SEED}.")
+
+
 def key(found: Tree, needs: Mapping[str, str]) -> str:
     """12 hex digits of a run's content and of the keys of the fits that it needs."""
     return sha256(json.dumps(found | {"needs": dict(needs)}, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def device(trainer: Namespace) -> str:
-    """Accelerator and number of processes that a trainer comes to on this machine, such as ``cpu x 2``."""
+    """Accelerator and number of processes that a trainer comes to on this machine, such as ``cpu x 2``.
+
+    Raises:
+        UserError: If there is no such accelerator, or it has no such devices.
+    """
     name = trainer.accelerator
     if name in ("auto", "gpu"):
         name = "cuda" if torch.cuda.is_available() else "mps" if MPSAccelerator.is_available() else "cpu"
-    accelerator = AcceleratorRegistry.get(name)
-    asked = accelerator.auto_device_count() if trainer.devices == "auto" else trainer.devices
-    # A plain count needs no look at this machine: a run may be planned where no GPU is.
-    parsed = int(asked) if str(asked).isdigit() and int(asked) > 0 else accelerator.parse_devices(asked)
-    count = parsed if isinstance(parsed, int) else len(parsed or [])
-    return f"{name} x {count * trainer.num_nodes}"
+    try:
+        accelerator = AcceleratorRegistry.get(name)
+    except (KeyError, ImportError) as error:
+        known = "auto, cpu, gpu, cuda or mps"
+        raise UserError(f"--trainer.accelerator={name} cannot be used here: give one of {known}.") from error
+    count = _processes(accelerator, trainer.devices) * trainer.num_nodes
+    if count < 1:
+        asked = f"--trainer.devices={trainer.devices} on {trainer.num_nodes} nodes of '{name}'"
+        raise UserError(f"{asked} are no devices: give a number of at least 1, or auto.")
+    return f"{name} x {count}"
+
+
+def _processes(accelerator: Accelerator, devices: int | str | list[int]) -> int:
+    """How many devices are asked for; 0 if what is asked for is none."""
+    asked = accelerator.auto_device_count() if devices == "auto" else devices
+    if str(asked).isdigit():  # a plain count needs no look at this machine: a run may be planned where no GPU is
+        return int(asked)  # type: ignore[arg-type]
+    try:
+        parsed = accelerator.parse_devices(asked)
+    except (TypeError, ValueError, MisconfigurationException):
+        return 0
+    return parsed if isinstance(parsed, int) else len(parsed or [])
 
 
 def digest(parts: Iterable[Path | str]) -> str:

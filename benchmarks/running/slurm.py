@@ -54,6 +54,19 @@ class Call:
         return DelayedSubmission(self)
 
 
+def parameters(pairs: Sequence[str]) -> dict[str, str]:
+    """The parameters of ``sbatch`` in words such as ``partition=gpu``.
+
+    Raises:
+        UserError: If one is no name with its value.
+    """
+    for pair in pairs:
+        name, equals, _ = pair.partition("=")
+        if not (name and equals):
+            raise UserError(f"--slurm {pair} is no name with its value: write such as partition=gpu.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
 def executor(results: Path) -> Executor:
     """Submits to SLURM.
 

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.base import DataError, PortraitDataModule
+from datamodules.base import DataError, PortraitDataModule, check_least
 from datamodules.capture.frames import FrameStore, Packed
 from datamodules.capture.multiface import TEXTURES, Capture, find_captures
 from datamodules.capture.readers import METRES, FrameName
@@ -75,6 +75,7 @@ class AvatarData(PortraitDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, test)
+        check_least(1, samples_per_epoch=samples_per_epoch)
         self.protocol = test
         self.root = Path(root) / world.hash if world else Path(root)
         self.world, self.number, self.texture = world, subject, texture

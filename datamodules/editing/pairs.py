@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import PortraitDataModule
+from datamodules.base import PortraitDataModule, check_least
 from datamodules.editing.folders import PairFolder
 from datamodules.editing.made import SPLITS, make_pairs, split_folder
 from datamodules.editing.protocols import EDITING, EditBatches, EditProtocol
@@ -48,6 +48,7 @@ class EditingPairs(PortraitDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, test)
+        check_least(1, samples_per_epoch=samples_per_epoch)
         self.root, self.pairs, self.folder = Path(root), pairs, Path(folder) if folder else None
         self.sample, self.samples_per_epoch, self.canvases = sample, samples_per_epoch, canvases
         self.framing, self.protocol = Framing(image_size, crop), test

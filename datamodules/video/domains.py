@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from datamodules.base import SELF_REENACTMENT, DataError, PortraitDataModule, TestProtocol
+from datamodules.base import SELF_REENACTMENT, DataError, PortraitDataModule, TestProtocol, check_least
 from datamodules.video.clip_sets import ClipSet, Drawing
 from datamodules.video.clips import Crop, Framing
 from datamodules.video.samples import Augmentation, ClipSamples, FrameReader, SampleKind
@@ -111,6 +111,7 @@ class PortraitDomains(PortraitDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, test)
+        check_least(1, samples_per_epoch=samples_per_epoch)
         self.root, self.domains, self.train_on, self.test_on = Path(root), domains, train_on, test_on
         _check_names(domains, train_on, test_on)
         self.shares = _checked_shares(shares, train_on)

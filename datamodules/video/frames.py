@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import SELF_REENACTMENT, PortraitDataModule, TestProtocol
+from datamodules.base import SELF_REENACTMENT, PortraitDataModule, TestProtocol, check_least
 from datamodules.video.clip_sets import ClipSet, Drawing
 from datamodules.video.clips import Crop, Framing
 from datamodules.video.samples import WITH_TRUTH, Augmentation, FrameReader, SampleKind
@@ -59,6 +59,7 @@ class VideoFrames(PortraitDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size, batch_size, num_workers, seed, test)
+        check_least(1, samples_per_epoch=samples_per_epoch)
         self.root = Path(root) / portraits.hash if portraits else Path(root)
         self.portraits = portraits
         self.samples_per_epoch = samples_per_epoch

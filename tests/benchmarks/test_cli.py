@@ -150,6 +150,13 @@ def test_a_fit_is_recorded_then_tested_then_found_done(micro, tmp_path, capsys):
     assert record["n"] == 6 * 3  # frame 0 is the source
     assert (test.run_.folder / "samples.parquet").is_file()
     assert test.run_.needs["checkpoint"].key == fit.run_.key
+    written = {path: path.stat().st_mtime_ns for path in test.run_.folder.glob("*.p*")}
+    cli.build(["test", *micro])
+    assert f"This test is done: {test.run_.folder}. Delete the folder to test anew." in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in test.run_.folder.glob("*.p*")} == written
+    assert json.loads(test.run_.record_file.read_text()) == record
+    test.run_.record_file.unlink()  # as of a test that was cut off
+    assert cli.build(["test", *micro]).run_.is_done
 
 
 def test_a_disk_that_is_full_before_a_fit_or_at_its_end_is_one_sentence(micro, tmp_path, small_disk, monkeypatch):
@@ -187,6 +194,9 @@ def test_a_need_is_fitted_first_and_its_weights_arrive(on_portraits, tmp_path, c
     [
         ("--data.init_args.image_size=66", "error: image_size 66 is not a multiple of 4; choose one that is"),
         ("--data.init_args.image_size=20", "error: image_size 20 is too small for the depth network"),
+        ("--data.init_args.batch_size=0", "error: data.init_args.batch_size is 0: give at least 1."),
+        ("--data.init_args.num_workers=-1", "error: data.init_args.num_workers is -1: give at least 0."),
+        ("--seed_everything=-1", "error: --seed_everything=-1 is no seed: give a number from 0"),
         ("--data.init_args.test.max_frames=0", "error: test.max_frames is 0: give at least 1, or null"),
     ],
 )
@@ -209,6 +219,19 @@ def test_results_that_cannot_be_written_are_one_sentence(micro, tmp_path, monkey
         monkeypatch.setattr("sys.argv", ["lightning", "fit", *micro, f"--results={results}"])
         with pytest.raises(SystemExit, match=sentence):
             cli.main()
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--data.init_args.samples_per_epoch=0", "data.init_args.samples_per_epoch is 0: give at least 1"),
+        ("--trainer.limit_train_batches=0", "This fit has made no step, so it is not recorded"),
+    ],
+)
+def test_a_fit_without_a_step_is_not_recorded(argument, sentence, micro, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        cli.build(["fit", *micro, argument])
+    assert not [*tmp_path.rglob("record.json")]
 
 
 @pytest.mark.parametrize("kind", ["fit", "test", "predict"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from benchmarks import run_all
+from benchmarks import released, run_all, score
 from benchmarks.cli import parse
 from benchmarks.report.files import left
 from benchmarks.report.spec import load_all
@@ -87,6 +87,14 @@ def test_gpus_and_cpus_are_not_mixed():
         run_all.threads(["cuda:0", "cpu:0"])
 
 
+def test_a_device_that_is_none_is_one_sentence():
+    assert run_all.threads(["cpu"])
+    assert run_all.threads(["cuda:GPU-8932f937"]) == {}
+    for device in ("banana", "cuda", "gpu:0", "cpu:x"):
+        with pytest.raises(UserError, match=f"^--devices {device} is none: name GPUs, such as cuda:0"):
+            run_all.threads([device])
+
+
 def test_every_table_and_row_that_is_named_counts(monkeypatch):
     line = [
         "--tables",
@@ -112,6 +120,37 @@ def test_runs_without_a_place_are_told_before_data_are_made(monkeypatch):
     monkeypatch.setattr(run_all, "prepare", lambda runs: pytest.fail("data are made"))
     with pytest.raises(UserError, match="'/sys/runs' cannot be written"):
         run_all._execute({}, None, Namespace(results="/sys/runs", slurm=[], executor="here"))
+
+
+def test_parameters_of_slurm_are_looked_at_before_data_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_all, "prepare", lambda runs: pytest.fail("data are made"))
+    with pytest.raises(UserError, match="--slurm partition is no name with its value"):
+        run_all._execute({}, None, Namespace(results=str(tmp_path), slurm=["partition"], executor="slurm"))
+
+
+def test_a_seed_that_is_none_is_one_sentence(monkeypatch):
+    with pytest.raises(UserError, match="--seed_everything=-1 is no seed"):
+        plan(load_all()[:1], choice(monkeypatch, "--seeds", "-1"))
+
+
+@pytest.mark.parametrize(
+    ("command", "part", "line"),
+    [
+        (run_all, "_run", []),
+        (score, "_score", ["--task", "depth", "--predictions", "p", "--label", "mine"]),
+        (released, "convert", ["--generator", "a.tar", "--out", "a.ckpt"]),
+    ],
+)
+def test_a_command_that_the_keyboard_stops_says_so_in_a_sentence(command, part, line, monkeypatch, capsys):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, part, stopped)
+    monkeypatch.setattr(sys, "argv", ["command", *line])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped; run the same command again.\n"
 
 
 def test_each_subject_has_runs_of_its_own_and_a_place_needs_all_of_them(monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.cli import parse
+from models.errors import UserError
 
 BASE = ["-c", "benchmarks/dagan.yaml", "-c", "benchmarks/tiny/dagan.yaml"]
 
@@ -42,6 +43,12 @@ def test_a_fit_has_the_key_of_its_needs_and_shares_its_data():
     config = parse(["fit", *need.args])
     assert config.seed_everything == 1
     assert config.data.init_args.portraits.train_people == 7
+
+
+@pytest.mark.parametrize("need", ["{}", "{configs: []}", "{config: [benchmarks/dagan_depth.yaml]}"])
+def test_a_need_that_names_no_fit_is_one_sentence(need):
+    with pytest.raises(UserError, match=r"^needs\.depth_network names no fit: give the files of one, such as needs: "):
+        run("fit", f"--needs={{depth_network: {need}}}")
 
 
 def test_a_need_is_fitted_on_the_users_clips_too():

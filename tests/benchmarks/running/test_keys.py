@@ -155,6 +155,26 @@ def test_the_key_knows_devices_by_what_they_come_to(options, expected, monkeypat
     assert (run("fit", *options).key == run().key) == (expected == "cpu x 1")
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--trainer.devices=0"], "--trainer.devices=0 on 1 nodes of 'cpu' are no devices: give a number"),
+        (["--trainer.devices=two"], "--trainer.devices=two .* are no devices"),
+        (["--trainer.devices=[0,1]"], r"--trainer.devices=\[0, 1\] .* are no devices"),
+        (["--trainer.devices=-1"], "--trainer.devices=-1 .* are no devices"),
+        (["--trainer.num_nodes=0"], "on 0 nodes of 'cpu' are no devices"),
+        (["--trainer.accelerator=tpuu"], "--trainer.accelerator=tpuu cannot be used here: give one of auto, cpu"),
+        (["--seed_everything=-1"], "--seed_everything=-1 is no seed: give a number from 0 to 4294967295"),
+        (["--seed_everything=4294967296"], "--seed_everything=4294967296 is no seed"),
+        (["--seed_everything=true"], "A run without a seed cannot be repeated"),
+    ],
+)
+def test_a_value_that_is_none_is_one_sentence(options, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=sentence):
+        run("fit", *options)
+
+
 def test_the_version_of_the_world_and_what_auto_stands_for_are_in_the_key(monkeypatch):
     plain = run().key
     monkeypatch.setattr(frames, "WORLD_VERSION", frames.WORLD_VERSION + 1)

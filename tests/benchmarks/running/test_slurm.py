@@ -54,6 +54,13 @@ def test_a_job_depends_on_those_that_it_needs_and_what_is_done_is_not_submitted(
     assert "#SBATCH --kill-on-invalid-dep=yes\n" in asked[2]
 
 
+def test_parameters_are_names_with_values():
+    assert slurm.parameters(["partition=gpu", "comment=a=b"]) == {"partition": "gpu", "comment": "a=b"}
+    for pair in ("partition", "=gpu"):
+        with pytest.raises(UserError, match=f"^--slurm {pair} is no name with its value: write such as partition=gpu"):
+            slurm.parameters([pair])
+
+
 def test_without_slurm_the_remedy_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="There is no SLURM here"):
