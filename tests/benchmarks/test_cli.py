@@ -193,7 +193,10 @@ def test_a_need_is_fitted_first_and_its_weights_arrive(on_portraits, tmp_path, c
     ("argument", "sentence"),
     [
         ("--data.init_args.image_size=66", "error: image_size 66 is not a multiple of 4; choose one that is"),
-        ("--data.init_args.image_size=20", "error: image_size 20 is too small for the depth network"),
+        (
+            "--data.init_args.image_size=20",
+            "error: image_size 20 is too small for model.init_args.keypoints; choose 32 or more",
+        ),
         ("--data.init_args.batch_size=0", "error: data.init_args.batch_size is 0: give at least 1."),
         ("--data.init_args.num_workers=-1", "error: data.init_args.num_workers is -1: give at least 0."),
         ("--seed_everything=-1", "error: --seed_everything=-1 is no seed: give a number from 0"),
