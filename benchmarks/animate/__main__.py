@@ -28,12 +28,11 @@ from benchmarks.running.carried import arguments_in, checkpoint
 from benchmarks.running.keys import named_class
 from datamodules.video.clips import read_frame
 from models.base import PortraitModule
-from models.errors import UserError
+from models.errors import UserError, stoppable
 from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
 FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
-STOPPED = 130  # the status of what Ctrl-C ends
 PIECE = 16  # frames of the driver in memory at a time
 
 
@@ -61,12 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     options.config = tuple(options.config or FILES)  # argparse would add what is given to a default
     try:
-        print(animate(options))
+        with stoppable():
+            print(animate(options))
     except UserError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("Stopped; run the same command again.", file=sys.stderr)
-        sys.exit(STOPPED)
 
 
 def animate(options: argparse.Namespace) -> Path:

@@ -128,8 +128,7 @@ def _line(one: Replication) -> str:
 def _verdicts(table: Table, scores: pd.DataFrame, seeds: Seeds) -> list[int | None]:
     """1, -1 or 0 for each claim, comparison and check; none where nothing was tested."""
     arms = Arms(scores[scores["seed"].isin(seeds)])
-    families = (table.claims, table.comparisons, table.checks)
-    verdicts = [verdict for family in families for verdict in judge(arms, family, LEAST)]
+    verdicts = [verdict for family in table.families for verdict in judge(arms, family, LEAST)]
     return [None if np.isnan(verdict.p) else DECIDED.get(verdict.outcome, 0) for verdict in verdicts]
 
 

@@ -133,7 +133,7 @@ def assemble(table: Table, scores: pd.DataFrame, provenance: Provenance) -> Shee
         for row in table.rows
         for i, column in enumerate(table.columns)
     }
-    claims, comparisons, checks = (judge(arms, each) for each in (table.claims, table.comparisons, table.checks))
+    claims, comparisons, checks = (judge(arms, family) for family in table.families)
     origin = notes.origin(table, cells, provenance)
     gaps, ends = _gaps(table, provenance.absent), _extremes(table, cells, arms)
     words = notes.notes(table, cells, provenance, left_out)

@@ -163,9 +163,14 @@ class Table:
     name: str = ""
 
     @property
+    def families(self) -> tuple[list[Claim], list[Claim], list[Claim]]:
+        """Claims, comparisons and checks: what is corrected for multiplicity together."""
+        return self.claims, self.comparisons, self.checks
+
+    @property
     def orderings(self) -> list[Claim]:
-        """Claims, comparisons and checks."""
-        return [*self.claims, *self.comparisons, *self.checks]
+        """Those of all families."""
+        return [claim for family in self.families for claim in family]
 
     def tests_of(self, row: Row) -> list[str]:
         """The names of the tests that a row takes part in."""
