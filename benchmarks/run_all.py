@@ -34,6 +34,7 @@ from benchmarks.running.plan import (
 )
 from benchmarks.running.queue import Job, Process, execute
 from benchmarks.runs import Run
+from models.arguments import Gathered
 from models.errors import UserError, stoppable
 from models.files import make, room
 
@@ -225,12 +226,16 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", action="extend", default=[], help="names in benchmarks/tables, or files")
     parser.add_argument("--rows", nargs="+", action="extend", default=[], help="names of rows")
     parser.add_argument("--headline", action="store_true", help="the headline rows only")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--subjects", nargs="+", type=int, default=[None], help="of avatars; by default the first")
+    parser.add_argument("--seeds", nargs="+", action=Gathered, type=int, default=[0])
+    parser.add_argument(
+        "--subjects", nargs="+", action=Gathered, type=int, default=[None], help="of avatars; by default the first"
+    )
     parser.add_argument("--executor", choices=("here", "slurm"), default="here", help="slurm: each run is a job")
     of_sbatch = "of sbatch, such as partition=gpu gres=gpu:1"
     parser.add_argument("--slurm", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=of_sbatch)
-    parser.add_argument("--devices", nargs="+", default=default_devices(), help="for example cuda:0 cuda:1, or cpu:0")
+    parser.add_argument(
+        "--devices", nargs="+", action=Gathered, default=default_devices(), help="for example cuda:0 cuda:1, or cpu:0"
+    )
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
     added = "print the tables with the seeds that are published, of runs with the same keys"
     parser.add_argument("--with-published", action="store_true", help=added)

@@ -28,6 +28,7 @@ from benchmarks.report.spec import SCALES, Row, Table, load
 from benchmarks.running import keys, warm
 from benchmarks.running.plan import HERE, Choice, TableRun, in_order, places, plan
 from benchmarks.running.queue import execute
+from models.arguments import Gathered
 from models.errors import UserError, stoppable
 from models.files import write_text
 
@@ -253,7 +254,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--configs", nargs="+", action="extend", default=[], help=others)
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="as of benchmarks.run_all")
     parser.add_argument("--seed", type=int, default=0, help="of the fit")
-    parser.add_argument("--devices", nargs="+", default=run_all.default_devices(), help="for example cuda:0, or cpu:0")
+    parser.add_argument(
+        "--devices", nargs="+", action=Gathered, default=run_all.default_devices(), help="for example cuda:0, or cpu:0"
+    )
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
     parser.add_argument("--out", type=Path, default=Path("results/runs/sweeps"), help="the folder of the pictures")
     return parser.parse_args()

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from models.base import PortraitModule, check_finite
 from models.depth_losses import DepthLossConfig, depth_losses
 from models.errors import UserError
-from models.optimisation import cosine
+from models.optimisation import cosine, length_of_fit
 from models.reading import reading
 from models.tasks import Batch, Context
 from models.tasks.depth import DepthEstimate
@@ -122,7 +122,8 @@ class DepthRegression(PortraitModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """AdamW, its schedule stepped with every batch."""
-        config, steps = self.optimiser, int(self.trainer.estimated_stepping_batches)
+        config = self.optimiser
+        _, steps = length_of_fit(self.trainer, by_epochs=False, to_the_end=config.cosine or config.warm_up > 0)
         optimiser = AdamW(self.parameters(), config.lr, config.betas, weight_decay=config.weight_decay)
         schedule = LambdaLR(optimiser, lambda step: config.factor(step, steps))
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]

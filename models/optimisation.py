@@ -25,15 +25,16 @@ def length_of_fit(trainer: Trainer, by_epochs: bool, to_the_end: bool) -> tuple[
     Args:
         trainer: Of the fit.
         by_epochs: Whether a schedule counts its epochs.
-        to_the_end: Whether a schedule lasts as long as the fit.
+        to_the_end: Whether a schedule lasts as long as the fit; if none does, an endless fit counts as one step.
 
     Raises:
         UserError: If the fit has no number of epochs, or no end, but a schedule that needs it.
     """
     epochs, steps = trainer.max_epochs or 1, trainer.estimated_stepping_batches
-    if (epochs < 0 and by_epochs) or (math.isinf(steps) and to_the_end):
+    endless = math.isinf(steps) or steps < 0  # Lightning's -1: data without a length
+    if (epochs < 0 and by_epochs) or (endless and to_the_end):
         raise UserError(
-            f"The learning rate follows the epochs of the fit, but trainer.max_epochs is {epochs}; set it to their "
-            "number, or model.init_args.optimiser to a rate that stays."
+            f"The learning rate follows the length of the fit, but trainer.max_epochs is {epochs} and max_steps "
+            f"{trainer.max_steps}; set the one it follows, or the optimiser of the model to a rate that stays."
         )
-    return max(1, epochs), 1 if math.isinf(steps) else int(steps)
+    return max(1, epochs), 1 if endless else int(steps)

@@ -14,6 +14,7 @@ import torch
 from benchmarks.agreement.measure import Readers, measure, readers
 from benchmarks.agreement.page import Read, page, unmet
 from benchmarks.agreement.sets import folder, world
+from models.arguments import Gathered
 from models.errors import UserError
 from models.files import write_text
 
@@ -59,7 +60,9 @@ def _measured(by: Readers, options: argparse.Namespace, sides: Sequence[int], se
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--folder", type=Path, help="pictures to read in place of the world's; a subfolder a person")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="sides of the pictures in pixels")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", action=Gathered, default=SIZES, help="sides of the pictures in pixels"
+    )
     parser.add_argument("--people", type=int, default=PEOPLE, help="of the world, at least 2")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="of each person of the world")
     parser.add_argument("--seed", type=int, default=0, help="of the world: other seeds, other people")

@@ -16,6 +16,7 @@ from benchmarks.running.plan import Choice, plan
 from benchmarks.runs import Run
 from datamodules.base import PortraitDataModule
 from datamodules.video.inference import Box, cut
+from models.arguments import Gathered
 from models.base import PortraitModule
 from models.errors import UserError
 
@@ -103,8 +104,10 @@ def command(name: str, about: str | None, figures: Sequence[str], draw: Draw) ->
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.report.{name}", description=about)
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="as of benchmarks.run_all")
     parser.add_argument("--seed", type=int, default=0, help="of the fits")
-    parser.add_argument("--figures", nargs="+", choices=figures, default=figures)
-    parser.add_argument("--devices", nargs="+", default=default_devices(), help="on which the fits were run")
+    parser.add_argument("--figures", nargs="+", action=Gathered, choices=figures, default=figures)
+    parser.add_argument(
+        "--devices", nargs="+", action=Gathered, default=default_devices(), help="on which the fits were run"
+    )
     parser.add_argument("--results", default="results/runs", help="the folder that holds the runs")
     parser.add_argument("--out", type=Path, default=Path("results/figures"), help="the folder of the pictures")
     options = parser.parse_args()

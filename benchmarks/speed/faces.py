@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmarks.agreement.sets import world
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import FaceAnalyser
+from models.arguments import Gathered
 
 KEYS = ("procface", "dlib68", "dlib-resnet")
 SIZES = (64, 128, 256)
@@ -68,11 +69,15 @@ def measure(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.faces", description="Cost of face networks.")
-    parser.add_argument("--keys", nargs="+", default=KEYS, help="networks of metrics.face_analysers")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="sides of the pictures in pixels")
+    parser.add_argument("--keys", nargs="+", action=Gathered, default=KEYS, help="networks of metrics.face_analysers")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", action=Gathered, default=SIZES, help="sides of the pictures in pixels"
+    )
     parser.add_argument("--pictures", type=int, default=16, help="of each size")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="pictures at once")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="threads that torch has")
+    parser.add_argument("--batches", type=int, nargs="+", action=Gathered, default=[1, 8], help="pictures at once")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", action=Gathered, default=[1, 2], help="threads that torch has"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turns")
     parser.add_argument("--frames", type=int, default=0, help="frames that a benchmark scores; 0 leaves its part out")
     parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes that the benchmark takes")

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from benchmarks.cli import parse
+from models.arguments import Gathered
 from models.lipflow import LiPFlow
 from models.lipflow.flow import ConditionalFlow, FlowConfig
 from models.lipflow.latent import standard_like
@@ -237,7 +238,9 @@ def print_fitting(rounds: int, frames: int = 32) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.flow", description="Speed of LiP-Flow.")
-    parser.add_argument("--parts", nargs="+", choices=("flow", "step", "fit"), default=["flow", "step", "fit"])
+    parser.add_argument(
+        "--parts", nargs="+", action=Gathered, choices=("flow", "step", "fit"), default=["flow", "step", "fit"]
+    )
     parser.add_argument("--rounds", type=int, default=10, help="measurements of each, in turns")
     parser.add_argument("--steps", type=int, default=300, help="of learning before the flows' likelihoods are compared")
     parser.add_argument("--threads", type=int, default=2)

@@ -22,6 +22,7 @@ from metrics import image
 from metrics.distribution import frechet_distance
 from metrics.image import SSIM, ssim
 from metrics.windows import HAS_NUMBA, plain_similarity_maps
+from models.arguments import Gathered
 
 DIMENSION = 2048
 SIDE = 256
@@ -109,7 +110,9 @@ def report(title: str, measured: tuple[list[float], list[float], float, float], 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.metric", description="Speed of the metrics.")
-    parser.add_argument("--samples", type=int, nargs="*", default=[64, 128, 300], help="samples in each set")
+    parser.add_argument(
+        "--samples", type=int, nargs="*", action=Gathered, default=[64, 128, 300], help="samples in each set"
+    )
     parser.add_argument("--frames", type=int, default=200, help="frames for SSIM; 0 leaves it out")
     parser.add_argument("--rounds", type=int, default=2, help="measurements of each, in turns")
     options = parser.parse_args(arguments)

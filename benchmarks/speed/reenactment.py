@@ -25,6 +25,7 @@ from benchmarks.cli import parse
 from benchmarks.speed.diffusion import in_turns
 from benchmarks.speed.released_dagan import ReleasedDaGAN, attend_plainly
 from benchmarks.speed.released_step import ReleasedStep
+from models.arguments import Gathered
 from models.base import PortraitModule
 from models.dagan import DaGAN
 from models.dagan.family import FRAMES_AT_ONCE
@@ -275,7 +276,7 @@ def print_gpu(size: int, clip: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.reenactment", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the figures")
+    parser.add_argument("--only", nargs="+", action=Gathered, choices=PARTS, default=PARTS, help="some of the figures")
     parser.add_argument("--size", type=int, default=256, help="of the images, but at the tiny scale")
     parser.add_argument("--clip", type=int, default=32, help="frames")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each time")

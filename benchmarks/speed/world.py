@@ -33,6 +33,7 @@ from datamodules.world.scene.motion import Moment, PortraitMotion
 from datamodules.world.scene.person import Person, make_person
 from datamodules.world.scene.setting import Setting, make_setting
 from datamodules.world.scene.view import OUTPUTS, draw, posed, render
+from models.arguments import Gathered
 from models.errors import UserError
 from models.rendering.visibility import Backend
 
@@ -140,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.world", description="Speed of the renderer.")
-    parser.add_argument("--size", type=int, nargs="+", default=[64, 256], help="sides of the pictures in pixels")
+    parser.add_argument(
+        "--size", type=int, nargs="+", action=Gathered, default=[64, 256], help="sides of the pictures in pixels"
+    )
     parser.add_argument("--detail", choices=("light", "full"), default="light", help="which mesh")
     parser.add_argument("--processes", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")

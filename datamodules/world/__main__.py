@@ -12,6 +12,7 @@ from datamodules.world.sets.portraits import PortraitSpec
 from datamodules.world.sets.presets import PRESETS, preset
 from datamodules.world.show.card import write_card
 from datamodules.world.show.sheet import KINDS, write_sheet
+from models.arguments import Gathered
 from models.errors import UserError
 
 
@@ -50,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     sheet = commands.add_parser("sheet", help="draw a contact sheet")
     sheet.set_defaults(run=_sheet)
     sheet.add_argument("--columns", type=int, default=8)
-    sheet.add_argument("--kinds", nargs="+", default=KINDS, metavar="KIND", help=f"some of {', '.join(KINDS)}")
+    sheet.add_argument(
+        "--kinds", nargs="+", action=Gathered, default=KINDS, metavar="KIND", help=f"some of {', '.join(KINDS)}"
+    )
     card = commands.add_parser("card", help="write the data card and its contact sheet")
     card.set_defaults(run=lambda chosen: write_card(chosen.out, chosen.image_size, chosen.seed))
     for command, size in ((export, None), (sheet, 128), (card, 128)):

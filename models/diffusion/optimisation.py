@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from models.optimisation import cosine
+from models.optimisation import cosine, length_of_fit
 
 
 @dataclass
@@ -38,7 +38,8 @@ class DiffusionOptimiserConfig:
 
     def configured(self, module: LightningModule) -> Any:  # noqa: ANN401 - Lightning's own union
         """What ``configure_optimizers`` of a module returns: its schedule is stepped with every batch."""
-        optimiser, schedule = self.build(module.parameters(), int(module.trainer.estimated_stepping_batches))
+        _, steps = length_of_fit(module.trainer, by_epochs=False, to_the_end=self.cosine or self.warm_up > 0)
+        optimiser, schedule = self.build(module.parameters(), steps)
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     def factor(self, step: int, steps: int) -> float:

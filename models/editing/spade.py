@@ -15,6 +15,7 @@ from models.dagan.perceptual import PerceptualConfig, PerceptualModule
 from models.diffusion.words import Vocabulary
 from models.editing.spade_networks import PatchPyramid, PatchPyramidConfig, SPADEGenerator, SPADEGeneratorConfig
 from models.errors import UserError
+from models.optimisation import length_of_fit
 from models.tasks import Batch, Context
 from models.tasks.editing import Edited
 
@@ -149,7 +150,8 @@ class SPADE(PerceptualModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """Two optimisers, generator and discriminator, each with the embedding that it reads, and their schedules."""
-        steps, config = int(self.trainer.estimated_stepping_batches), self.rates
+        config = self.rates
+        _, steps = length_of_fit(self.trainer, by_epochs=False, to_the_end=config.constant < 1)
         firsts = {"generator": config.lr_generator, "discriminator": config.lr_discriminator}
         pairs = [config.build(self._learning(side), lr, steps) for side, lr in firsts.items()]
         return [optimiser for optimiser, _ in pairs], [schedule for _, schedule in pairs]

@@ -1,0 +1,22 @@
+"""What command lines share beyond argparse."""
+
+import argparse
+from collections.abc import Sequence
+
+
+class Gathered(argparse.Action):
+    """Keeps the values of every time that an option is given, in place of its default.
+
+    argparse's own ``store`` keeps the last time alone, and its ``extend`` the default beside them.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Adds values to those of earlier times."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(() if before is self.default else before), *(values or ())])
