@@ -29,12 +29,13 @@ def stoppable() -> Iterator[None]:
     """A command, or what of it takes long, that loses nothing when it is stopped from the keyboard.
 
     Raises:
-        SystemExit: With the status of what the keyboard stopped, and a sentence instead of a traceback.
+        SystemExit: With the status of what the keyboard stopped, and a sentence, or that of the stop, instead of a
+            traceback.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print("Stopped; run the same command again.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "Stopped; run the same command again.", file=sys.stderr)
         raise SystemExit(STOPPED) from None
 
 

@@ -27,12 +27,13 @@ from benchmarks.evaluation.figures import mark
 from benchmarks.running.carried import arguments_in, checkpoint
 from benchmarks.running.keys import named_class
 from datamodules.video.clips import read_frame
+from models.arguments import Gathered
 from models.base import PortraitModule
 from models.errors import UserError, stoppable
 from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
-FILES = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml")
+FILES = ["benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml"]
 PIECE = 16  # frames of the driver in memory at a time
 
 
@@ -58,7 +59,6 @@ class Scene:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = _parser().parse_args(arguments)
-    options.config = tuple(options.config or FILES)  # argparse would add what is given to a default
     try:
         with stoppable():
             print(animate(options))
@@ -231,7 +231,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
     parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
     parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")
-    parser.add_argument("-c", "--config", nargs="+", action="extend", help="the method, as of lightning fit")
+    parser.add_argument(
+        "-c", "--config", nargs="+", action=Gathered, default=FILES, help="the method, as of lightning fit"
+    )
     parser.add_argument("--ckpt", type=Path, help="its weights; unless given those of its fit, which is run if need be")
     parser.add_argument("--results", default="results/runs", help="the folder that holds the fits")
     parser.add_argument("--motion", choices=("relative", "absolute"), default="relative", help="FOMM, section 3.3")

@@ -199,7 +199,7 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
 
     Raises:
         UserError: If it breaks off: says why, and where the part is.
-        KeyboardInterrupt: If it is stopped before there is a part.
+        KeyboardInterrupt: If it is stopped; says where the part is, if there is one.
     """
     partial, film = _partial(path), None
     try:
@@ -216,6 +216,8 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
                 raise
             raise UserError(_reason(error, path)) from error
         made = f"What is done of it, up to {film.frames} frames, is '{partial}'."
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"Stopped. {made}") from error
         raise UserError(f"{_reason(error, path)} {made}") from error
 
 
@@ -224,8 +226,6 @@ def _partial(path: Path) -> Path:
 
 
 def _reason(error: BaseException, path: Path) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "Stopped."
     if is_full(error):
         return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
     if isinstance(error, UserError | OSError):

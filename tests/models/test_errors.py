@@ -48,8 +48,15 @@ def test_an_own_sentence_is_passed_on_with_its_cause():
     assert isinstance(raised.value.__cause__, OSError)
 
 
-def test_what_the_keyboard_stops_ends_in_a_sentence_with_its_status(capsys):
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        (KeyboardInterrupt(), "Stopped; run the same command again."),
+        (KeyboardInterrupt("Half is left."), "Half is left."),
+    ],
+)
+def test_what_the_keyboard_stops_ends_in_a_sentence_with_its_status(capsys, stop, told):
     with pytest.raises(SystemExit) as ended, stoppable():
-        raise KeyboardInterrupt
+        raise stop
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "Stopped; run the same command again.\n"
+    assert capsys.readouterr().err == told + "\n"

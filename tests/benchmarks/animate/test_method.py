@@ -132,7 +132,7 @@ def test_a_method_that_cannot_reenact_is_neither_fitted_nor_shown_a_face(photogr
 
 @pytest.mark.parametrize("form", ["-c {} {} -c {}", "-c {} -c {} -c {}", "-c {} {} {}", "--config {} -c {} {}"])
 def test_files_are_named_in_every_form_of_lightnings(monkeypatch, form):
-    files = ("benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml", "benchmarks/variants/references/copy_source.yaml")
+    files = ["benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml", "benchmarks/variants/references/copy_source.yaml"]
     given = []
     monkeypatch.setattr(command, "animate", lambda options: given.append(options.config))
     command.main(["a.jpg", "b.mp4", *form.format(*files).split()])

@@ -58,7 +58,7 @@ def test_a_film_that_is_stopped_while_it_writes_says_so(tmp_path, monkeypatch):
         return len(data)
 
     monkeypatch.setattr(film.Disk, "write", stopped)
-    with pytest.raises(UserError, match=r"^Stopped\. What is done of it, up to \d+ frames"):
+    with pytest.raises(KeyboardInterrupt, match=r"^Stopped\. What is done of it, up to \d+ frames"):
         write(tmp_path / "result.mp4")
     assert not (tmp_path / "result.mp4").exists()
 
