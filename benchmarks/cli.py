@@ -36,15 +36,16 @@ class OneSentenceParser(LightningArgumentParser):
     """Ends a mistake in the arguments with one sentence, where jsonargparse prints every option it knows."""
 
     given: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: dict[Path, str] = {}  # noqa: RUF012 - set anew, never changed
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 - argparse's own
         """Parses, after a look at the files that are named."""
         self.given = tuple(map(str, sys.argv[1:] if args is None else args))
-        self.files = _config_files(self.given)
-        for path in self.files:
+        self.files = {}
+        for path in _config_files(self.given):
             with reading(path, "configuration", "write names and values in YAML, as the files in benchmarks/ do."):
-                if not isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict):
+                self.files |= {path: path.read_text(encoding="utf-8")}
+                if not isinstance(yaml.safe_load(self.files[path]), dict):
                     raise ValueError("it holds no names with values")
         return super().parse_args(args, *more, **options)
 
@@ -52,6 +53,9 @@ class OneSentenceParser(LightningArgumentParser):
         """Exits with status 2."""
         told = re.findall(r"(Option '[^']+' is not accepted|File does not exist: \S+|Expected [^\n]+)", message)
         sentence = told[0] if told else message.strip().splitlines()[0]
+        unknown = r"given class_path '([^']+)':\s+(?:module '\S+' has no attribute|No module named)"
+        if absent := re.search(unknown, message):
+            sentence = f"There is no class '{absent[1]}'"
         key = re.search(r'[Pp]arser key "([^"]+)"', message)
         where = f" (in '{key[1]}')" if key else ""
         name = re.search(r"'([^']+)'", sentence + where)
@@ -62,7 +66,7 @@ class OneSentenceParser(LightningArgumentParser):
         word = name[1].rpartition(".")[2] if name else ""
         if word and any(word in argument for argument in self.given):
             return ""
-        holding = [str(path) for path in self.files if word in path.read_text(encoding="utf-8")]
+        holding = [str(path) for path, text in self.files.items() if word in text]  # jsonargparse may be elsewhere now
         return f", see {', '.join(holding)}" if holding else ""
 
 

@@ -276,3 +276,18 @@ def test_a_mistake_in_the_arguments_is_one_sentence(argument, sentence, capsys):
     assert stopped.value.code == 2
     assert sentence in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["models.nosuch.Bad", "models.dagan.Bad", "nosuch.Bad"])
+def test_a_class_that_is_not_there_is_told_of_with_its_file(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays/bad.yaml").write_text(f"model: {{class_path: {name}}}\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.parse(["fit", *config("dagan.yaml"), "-c", "overlays/bad.yaml"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told == (
+        f"error: There is no class '{name}' (in 'model'), see overlays/bad.yaml; "
+        "the options are listed by: lightning fit --help\n"
+    )

@@ -292,3 +292,10 @@ def test_case_35_swapped_depths_change_the_value(face_depth):
     depth, mask, intrinsics = face_depth
     right = _score(AbsRel(), preds, face_depth)
     assert _score(AbsRel(), depth, (preds, mask, intrinsics)) != pytest.approx(right, rel=1e-3)
+
+
+def test_aligned_depth_is_never_behind_the_camera():
+    preds = torch.tensor([1.0, 0, 0, -0.5]).view(1, 1, 1, 4)
+    depth = torch.tensor([1.0, 0.01, 0.01, 0.01]).view(1, 1, 1, 4)
+    aligned = affine_align(preds, "depth", depth, torch.ones_like(depth, dtype=torch.bool))
+    assert aligned.depth.min().item() == 1e-6

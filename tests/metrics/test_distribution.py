@@ -168,6 +168,7 @@ def test_extrapolation_removes_most_of_the_bias():
     x, y = rng.normal(size=(400, 16)), rng.normal(size=(400, 16)) + shift
     assert abs(frechet_infinity(x, y) - 1) < 0.5 * abs(frechet_distance(x, y) - 1)
     assert frechet_infinity(x, y) == frechet_infinity(x, y)
+    assert frechet_infinity(x, y, seed=1) != frechet_infinity(x, y)
     with pytest.raises(ValueError, match="one size of at least 16, not 400 and 399"):
         frechet_infinity(x, y[1:])
 
@@ -207,3 +208,10 @@ def test_a_jackknife_needs_groups_that_leave_something():
             jackknife(x, y, np.zeros(10), np.zeros(10))
         with pytest.raises(ValueError, match="9 and 10 labels of 10 and 10 samples"):
             jackknife(x, y, np.zeros(9), np.zeros(10))
+
+
+def test_the_distance_of_a_set_in_another_order_is_never_below_zero():
+    for seed in range(20):
+        drawn = torch.Generator().manual_seed(seed)
+        x = torch.randn(30, 8, dtype=torch.float64, generator=drawn)
+        assert frechet_distance(x, x[torch.randperm(30, generator=drawn)]) >= 0

@@ -122,3 +122,12 @@ def test_wrong_masks_are_one_plain_sentence(kind, masks):
     for preds, sentence in ((2 * soft + 1, r"pass probabilities in \[0, 1\]"), (soft[:, :, :8], "B 1 H W")):
         with pytest.raises(ValueError, match=sentence):
             kind().update(preds, true, NAMES)
+
+
+def test_the_best_iou_takes_all_pixels_of_one_probability_together_and_none_of_zero():
+    true = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    true[..., :2, :] = True
+    assert best_iou(torch.ones(1, 1, 4, 4), true).tolist() == [0.5]
+    elsewhere = torch.zeros(1, 1, 4, 4)
+    elsewhere[..., 3, 3] = 0.9
+    assert best_iou(elsewhere, true).tolist() == [0.0]

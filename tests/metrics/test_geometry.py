@@ -11,6 +11,7 @@ from metrics.geometry import (
     geodesic_degrees,
     procrustes,
     standardised_vertex_error,
+    umeyama,
     vertex_error,
     vertex_spread,
 )
@@ -124,3 +125,12 @@ def test_case_35_a_wrong_mesh_is_one_plain_sentence():
         vertex_error(target, target, "affine")
     with pytest.raises(ValueError, match="spread of the training set"):
         standardised_vertex_error(target, target, 0.0)
+
+
+def test_a_mirrored_mesh_is_turned_about_its_shortest_axis():
+    target = torch.tensor(
+        [[[3.0, 0, 0], [-3, 0, 0], [0, 2, 0], [0, -2, 0], [0, 0, 1], [0, 0, -1]]], dtype=torch.float64
+    )
+    preds = target * torch.tensor([1.0, 1, -1], dtype=torch.float64)
+    assert vertex_error(preds, target, "rigid").item() == pytest.approx(1000 * 4 / 6)  # millimetres
+    assert umeyama(preds, target, scaled=True).scale.item() == pytest.approx((18 + 8 - 2) / (18 + 8 + 2))

@@ -203,6 +203,14 @@ def test_a_mask_of_ms_ssim_leaves_out_what_lies_outside(large_pairs):
     assert ms_ssim(preds, target, torch.zeros_like(mask)).isnan().all()
 
 
+def test_a_window_of_ms_ssim_is_left_out_at_every_size_once_part_of_it_lies_outside(large_pairs):
+    preds, target = (x[..., :192, :] for x in large_pairs)
+    mask = torch.zeros(4, 1, 192, 192, dtype=torch.bool)
+    mask[..., :177] = True
+    other = torch.where(mask, target, 1 - preds)
+    assert torch.allclose(ms_ssim(preds, other, mask), ms_ssim(preds, target, mask), atol=1e-12)
+
+
 def test_blacking_out_would_flatter_where_a_mask_does_not(pairs):
     mask = torch.zeros(4, 1, 128, 128, dtype=torch.bool)
     mask[:, :, 40:80, 40:80] = True

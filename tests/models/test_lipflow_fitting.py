@@ -116,3 +116,13 @@ def test_only_codes_are_in_the_gradient_of_a_fit_and_afterwards_all_is_as_before
     with fitting.frozen(model):
         assert not any(parameter.requires_grad for parameter in model.parameters())
     assert [parameter.requires_grad for parameter in model.parameters()] == before == [True, True, False, False]
+
+
+def test_a_slow_fall_is_judged_over_a_tenth_of_the_fit():
+    found = fitting.minimise(lambda z: 1 - 0.002 * z[:, 0], torch.zeros(1, 1), Schedule(100, 0.1, 0.1), 1e-3)
+    assert not found.converged.any()  # each step falls by less than the tolerance, ten of them by more
+
+
+def test_the_picture_error_is_a_mean_over_channels_too():
+    given = Pictures(torch.zeros(1, 1, 3, 4, 4), torch.ones(1, 1, 1, 4, 4), cameras(1, [0.0], (4, 4)))
+    assert fitting.picture_error(torch.full((1, 1, 3, 4, 4), 0.5), given, 1.0).tolist() == [0.25]

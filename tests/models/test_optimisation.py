@@ -9,6 +9,7 @@ from models.depth_regression import DepthRegression
 from models.diffusion.optimisation import DiffusionOptimiserConfig
 from models.editing.spade import SPADE
 from models.errors import UserError
+from models.lipflow.optimisation import LiPFlowOptimiserConfig
 from models.optimisation import length_of_fit
 from tests.avatar_toy import batch
 from tests.models.conftest import build
@@ -101,3 +102,8 @@ def test_an_endless_fit_with_a_schedule_to_its_end_is_refused(method, changes):
     model._trainer = model.trainer = ENDLESS
     with pytest.raises(UserError, match=r"^The learning rate follows the length of the fit"):
         model.configure_optimizers()
+
+
+def test_the_rate_of_avatars_decays_by_whole_epochs():
+    config = LiPFlowOptimiserConfig(1.0, 1.0, (0.9, 0.999), 0.5, None)
+    assert [config.factor(step, 2, 10) for step in (0, 4, 5, 9, 10)] == [1, 1, 0.5, 0.5, 0.25]

@@ -8,7 +8,8 @@ from scipy.stats import kstest
 
 from models.diffusion.buckets import by_level
 from models.diffusion.optimisation import DiffusionOptimiserConfig
-from models.diffusion.sampling import guided, noise_of
+from models.diffusion.sampling import guided, noise_of, sample
+from models.diffusion.schedule import NoiseConfig, NoiseSchedule
 from models.tasks import seeds
 
 
@@ -60,3 +61,23 @@ def test_only_what_learns_is_optimised():
     optimiser, _ = DiffusionOptimiserConfig(1e-3, (0.9, 0.99), 0.1, 0, False).build(layer.parameters(), 10)
     assert [group["params"] for group in optimiser.param_groups] == [[layer.weight]]
     assert optimiser.defaults["weight_decay"] == 0.1
+
+
+def test_what_is_known_stands_at_every_level_as_noisy_as_the_rest():
+    schedule = NoiseSchedule(NoiseConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing"))
+    noise, known = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    free = torch.zeros(1, 1, 4, 4)
+    free[..., 2:] = 1
+    seen = {}
+
+    def denoise(latents, level):
+        seen[level] = latents
+        return torch.zeros_like(latents)
+
+    drawn = sample(denoise, schedule, noise, 4, (known, free))
+    for level, latents in seen.items():
+        noisy = schedule.noised(known, noise, torch.tensor([level]))
+        assert latents[..., :2].equal(noisy[..., :2])
+    assert len(seen) == 4
+    assert drawn[..., :2].equal(known[..., :2])
+    assert not drawn[..., 2:].equal(known[..., 2:])

@@ -143,6 +143,14 @@ def test_a_module_is_temporal_attention_of_each_place_apart():
     ).abs().max() > 1e-4  # has an order
 
 
+def test_frames_before_a_window_count_as_if_they_stood_in_it():
+    module = motion_modules(awake(Denoiser(UNET, layout(), K, MOTION)))[0].eval()
+    frames = torch.randn(5, 8, 4, 4)
+    whole = module(frames, num_frames=5)[2:]
+    module.past = {module.site: frames[None, :2]}
+    torch.testing.assert_close(module(frames[2:], num_frames=3), whole, rtol=1e-5, atol=1e-6)
+
+
 def test_the_frames_before_a_window_are_attended_to_at_every_site():
     video, told = awake(Denoiser(UNET, layout(), K, MOTION)).eval(), inputs(3)
     reference = ReferenceNetwork(UNET, K).eval()
