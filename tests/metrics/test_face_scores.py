@@ -254,3 +254,15 @@ def test_a_given_status_stands_where_the_face_was_measured():
     metric = AKD(oracle)
     metric.update(preds, target, names(2), torch.tensor([Status.NOT_CONVERGED] * 2))
     assert [status for _, status in results(metric)] == [Status.NOT_CONVERGED, Status.NO_FACE_IN_GENERATED]
+
+
+def test_what_was_measured_is_averaged_within_a_video_first():
+    oracle = OracleAnalyser()
+    truth = [[a_face()]] * 4
+    moved = [[a_face(landmarks=landmarks() + torch.tensor([by, 0.0]))] for by in (1, 1, 1, 5)]
+    oracle.tell(pictures(4), truth)
+    oracle.tell(pictures(4, 100), moved)
+    made = AKDL2(oracle, FaceAnalysisCache())
+    made.update(pictures(4, 100), pictures(4), ["a/0", "a/1", "a/2", "b/0"])
+    assert made.over_ok().item() == pytest.approx(3)
+    assert made.compute().item() == pytest.approx(3)

@@ -126,3 +126,13 @@ def test_a_slow_fall_is_judged_over_a_tenth_of_the_fit():
 def test_the_picture_error_is_a_mean_over_channels_too():
     given = Pictures(torch.zeros(1, 1, 3, 4, 4), torch.ones(1, 1, 1, 4, 4), cameras(1, [0.0], (4, 4)))
     assert fitting.picture_error(torch.full((1, 1, 3, 4, 4), 0.5), given, 1.0).tolist() == [0.25]
+
+
+def test_keypoints_of_an_oblong_picture_are_in_units_of_its_own_sides():
+    vertices = torch.tensor([[[0.0, 0.0, 0.0]]])
+    wide = cameras(1, [0.0], (20, 40))
+    flat = fitting.camera.project(
+        fitting.camera.transform(vertices, wide.rotation[:, 0], wide.translation[:, 0]), wide.K[:, 0]
+    )[..., :2]
+    across = Keypoints(flat + torch.tensor([4.0, 0.0]), torch.ones(1, 1, dtype=torch.bool), wide)
+    assert fitting.keypoint_error(vertices, across, 1.0).item() == pytest.approx((4 / 40) ** 2 / 2)

@@ -5,7 +5,7 @@ import torch
 
 from models.errors import UserError
 from models.joint.depth_image import closeness_image
-from models.joint.given import check_closeness
+from models.joint.given import check_closeness, check_metres
 from models.tasks import Context
 from tests.models.joint.conftest import joint
 from tests.models.joint.test_motion import MOTION
@@ -98,3 +98,13 @@ def test_a_clip_shorter_than_the_history_is_moved():
     moved = model.reenact(IMAGE, IMAGE[:, None], Context(conditions={"depth": depth}))
     assert moved.shape == (1, 1, 3, 16, 16)
     assert moved.isfinite().all()
+
+
+@pytest.mark.parametrize(("far", "refused"), [(1.19, False), (1.21, True)])
+def test_skin_of_three_times_its_nearest_depth_is_the_deepest_that_is_taken(far, refused):
+    depth = torch.full((1, 1, 8, 8), 0.4)
+    depth[..., 4:] = far
+    if not refused:
+        return check_metres(depth)
+    with pytest.raises(UserError, match=r"from 0\.4 to 1\.21, as closeness"):
+        check_metres(depth)

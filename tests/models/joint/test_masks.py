@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.errors import UserError
+from models.joint import masks
 from models.joint.masks import MaskMixture, draw_masks, draw_regions, kept, on_latents
 
 MIXTURE = MaskMixture(0.25, {"image": 0.2, "depth": 0.3}, {"image": 0.15}, 0.1)
@@ -72,3 +73,13 @@ def test_what_is_kept_is_all_or_nothing_of_whole_masks_and_a_cell_less_of_partia
     assert left[1].eq(0).all()
     assert left[2, 0, 0, 1:4, 1:4].eq(0).all()
     assert left[2, 0, 0].sum() == 36 - 9
+
+
+def test_bands_are_as_wide_as_the_face():
+    skin = torch.zeros(300, 1, 16, 16, dtype=torch.bool)
+    skin[..., 4:12, 4:12] = True
+    torch.manual_seed(0)
+    bands = masks._bands(skin)
+    assert not bands[..., :4].any()
+    assert not bands[..., 12:].any()
+    assert bands[..., 4:12].any((1, 2)).all()

@@ -136,3 +136,11 @@ def test_normals_of_faces_are_those_of_the_world(faces):
         normals = surface_normals(closeness, mask, relief, 0.0)
         angle = torch.acos((normals * true).sum(1, keepdim=True).clamp(-1, 1))[mask]
         assert math.degrees(angle.median()) < 6
+
+
+def test_a_flat_surface_is_flat_up_to_the_edge_of_its_mask():
+    mask = torch.zeros(1, 1, 9, 9, dtype=torch.bool)
+    mask[..., 2:7, 2:7] = True
+    normals = surface_normals(torch.where(mask, 5.0, 0.0), mask, torch.tensor([3.0]), 0.0)
+    inside = normals.movedim(1, -1)[mask[:, 0]]
+    torch.testing.assert_close(inside, torch.tensor([0.0, 0, -1]).expand_as(inside))
