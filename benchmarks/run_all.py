@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -171,6 +172,7 @@ def _run(options: argparse.Namespace) -> dict[str, str]:
         warm.warm_up(environment)
     chosen = [load(HERE / "tables" / Path(name).with_suffix(".yaml")) for name in options.tables]
     chosen = chosen or load_all()
+    check_rows(chosen, choice.rows)
     table_runs = plan(chosen, choice)
     if not table_runs:
         raise UserError("No row is chosen; see the names with: python -m benchmarks.run_all --list")
@@ -211,6 +213,20 @@ def _copy_figure(table: Table, runs: Mapping[Place, Path], folder: Path) -> list
     """Sets the figure of the table's first row that was run beside the table."""
     figures = [run / "figure.png" for row in table.rows for place, run in runs.items() if place.row == row.name]
     return [Path(shutil.copy(figures[0], folder / f"{table.name}.png"))] if figures else []
+
+
+def check_rows(chosen: Sequence[Table], rows: Iterable[str]) -> None:
+    """Refuses a name that no row of the tables has.
+
+    Raises:
+        UserError: Names it, and the rows that are nearest in spelling.
+    """
+    known = list(dict.fromkeys(row.name for table in chosen for row in table.rows))
+    for name in rows:
+        if name not in known:
+            tables = ", ".join(table.name for table in chosen)
+            near = ", ".join(f"'{each}'" for each in get_close_matches(name, known, cutoff=0.5) or known)
+            raise UserError(f"--rows '{name}' is no row of {tables}; such are: {near}.")
 
 
 def choice_of(options: argparse.Namespace) -> Choice:

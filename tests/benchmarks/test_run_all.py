@@ -34,9 +34,8 @@ def at_the_root(monkeypatch):
 
 
 def choice(monkeypatch, *args):
-    monkeypatch.setattr(
-        sys, "argv", ["run_all", "--devices", "cpu:0", "--results", "nowhere", *args]
-    )  # where no run is done
+    devices = [] if "--devices" in args else ["--devices", "cpu:0"]
+    monkeypatch.setattr(sys, "argv", ["run_all", *devices, "--results", "nowhere", *args])  # where no run is done
     return run_all.choice_of(run_all.read_options())
 
 
@@ -131,6 +130,15 @@ def test_parameters_of_slurm_are_looked_at_before_data_are_made(tmp_path, monkey
 def test_a_seed_that_is_none_is_one_sentence(monkeypatch):
     with pytest.raises(UserError, match="--seed_everything=-1 is no seed"):
         plan(load_all()[:1], choice(monkeypatch, "--seeds", "-1"))
+
+
+def test_a_row_that_is_none_is_told_of_beside_those_that_are():
+    tables = [table for table in load_all() if table.name == "dagan_self"]
+    run_all.check_rows(tables, ["FOMM", "DaGAN"])
+    with pytest.raises(UserError, match=r"^--rows 'FOM' is no row of dagan_self; such are: 'FOMM'"):
+        run_all.check_rows(tables, ["DaGAN", "FOM"])
+    with pytest.raises(UserError, match=r"^--rows 'zzzz' is no row .* such are: 'DaGAN', 'FOMM'"):
+        run_all.check_rows(tables, ["zzzz"])
 
 
 @pytest.mark.parametrize(
