@@ -36,7 +36,7 @@ class OneSentenceParser(LightningArgumentParser):
     """Ends a mistake in the arguments with one sentence, where jsonargparse prints every option it knows."""
 
     given: tuple[str, ...] = ()
-    files: dict[Path, str] = {}  # noqa: RUF012 - set anew, never changed
+    files: dict[Path, str] = {}  # noqa: RUF012 - each parse makes its own
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 - argparse's own
         """Parses, after a look at the files that are named."""
@@ -44,7 +44,7 @@ class OneSentenceParser(LightningArgumentParser):
         self.files = {}
         for path in _config_files(self.given):
             with reading(path, "configuration", "write names and values in YAML, as the files in benchmarks/ do."):
-                self.files |= {path: path.read_text(encoding="utf-8")}
+                self.files[path] = path.read_text(encoding="utf-8")
                 if not isinstance(yaml.safe_load(self.files[path]), dict):
                     raise ValueError("it holds no names with values")
         return super().parse_args(args, *more, **options)
