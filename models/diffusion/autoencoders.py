@@ -97,7 +97,7 @@ class _Autoencoder(Codec):
         return (latents - self.shift) * self.scaling
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        return (self.vae.decode(latents / self.scaling + self.shift).sample + 1) / 2
+        return (self.vae.decode(latents.to(self.scaling) / self.scaling + self.shift).sample + 1) / 2
 
     def _remedy(self) -> str:
         if self.folder is None:
@@ -136,7 +136,7 @@ class KLCodec(_Autoencoder):
         super().__init__(vae, config, folder)
 
     def _encoded(self, image: Tensor) -> Tensor:
-        return self._latents(self.vae.encode(2 * image - 1).latent_dist.mode())
+        return self._latents(self.vae.encode(2 * image.to(self.scaling) - 1).latent_dist.mode())
 
 
 class TinyCodec(_Autoencoder):
@@ -164,7 +164,7 @@ class TinyCodec(_Autoencoder):
         super().__init__(vae, settings, folder)
 
     def _encoded(self, image: Tensor) -> Tensor:
-        return self._latents(self.vae.encode(2 * image - 1).latents)
+        return self._latents(self.vae.encode(2 * image.to(self.scaling) - 1).latents)
 
 
 def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:

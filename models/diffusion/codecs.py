@@ -17,7 +17,8 @@ class Codec(nn.Module, ABC):
     """Pictures in [0, 1] to latents of about unit variance, and back.
 
     A codec is never trained by what uses it: its parameters have no gradient, and it stays in evaluation mode. Whether
-    it has weights at all is a buffer, so that a checkpoint, or a fit that is needed, brings that along.
+    it has weights at all is a buffer, so that a checkpoint, or a fit that is needed, brings that along. It computes in
+    its own precision also where the rest is mixed: in bfloat16 the noise schedule and maps of depth would be rounded.
 
     Args:
         channels: Channels K of a latent.
@@ -45,7 +46,8 @@ class Codec(nn.Module, ABC):
                 f"A picture of {height} x {width} pixels cannot be cut into cells of {self.factor} pixels; "
                 f"give one whose sides are multiples of {self.factor}."
             )
-        return self._encoded(image)
+        with _exact(image.device):
+            return self._encoded(image)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Maps latents ``B K h w`` to pictures ``B 3 fh fw``, about in [0, 1], not clamped.
@@ -54,7 +56,8 @@ class Codec(nn.Module, ABC):
             UserError: If the codec has no weights yet.
         """
         self._check_ready()
-        return self._decoded(latents)
+        with _exact(latents.device):
+            return self._decoded(latents)
 
     def load_pretrained(self) -> None:
         """Reads published weights, where its settings name any and it has none yet: for the start of a fit."""
@@ -176,12 +179,10 @@ class PatchPCACodec(Codec):
 
     def _encoded(self, image: Tensor) -> Tensor:
         filters = self.encoder.unflatten(1, (3, self.factor, self.factor))
-        with _exact(image.device):
-            return conv2d(image.to(self.mean), filters, -self.encoder @ self.mean, stride=self.factor)
+        return conv2d(image.to(self.mean), filters, -self.encoder @ self.mean, stride=self.factor)
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        with _exact(latents.device):
-            return pixel_shuffle(conv2d(latents.to(self.mean), self.decoder[..., None, None], self.mean), self.factor)
+        return pixel_shuffle(conv2d(latents.to(self.mean), self.decoder[..., None, None], self.mean), self.factor)
 
     def _remedy(self) -> str:
         return (
@@ -194,7 +195,7 @@ def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
 
 
 def _exact(device: torch.device) -> AbstractContextManager[Any]:
-    """Full precision: rounding to bfloat16 would be seen in the weaker components."""
+    """The tensors' own precision."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

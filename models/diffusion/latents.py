@@ -56,8 +56,8 @@ class LatentCache:
             fresh = dict(zip(missing, latents.cpu().half(), strict=True))
             self._keep(fresh)
         shape = self._shape(images.shape[-2:])
-        latents = torch.stack([fresh[path] if path in fresh else _read(path, shape) for path in paths])
-        return latents.to(images.device, torch.float32)
+        latents = torch.stack([(fresh[path] if path in fresh else _read(path, shape)).float() for path in paths])
+        return latents.to(images.device)
 
     def find(self, names: Sequence[str], size: Sequence[int]) -> Tensor | None:
         """What `encode` would say of pictures of H x W pixels, on the CPU; None unless all of them have a file.
@@ -67,7 +67,7 @@ class LatentCache:
         paths = [self.path(name) for name in names]
         if not all(map(isfile, paths)):
             return None
-        return torch.stack([_read(path, self._shape(size)) for path in paths]).float()
+        return torch.stack([_read(path, self._shape(size)).float() for path in paths])
 
     def path(self, name: str) -> Path:
         """The file of a picture.

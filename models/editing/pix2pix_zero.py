@@ -65,9 +65,8 @@ class Pix2PixZero(TrainingFree):
         latents = start
         for level, after in following(levels):
             latents = self.nearer(latents, level, moved, reference[level])
-            without, given = self.denoiser(
-                latents.repeat(2, 1, 1, 1), latents.new_full((2 * len(latents),), level), torch.cat([null, moved])
-            ).chunk(2)
+            asked = torch.full((2 * len(latents),), level, device=latents.device)
+            without, given = self.denoiser(latents.repeat(2, 1, 1, 1), asked, torch.cat([null, moved])).chunk(2)
             self.evaluations += 2
             clean = self.schedule.denoised(guided(without, given, self.guidance), latents, level)
             latents = self.schedule.step(clean, latents, level, after)

@@ -166,14 +166,15 @@ class Denoiser(nn.Module):
             output = output.transpose(1, 2).flatten(0, 1)
         if self.layout.composes:
             assert reference is not None
-            output = self._composed(output[:, :-1], output[:, -1:].sigmoid(), reference)
+            said = output.to(reference)
+            output = self._composed(said[:, :-1], said[:, -1:], reference)
         return output.unflatten(1, (-1, self.latent))
 
-    def _composed(self, said: Tensor, share: Tensor, reference: Tensor) -> Tensor:
-        """Puts a share ``B 1 h w`` of the reference in the place of the said picture; at noise alone v is -x."""
+    def _composed(self, said: Tensor, mask: Tensor, reference: Tensor) -> Tensor:
+        """Puts a share of the reference, of logits ``B 1 h w``, in the place of the said picture; of noise, v is -x."""
         first = self.layout.generated.index("image") * self.latent
         before, picture, after = said.split([first, self.latent, said.shape[1] - first - self.latent], 1)
-        return torch.cat([before, torch.lerp(picture, -reference, share), after], 1)
+        return torch.cat([before, torch.lerp(picture, -reference, mask.sigmoid()), after], 1)
 
     def receive(self, weights: Weights) -> None:
         """Takes the weights of a denoiser of fewer channels; what is new starts without a say.

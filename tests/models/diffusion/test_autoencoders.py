@@ -77,6 +77,18 @@ def test_an_autoencoder_without_weights_refuses(kind, config, tmp_path):
         absent.load_pretrained()
 
 
+@pytest.mark.parametrize(("kind", "config"), [(KLCodec, KL), (TinyCodec, TINY)], ids=["KL", "TAESD"])
+def test_mixed_precision_around_it_rounds_neither_latents_nor_pictures(kind, config, tmp_path):
+    codec = kind(config, pretrained(kind, config, tmp_path / "vae"))
+    codec.load_pretrained()
+    images = noise(2, 3, 16, 8)
+    latents = codec.encode(images)
+    said = latents.bfloat16()  # as a network says them
+    with torch.autocast("cpu", torch.bfloat16):
+        within = codec.encode(images), codec.decode(latents), codec.decode(said)
+    torch.testing.assert_close(within, (latents, codec.decode(latents), codec.decode(said.float())), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     "make", [lambda: PatchPCACodec(3, 4), lambda: KLCodec(KL, None), lambda: TinyCodec(TINY, None)]
 )

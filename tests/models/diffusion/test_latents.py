@@ -46,6 +46,15 @@ def test_latents_are_those_of_the_codec_within_half_precision(cache):
     assert torch.equal(fresh, kept)
 
 
+def test_mixed_precision_around_it_changes_no_latent(cache):
+    exact = cache.encode(pictures(), NAMES)
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = cache.encode(pictures(), [*NAMES[:2], "c"])  # files, and a fresh one
+        found = cache.find(NAMES, (16, 8))
+    torch.testing.assert_close(kept, exact, rtol=0, atol=0)
+    torch.testing.assert_close(found, exact, rtol=0, atol=0)
+
+
 def test_nothing_is_encoded_twice_and_what_is_missing_at_once(cache):
     images = pictures()
     whole = cache.codec.encode(images).half().float()

@@ -74,6 +74,16 @@ def test_it_costs_what_is_said(kind, parts, pictures, wishes, asked):
     assert model.notes()["evaluations"].startswith(f"{COSTS[kind]} of")
 
 
+def test_levels_are_asked_as_the_whole_numbers_that_they_are(kind, parts, pictures, wishes):
+    model, asked = made(kind, parts), []
+    embed = model.denoiser.unet.time_proj
+    embed.register_forward_pre_hook(lambda _, given: asked.append(given[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        model.edit(pictures, *wishes)
+    assert all(not levels.is_floating_point() for levels in asked)
+    assert {int(level) for levels in asked for level in levels} >= set(model.schedule.levels(model.steps)[1:])
+
+
 def test_it_works_as_lightning_tests(kind, parts, pictures, wishes):
     model = made(kind, parts)
     expected = model.edit(pictures, *wishes).image

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from models.diffusion.autoencoders import KLCodec, KLConfig
 from models.errors import UserError
 from models.joint.denoiser import ReferenceNetwork
 from models.joint.masks import draw_masks
+from models.joint.objective import make_noisy
 from models.joint.sampling import SamplerConfig
 from models.tasks import Context
 from tests.models.joint.conftest import MIXTURE, codec, joint
@@ -87,6 +89,22 @@ def test_the_loss_of_a_step_is_that_of_the_papers_equation(batch):
     ).sample
     wanted = (said - velocity.flatten(1, 2)).square().mean()
     torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"reference": "both", "composed": True}], ids=["told", "composed"])
+def test_a_step_and_every_task_work_in_mixed_precision_and_the_first_levels_have_their_noise(changes, batch):
+    kl = KLCodec(KLConfig(widths=(4, 4, 8), layers=1, groups=2, channels=4, scaling=1, shift=None), None)
+    kl.ready.fill_(True)
+    model, picture = joint(codec=kl, **changes), batch["reference"]
+    with torch.autocast("cpu", torch.bfloat16):
+        model.training_step(batch, 0).backward()
+        clean, _ = model.encode(batch)
+        noisy = make_noisy(clean, torch.zeros(clean.shape[:2], dtype=torch.long), model.schedule)
+        maps = model.estimate_depth(picture, Context(seeds=torch.arange(2))).map
+        model.paint(picture, maps, torch.arange(2))
+    assert clean.dtype == maps.dtype == torch.float32
+    added = (noisy.latents - clean).std() / (1 - model.schedule.scheduler.alphas_cumprod[0]).sqrt()
+    torch.testing.assert_close(added, torch.tensor(1.0), atol=0.15, rtol=0)
 
 
 def test_targets_of_one_reference_count_as_samples_of_their_own(batch):
