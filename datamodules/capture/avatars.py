@@ -20,6 +20,7 @@ from datamodules.capture.sets import HELD_OUT, RECONSTRUCT, AvatarProtocol, Spli
 from datamodules.video.protocols import spread
 from datamodules.world.export.layouts import write_layout
 from datamodules.world.sets.avatar import AvatarSpec
+from datamodules.world.sets.claims import refuse_others_data
 from datamodules.world.sets.portraits import WORLD_VERSION
 from models.tasks.avatar import AvatarFrames, Subject
 
@@ -100,6 +101,7 @@ class AvatarData(PortraitDataModule):
     def prepare_data(self) -> None:
         """Makes the portrait world's subjects if they are asked for and not there."""
         if self.world is not None:
+            refuse_others_data(self.root.parent, "give benchmarks/data/multiface.yaml too to read your own captures")
             make_avatars(self.world, self.root.parent)
 
     def setup(self, stage: str) -> None:

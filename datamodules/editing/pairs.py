@@ -10,6 +10,7 @@ from datamodules.editing.made import SPLITS, make_pairs, split_folder
 from datamodules.editing.protocols import EDITING, EditBatches, EditProtocol
 from datamodules.editing.samples import EditSample, EditSamples
 from datamodules.video.clips import Crop, Framing
+from datamodules.world.sets.claims import refuse_others_data
 from datamodules.world.sets.edit_pairs import EDIT_VERSION, EditSpec
 from datamodules.world.sets.portraits import WORLD_VERSION
 
@@ -68,6 +69,7 @@ class EditingPairs(PortraitDataModule):
         stage = self.trainer.state.fn if self.trainer else None
         fits = stage in ("fit", "validate")
         splits = SPLITS if stage is None else (() if self.folder else ("train",)) if fits else (self.protocol.split,)
+        refuse_others_data(self.root, "name your own pairs in data.init_args.folder")
         make_pairs(self.pairs, splits, self.root)
 
     def notes(self) -> dict[str, str]:

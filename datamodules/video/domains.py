@@ -13,6 +13,7 @@ from datamodules.video.clip_sets import ClipSet, Drawing
 from datamodules.video.clips import Crop, Framing
 from datamodules.video.samples import Augmentation, ClipSamples, FrameReader, SampleKind
 from datamodules.world.export.clips import make_clips
+from datamodules.world.sets.claims import refuse_others_data
 from datamodules.world.sets.portraits import WORLD_VERSION, PortraitSpec
 
 
@@ -133,6 +134,7 @@ class PortraitDomains(PortraitDataModule):
 
     def prepare_data(self) -> None:
         """Makes the sets that are trained or tested on, where they are not there."""
+        refuse_others_data(self.root, "give your own clips to DaGAN or its family, which need no exact depth")
         for name in dict.fromkeys([*self.train_on, self.test_on]):
             make_clips(self.domains[name], self.root)
 

@@ -9,6 +9,7 @@ from datamodules.video.clip_sets import ClipSet, Drawing
 from datamodules.video.clips import Crop, Framing
 from datamodules.video.samples import WITH_TRUTH, Augmentation, FrameReader, SampleKind
 from datamodules.world.export.clips import PortraitSpec, make_clips
+from datamodules.world.sets.claims import refuse_others_data
 from datamodules.world.sets.portraits import WORLD_VERSION
 
 
@@ -90,6 +91,7 @@ class VideoFrames(PortraitDataModule):
     def prepare_data(self) -> None:
         """Makes the built-in portraits if they are asked for and not there."""
         if self.portraits is not None:
+            refuse_others_data(self.root.parent, "give benchmarks/data/voxceleb.yaml too to read your own clips")
             make_clips(self.portraits, self.root.parent)
 
     def notes(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from benchmarks import cli
+from datamodules.base import PortraitDataModule
 from datamodules.world.body.template import Detail, template
 from datamodules.world.sets.avatar import AvatarSpec
 from models.base import PortraitModule
@@ -87,6 +88,20 @@ def test_the_paper_scale_builds_on_the_meta_device(system):
     with torch.device("meta"):
         model = parser.instantiate_classes(parser.parse_object({"model": parsed.model})).model
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_portrait_world_is_not_made_among_somebodys_own_videos(system, tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a#b#1#2.mp4").touch()
+    paths = config(f"{system}.yaml", f"tiny/{system}.yaml")
+    parsed = cli.parse(["fit", *paths, f"--data.init_args.root={tmp_path}", "--data.init_args.num_workers=0"])
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(PortraitDataModule, "data")
+    data = parser.instantiate_classes(parser.parse_object({"data": parsed.data})).data
+    with pytest.raises(UserError, match=r"a#b#1#2\.mp4' is no part of the portrait world"):
+        data.prepare_data()
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
 
 
 @pytest.mark.parametrize(

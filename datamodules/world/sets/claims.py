@@ -1,6 +1,8 @@
 """A folder that says what set it holds, so that an interrupted call goes on and no set is mixed with another."""
 
 import json
+import mimetypes
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,33 @@ def claimed(folder: Path, record: Mapping[str, Any]) -> Iterator[bool]:
         yield done.exists()
         if not done.exists():
             begun.rename(done)
+
+
+def refuse_others_data(root: Path, remedy: str) -> None:
+    """Refuses a folder with somebody's own pictures, which a call that makes sets there would not read.
+
+    Args:
+        root: Folder that holds sets, and hidden files; need not be there.
+        remedy: What to do to have one's own data read, an imperative.
+
+    Raises:
+        UserError: If it holds a picture, a video or a capture's list of cameras beside the sets.
+    """
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = sorted(name for name in below if not name.startswith(".") and not _is_set(Path(folder, name)))
+        if own := next((name for name in sorted(names) if name == "KRT" or _is_media(name)), None):
+            raise UserError(
+                f"'{Path(folder, own)}' is no part of the portrait world, whose sets are made and read in '{root}': "
+                f"{remedy}, or name another folder in data.init_args.root."
+            )
+
+
+def _is_set(folder: Path) -> bool:
+    return (folder / RECORD).exists() or (folder / f".{RECORD}").exists()
+
+
+def _is_media(name: str) -> bool:
+    return (mimetypes.guess_type(name)[0] or "").startswith(("image/", "video/")) and not name.startswith(".")
 
 
 def _compare(folder: Path, known: Path, record: Mapping[str, Any]) -> None:
