@@ -32,7 +32,8 @@ def closeness_image(depth: Tensor, mask: Tensor, low: float, high: float) -> Ten
 def normals_image(depth: Tensor, mask: Tensor, camera: Tensor) -> Tensor:
     """Normals of the surface as colours (n + 1) / 2; mid-grey outside the mask and along its edge.
 
-    There a difference would reach for depth that is not known.
+    Along the edge a difference would reach for depth that is not known. Normals are the camera's x right, y down, z
+    away, and point into the head, so that what faces the camera is blue.
 
     Args:
         depth: ``B 1 H W``, camera z in metres.
