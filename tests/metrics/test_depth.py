@@ -61,6 +61,14 @@ def test_case_20_alignment_keeps_its_digits_where_single_precision_normal_equati
     assert abs(naive / scale - 1) > 1e-2
 
 
+def test_a_map_is_flat_where_double_precision_rounds_it_and_not_before(face_depth):
+    depth, mask, _ = face_depth
+    shallow = affine_align(1 + 1e-9 * depth, "depth", depth, mask)
+    assert shallow.status.item() == Status.OK
+    torch.testing.assert_close(shallow.depth[mask], depth[mask].double(), atol=1e-5, rtol=0)
+    assert affine_align(1 + 1e-13 * depth, "depth", depth, mask).status.item() == Status.DEGENERATE_ALIGNMENT
+
+
 def test_case_23_disparity_is_fitted_to_inverse_depth_and_inverted(face_depth):
     depth, mask, _ = face_depth
     preds = _wavy(1 / depth)

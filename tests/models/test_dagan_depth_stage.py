@@ -6,6 +6,7 @@ import torch
 
 from models.dagan.depth import RigidMotion
 from models.dagan.depth_stage import NEXT, PREVIOUS, TARGET
+from models.dagan.reprojection import smoothness
 from models.errors import UserError
 from models.tasks import Context
 from tests.models.conftest import init_args
@@ -107,6 +108,19 @@ def test_jitter_changes_what_the_networks_see_alike_in_all_frames(smallest):
     torch.testing.assert_close(seen[:, 0], seen[:, 2])
     assert (seen - frames).abs().mean() > 0.01
     assert not torch.allclose(seen[0] - frames[0], seen[1] - frames[1], atol=1e-2)
+
+
+def test_disparity_is_to_be_smooth_where_the_unchanged_target_is_half_as_much_at_each_smaller_scale(
+    smallest, monkeypatch
+):
+    model = smallest(jitter=[0.2, 0.2, 0.2, 0.1], jitter_probability=1.0, smoothness_weight=0.5)
+    frames, pyramid = triplets()["frames"], [torch.rand(2, 1, size, size) for size in (64, 32, 16, 8)]
+    monkeypatch.setattr(model.depth_network, "pyramid", lambda image: pyramid)
+    monkeypatch.setattr(model, "photometric_loss", lambda *given: torch.tensor(3.0))
+    monkeypatch.setattr(model, "log", lambda *given, **words: None)
+    rough = [smoothness(level, frames[:, TARGET]) for level in pyramid]
+    expected = 3 + 0.5 * (rough[0] + rough[1] / 2 + rough[2] / 4 + rough[3] / 8) / 4
+    torch.testing.assert_close(model.training_step({"frames": frames}, 0), expected)
 
 
 def test_it_learns_the_motion_of_one_batch(smallest, fit):

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from PIL import Image
 
 from datamodules.base import DataError
@@ -40,6 +41,16 @@ def test_keypoints_outside_of_the_picture_or_missing_are_absent(capture):
     path.write_text("\n".join(lines[:-1]))
     with pytest.raises(DataError, match="134 numbers, not two for each of 68 keypoints"):
         first(data(capture))
+
+
+def test_keypoints_of_an_oblong_picture_are_held_to_its_own_height_and_width(capture):
+    whole = first(data(capture)).keypoints
+    module = data(capture)
+    module.store.capture.keypoint_camera.K[1, 2] = 9.5  # the middle of 20 rows
+    low = first(module).keypoints
+    assert low.cameras.size == (20, 48)
+    assert (whole.points[..., 0] > 19.5).any()
+    assert torch.equal(low.present, whole.points[..., 1] <= 19.5)
 
 
 def test_headset_pictures_of_another_size_are_told(capture):

@@ -235,6 +235,17 @@ def test_a_further_piece_of_a_clip_goes_on_where_the_last_one_ended():
     assert torch.equal(moved_in(model, source, depth, [3, 6], ["", ""])[:, 3:6], other[:, 3:6])  # no name, no memory
 
 
+def test_pieces_shorter_than_what_is_remembered_are_remembered_together():
+    model = made().eval()
+    source, depth = torch.rand(1, 3, 16, 16), torch.rand(1, 2, 1, 16, 16) + 0.5
+    moved_in(model, source, depth[:, :1], [1], ["a"])
+    (nothing, first) = model.painted[2]
+    moved_in(model, source, depth, [1, 1], ["a", "a"])
+    assert not nothing.any()
+    assert len(model.painted[2]) == MOTION.history == 2
+    torch.testing.assert_close(model.painted[2][0], first)
+
+
 def test_the_last_frame_alone_remembers_those_before_it():
     model = made().eval()
     awake(model.denoiser)

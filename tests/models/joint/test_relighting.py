@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from datamodules.world.scene.view import render
 from datamodules.world.sets.portrait_frames import moment_of, person_of, setting_of
@@ -106,6 +107,16 @@ def test_an_empty_mask_leaves_the_picture():
     image = torch.rand(1, 3, 33, 33)
     mask = torch.zeros(1, 1, 33, 33, dtype=torch.bool)
     assert torch.equal(relight(image, image[:, :1], mask, tensor(*SIDE), tensor(9.0), CONFIG), image)
+
+
+def test_the_new_light_fades_in_from_the_edge_of_the_mask_as_scipy_blurs_it():
+    x, _ = grid()
+    mask, light, image = x < 2, tensor(1.0, 0.0, -1.0), torch.full((1, 3, 33, 33), 0.5)
+    sharp, soft = (relight(image, x, mask, light, tensor(0.5), replace(PLAIN, feather=f)) for f in (0.0, 2.0))
+    blurred = gaussian_filter(mask[0, 0].double().numpy(), 2.0, truncate=3.0, mode="mirror")
+    share = torch.where(mask, torch.from_numpy(2 * blurred - 1).clamp(min=0), 0.0).float()
+    assert 0.1 < share[mask].min() < 0.3
+    torch.testing.assert_close(soft - image, share * (sharp - image), atol=1e-6, rtol=0)
 
 
 def test_relit_faces_are_nearer_to_the_true_ones_than_unrelit_ones(faces):
