@@ -17,6 +17,7 @@ from models.dagan import DaGAN
 from models.dagan.depth_stage import DepthStage
 from models.lipflow import LiPFlow
 from tests import avatar_toy as toy
+from tests.models.smallest_dagan import SMALLEST, TINY
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -48,6 +49,12 @@ def build(cls: type, *files: str, image_size: int = 64, **changes: Any) -> Any:
 @pytest.fixture
 def dagan() -> Callable[..., DaGAN]:
     return partial(build, DaGAN, "dagan.yaml")
+
+
+@pytest.fixture
+def smallest(dagan) -> Callable[..., DaGAN]:
+    """The smallest DaGAN that has every part, under overlays and changes."""
+    return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
 
 
 @pytest.fixture

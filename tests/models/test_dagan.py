@@ -13,26 +13,7 @@ from models.dagan.transform import RandomTransform
 from models.errors import UserError
 from models.tasks import Context, perform
 from models.tasks.reenactment import Reenactment
-
-TINY = "tiny/dagan.yaml"
-SMALLEST = {
-    "keypoints": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
-    "motion": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
-    "generator": {"block_expansion": 8, "max_features": 16, "attention": {"reduction": 1}},
-    "discriminator": {"block_expansion": 4, "max_features": 16},
-    "depth": {"layers": 10, "width": 4, "decoder_width": 2},
-}
-SMALL_SPADE = {"spade": {"width": 16, "middle_blocks": 1, "compressed": 4, "hidden": 4}}
-
-
-def pairs(batch=2, size=64):
-    torch.manual_seed(1)
-    return {"source": torch.rand(batch, 3, size, size), "driving": torch.rand(batch, 3, size, size)}
-
-
-@pytest.fixture
-def smallest(dagan):
-    return lambda *files, **changes: dagan(TINY, *files, **SMALLEST | changes)
+from tests.models.smallest_dagan import SMALL_SPADE, SMALLEST, TINY, pairs
 
 
 @pytest.mark.parametrize("variant", ["released", "fomm", "fomm_vox", "baseline", "fdn", "cam", "sa", "spade"])
@@ -242,47 +223,6 @@ def test_frames_in_parts_or_at_once_are_the_same(smallest, monkeypatch):
         torch.testing.assert_close(parts, together, atol=1e-5, rtol=0)
     alone = model.reenact(source[1:], driving[1:, 3:4], Context("relative", driving[1:, 0]))
     torch.testing.assert_close(alone[0, 0], together[1, 3], atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("motion", ["absolute", "relative"])
-def test_half_precision_leaves_keypoints_and_motion_alone(smallest, motion):
-    model, images = smallest().eval(), pairs()
-    source, driving = images["source"], images["driving"]
-    context = Context(motion, driving.flip(-1))
-
-    def found():
-        here, there = (model.find_keypoints(x, model.disparity(x)) for x in (source, driving))
-        return *here, *there, *model.generator.move(source, here, there)
-
-    with torch.no_grad():
-        whole, drawn = found(), model.reenact(source, driving[:, None], context)
-        with torch.autocast("cpu", torch.bfloat16):
-            half, roughly = found(), model.reenact(source, driving[:, None], context)
-    for one, other in zip(whole, half, strict=True):
-        assert torch.equal(one, other)
-    assert roughly.dtype == torch.float32
-    assert not torch.equal(roughly, drawn)
-    torch.testing.assert_close(roughly, drawn, atol=0.02, rtol=0)
-
-
-@pytest.mark.parametrize("variant", ["fomm", "sa", "spade"])
-def test_it_trains_in_half_precision_and_draws_whole_pictures(smallest, fit, variant):
-    changes = {"generator": SMALLEST["generator"] | SMALL_SPADE} if variant == "spade" else {}
-    model = smallest(f"variants/dagan/{variant}.yaml", **changes)
-    fit(model, pairs(), 2, precision="bf16-mixed")
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        picture = model.eval().reenact(pairs()["source"], pairs()["driving"][:, None], Context())
-    assert picture.dtype == torch.float32
-    assert not torch.equal(picture, picture.bfloat16().float())
-
-
-def test_half_precision_leaves_disparity_alone(smallest):
-    model, image = smallest().eval(), pairs()["source"]
-    with torch.no_grad():
-        whole = model.estimate_depth(image, Context()).map
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(model.estimate_depth(image, Context()).map, whole)
 
 
 def test_a_clip_is_drawn_with_the_weights_as_they_are_and_leaves_none_behind(smallest):

@@ -11,7 +11,7 @@ from models.dagan.keypoints import AffineKeypoints
 from models.dagan.onnx_graphs import FRAME, SOURCE, FrameGraph, SourceGraph, export_onnx
 from models.errors import UserError
 from models.tasks import Context
-from tests.models.test_dagan import SMALL_SPADE, SMALLEST, TINY
+from tests.models.smallest_dagan import SMALL_SPADE, SMALLEST, TINY
 
 WAYS = {
     "DaGAN": ([], {}),

@@ -12,6 +12,8 @@ from models.dagan.reprojection import reproject, rigid_transform, smoothness
 from models.dagan.tpsmm import there_and_back_error
 from models.dagan.tpsmm_networks import splines
 from models.dagan.transform import RandomTransform, TransformConfig
+from models.tasks import Context
+from tests.models.smallest_dagan import SMALL_SPADE, SMALLEST, pairs
 
 
 def some(*shape, seed=0):
@@ -94,3 +96,44 @@ def test_tensors_are_made_whole_wherever_they_stand():
     assert not seen[-1]
     function(given[0], rest=given[1])
     assert seen[-4].dtype == torch.float16
+
+
+@pytest.mark.parametrize("motion", ["absolute", "relative"])
+def test_half_precision_leaves_keypoints_and_motion_alone(smallest, motion):
+    model, images = smallest().eval(), pairs()
+    source, driving = images["source"], images["driving"]
+    context = Context(motion, driving.flip(-1))
+
+    def found():
+        here, there = (model.find_keypoints(x, model.disparity(x)) for x in (source, driving))
+        return *here, *there, *model.generator.move(source, here, there)
+
+    with torch.no_grad():
+        whole, drawn = found(), model.reenact(source, driving[:, None], context)
+        with torch.autocast("cpu", torch.bfloat16):
+            half, roughly = found(), model.reenact(source, driving[:, None], context)
+    for one, other in zip(whole, half, strict=True):
+        assert torch.equal(one, other)
+    assert roughly.dtype == torch.float32
+    assert not torch.equal(roughly, drawn)
+    torch.testing.assert_close(roughly, drawn, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("variant", ["fomm", "sa", "spade"])
+def test_it_trains_in_half_precision_and_draws_whole_pictures(smallest, fit, variant):
+    changes = {"generator": SMALLEST["generator"] | SMALL_SPADE} if variant == "spade" else {}
+    model = smallest(f"variants/dagan/{variant}.yaml", **changes)
+    fit(model, pairs(), 2, precision="bf16-mixed")
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        picture = model.eval().reenact(pairs()["source"], pairs()["driving"][:, None], Context())
+    assert picture.dtype == torch.float32
+    assert not torch.equal(picture, picture.bfloat16().float())
+
+
+def test_half_precision_leaves_disparity_alone(smallest):
+    model, image = smallest().eval(), pairs()["source"]
+    with torch.no_grad():
+        whole = model.estimate_depth(image, Context()).map
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.estimate_depth(image, Context()).map, whole)

@@ -16,7 +16,7 @@ from models.dagan.released import ours
 from models.tasks import Context
 from tests.models import released_files as files
 from tests.models.released_reference import animate
-from tests.models.test_dagan import pairs
+from tests.models.smallest_dagan import pairs
 
 MADE = {
     "DaGAN": files.SMALL,

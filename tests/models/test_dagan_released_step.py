@@ -10,7 +10,7 @@ from models.dagan.released import PARTS, ours
 from models.dagan.transform import RandomTransform
 from tests.models import released_files as files
 from tests.models.released_reference import disparity, draw, grid, judge, keypoints
-from tests.models.test_dagan import pairs
+from tests.models.smallest_dagan import pairs
 from tests.models.test_dagan_released import converted
 
 VALUES = ("perceptual", "adversarial", "feature_matching", "keypoint_distance", "discriminator")

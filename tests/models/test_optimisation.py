@@ -51,7 +51,7 @@ def test_a_fit_of_the_depth_stage_by_steps_alone_keeps_its_rate_or_is_refused(de
 
 @pytest.mark.parametrize("method", ["dagan", "lipflow"])
 def test_a_fit_by_steps_alone_with_a_rate_of_its_epochs_is_refused(dagan, make, fit, method):
-    from tests.models.test_dagan import SMALLEST, pairs
+    from tests.models.smallest_dagan import SMALLEST, pairs
 
     if method == "dagan":
         model, given = dagan("tiny/dagan.yaml", **SMALLEST, optimiser={"milestones": [15]}), pairs()
