@@ -135,3 +135,48 @@ def test_a_bank_that_is_not_full_gives_nothing():
 def test_a_prompt_that_is_too_long_is_refused():
     with pytest.raises(UserError, match="is longer than 16 bytes"):
         PairBank(4, 3, 16).add(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4), [(PLAIN, CROWN)])
+
+
+def test_the_papers_pairs_are_110_gb_and_refused_where_there_is_less(monkeypatch):
+    monkeypatch.setattr("models.mcdm.pair_bank.os.sysconf", {"SC_PHYS_PAGES": 16_000_000, "SC_PAGE_SIZE": 4096}.get)
+    message = "69900 pairs of side 512 need 110 GB of memory, and this machine has 66; lower pairs.init_args.count"
+    with pytest.raises(UserError, match=message):
+        PairBank(512, 69900, 96)
+
+
+def test_as_many_pairs_as_the_memory_holds_are_taken(monkeypatch):
+    monkeypatch.setattr("models.mcdm.pair_bank.os.sysconf", {"SC_PHYS_PAGES": 2 * 3 * 3, "SC_PAGE_SIZE": 16}.get)
+    assert PairBank(4, 3, 16).missing == 3
+    with pytest.raises(UserError, match="4 pairs of side 4"):
+        PairBank(4, 4, 16)
+
+
+def test_pairs_stay_where_they_are_when_a_model_moves_and_are_drawn_where_it_is():
+    made, _ = bank()
+    made.to("meta")
+    assert not list(made.buffers())  # which processes would send one another at each step
+    assert {value.device.type for value in made.state_dict().values()} == {"cpu"}
+    drawn = made.draw(2, "meta")
+    assert {drawn[name].device.type for name in ("source", "target")} == {"meta"}
+
+
+def test_pairs_of_a_fit_are_taken_over_without_a_copy():
+    """They may be mapped from its checkpoint, and then need no memory."""
+    state = bank()[0].state_dict()
+    assert list(state) == ["source", "target", "words", "filled"]  # the names that checkpoints have
+    other = PairBank(4, 3, 16)
+    other.load_state_dict(state)
+    assert all(getattr(other, name) is value for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"words": torch.zeros(3, 2, 8)}, r"words has shape \(3, 2, 8\), where \(3, 2, 16\)"),
+        ({"filled": None}, "filled"),
+    ],
+)
+def test_pairs_of_another_size_or_without_a_part_are_refused(change, message):
+    state = {name: value for name, value in (bank()[0].state_dict() | change).items() if value is not None}
+    with pytest.raises(RuntimeError, match=message):
+        PairBank(4, 3, 16).load_state_dict(state)
