@@ -57,6 +57,10 @@ class PairBank(nn.Module):
             kept[place : place + some] = new[:some].cpu()
         self.filled += some
 
+    def pass_over(self, count: int) -> None:
+        """Counts pairs that another process keeps, and uses no memory for them."""
+        self.filled += min(self.missing, count)
+
     def draw(self, count: int, device: torch.device | str = "cpu") -> Batch:
         """A batch of pairs at random, with replacement, as `pairs` of the data of editing, its pictures on a device.
 

@@ -1,10 +1,16 @@
 """The fit that draws pairs, and the bank that keeps them for another."""
 
+import os
+
 import pytest
 import torch
+from lightning import Trainer
 from torch.nn.functional import interpolate
 from torch.testing import assert_close
+from torch.utils.data import Dataset
 
+from benchmarks.running.processes import Processes
+from datamodules.base import PortraitDataModule
 from models.diffusion.codecs import PatchPCACodec
 from models.diffusion.networks import UNetConfig
 from models.diffusion.sampling import noise_of, sample
@@ -15,6 +21,7 @@ from models.mcdm.pair_bank import PairBank
 from models.mcdm.pair_stage import PairStage
 from models.mcdm.pairs import Composition
 from models.tasks import seeds
+from tests.benchmarks.running.kills import in_two_processes
 
 SHARED, PLAIN, CROWN = "the same person", "a person", "a person with a crown"
 SCHEDULE = NoiseConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing")
@@ -94,6 +101,52 @@ def test_too_few_samples_are_told_of():
     model.training_step(batch("a", "b"), 0)
     with pytest.raises(UserError, match="has 4 samples too few"):
         model.on_train_epoch_end()
+
+
+class Named(Dataset):
+    """Twelve samples, each a function of its number."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, number):
+        return {"source_prompt": PLAIN, "target_prompt": [CROWN, PLAIN][number % 2], "name": f"sample {number}"}
+
+
+class InTurn(PortraitDataModule):
+    train_set = Named()
+
+
+def drawn_by_a_fit(count, batch_size, **trainer):
+    model = stage(count)
+    options = {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_checkpointing": False}
+    options |= {"enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(**options, **trainer).fit(model, InTurn(16, batch_size, num_workers=0))
+    return model.pairs
+
+
+@pytest.mark.parametrize("count", [10, 7])
+def test_two_processes_draw_what_one_draws_and_the_first_keeps_it(count, tmp_path):
+    alone = drawn_by_a_fit(count, 4)
+    assert alone.missing == 0
+
+    def work():
+        pairs = drawn_by_a_fit(count, 2, devices=2, strategy=Processes())
+        assert pairs.missing == 0
+        if os.environ["LOCAL_RANK"] == "0":
+            torch.save(pairs.state_dict(), tmp_path / "pairs")
+        else:
+            assert not pairs.source.any()  # 110 GB at the paper's scale
+
+    assert in_two_processes(work) == [0, 0]
+    for name, kept in torch.load(tmp_path / "pairs").items():
+        assert_close(kept, alone.state_dict()[name], rtol=0, atol=1)  # of 255
+
+
+def test_too_few_samples_are_told_of_before_any_is_drawn(monkeypatch):
+    monkeypatch.setattr(PairStage, "draw", None)
+    with pytest.raises(UserError, match="has 3 samples too few"):
+        drawn_by_a_fit(13, 5)  # in two batches of its twelve samples
 
 
 def bank():
