@@ -23,6 +23,8 @@ Tensors = tuple[Tensor, ...]
 class PairStage(PortraitModule):
     """Draws a pair for each sample of the training set, from its name and its two prompts, in one pass.
 
+    The paper's pose and words of identity are not given: the noise decides on both.
+
     Several processes draw what one would; the first, which writes the checkpoint, keeps it.
 
     Args:

@@ -1,6 +1,8 @@
 """The fit that draws pairs, and the bank that keeps them for another."""
 
+import inspect
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from models.mcdm.pair_stage import PairStage
 from models.mcdm.pairs import Composition
 from models.tasks import seeds
 from tests.benchmarks.running.kills import in_two_processes
+from tests.models.conftest import BENCHMARKS
 
 SHARED, PLAIN, CROWN = "the same person", "a person", "a person with a crown"
 SCHEDULE = NoiseConfig("v", "scaled_linear", 0.00085, 0.012, 1000, True, "trailing")
@@ -78,6 +81,21 @@ def test_pairs_are_a_function_of_their_names():
     again = stage().draw([(PLAIN, CROWN)] * 2, seeds(["b", "a"]))
     for ours, theirs in zip(first, again, strict=True):
         assert_close(ours, theirs.flip(0), rtol=1e-4, atol=1e-4)
+
+
+def test_neither_pose_nor_identity_is_given_at_any_scale_and_the_pages_say_so(monkeypatch):
+    model, given = stage(), []
+    draw = model.generator.draw
+    monkeypatch.setattr(model.generator, "draw", lambda *parts: given.append(parts) or draw(*parts))
+    model.draw([(PLAIN, CROWN)], seeds(["a"]))
+    (_, words), *more = given  # and no skeleton
+    assert (words.identity, model.generator.controlnet, more) == (None, None, [])
+    assert not {"controlnet", "identity"} & set(inspect.signature(PairStage).parameters)
+    page = Path(inspect.getfile(PairStage)).with_name("README.md").read_text()
+    for subject in ("words of identity", "pose"):
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {subject} |"))
+        assert "at any scale" in row
+    assert "are given at no scale" in (BENCHMARKS / "pairs.yaml").read_text()
 
 
 def test_a_pair_of_one_prompt_is_a_sample_of_the_canvas():
