@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -13,6 +13,7 @@ from models.errors import UserError
 from models.reading import check_zip, reading
 from models.tasks import TaskBatch, perform
 
+T = TypeVar("T")
 VERSION = "pytorch-lightning_version"  # what Lightning cannot read a checkpoint without
 OF_A_FIT = (VERSION, "optimizer_states", "lr_schedulers")  # nor go on from one
 _KINDS: dict[str, type] = {
@@ -202,6 +203,15 @@ def summed(value: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(value)
     return value
+
+
+def gathered(own: T) -> list[T]:
+    """What each process of a run has, first to last; every process has to call it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, own)
+    return parts
 
 
 def check_finite(loss: Tensor) -> None:

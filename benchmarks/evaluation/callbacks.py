@@ -12,9 +12,8 @@ from torch import Tensor
 from benchmarks import runs
 from benchmarks.evaluation import cost, figures, strips
 from benchmarks.evaluation.scorer import Scorer, Scores
-from benchmarks.running.processes import gathered
 from datamodules.base import PortraitDataModule
-from models.base import PortraitModule
+from models.base import PortraitModule, gathered
 from models.files import make, together
 from models.tasks import TaskBatch, find, is_oracle
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.evaluation.availability import PACKAGE_ABSENT, WEIGHTS_ABSENT, provenance, remedy, unmet
-from benchmarks.running.processes import gathered
 from benchmarks.tasks import Fed
 from metrics.base import Card, PerSampleMetric, Scored
 from metrics.editing_proxy import ProxyEditScore
@@ -23,6 +22,7 @@ from metrics.face_analysis import FaceAnalysisCache
 from metrics.face_scores import FaceMetric
 from metrics.procface import PROXY
 from metrics.proxy import ProxyFD
+from models.base import gathered
 from models.errors import UserError
 from models.tasks import TaskBatch, find
 

@@ -6,9 +6,8 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch.distributed as dist
 from filelock import FileLock
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -17,7 +16,6 @@ from torch import nn
 from models.base import PortraitModule
 from models.errors import UserError
 
-T = TypeVar("T")
 HELD = "PORTRAIT_BENCH_HELD"  # the folder that the first process held when it started this one
 STARTS = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "SLURM_STEP_ID")
 GONE = "by peer"  # gloo's words when the other end of a connection is no more
@@ -65,15 +63,6 @@ def holding(folder: Path) -> Iterator[None]:
     while os.environ.get(HELD) != str(folder) and _start() not in _lines(holders):
         time.sleep(BETWEEN_LOOKS)
     yield
-
-
-def gathered(own: T) -> list[T]:
-    """What each process of a run has, first to last; every process has to call it."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [own]
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own)
-    return parts
 
 
 def inside(environment: Mapping[str, str]) -> dict[str, str]:

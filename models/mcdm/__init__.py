@@ -125,7 +125,7 @@ class MCDM(PortraitModule):
         Raises:
             UserError: If the loss is not finite.
         """
-        pairs = batch if self.pairs is None else self.pairs.draw(len(batch["source"]))
+        pairs = batch if self.pairs is None else self.pairs.draw(len(batch["source"]), self.device)
         before, after = self.codec.encode(torch.cat([pairs["source"], pairs["target"]])).chunk(2)
         same = torch.rand(len(before)) < self.reconstruction
         clean = torch.where(same.to(before.device)[:, None, None, None], before, after)

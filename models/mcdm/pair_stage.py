@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.base import PortraitModule
+from models.base import PortraitModule, gathered
 from models.diffusion.codecs import Codec
 from models.diffusion.networks import PlainDenoiser, UNetConfig
 from models.diffusion.pretrained import base_weights
@@ -17,9 +17,15 @@ from models.mcdm.pair_bank import PairBank
 from models.mcdm.pairs import CanvasWords, Composition, PairGenerator, halves
 from models.tasks import Batch, seeds
 
+Tensors = tuple[Tensor, ...]
+
 
 class PairStage(PortraitModule):
     """Draws a pair for each sample of the training set, from its name and its two prompts, in one pass.
+
+    The paper's pose and words of identity are not given: the noise decides on both.
+
+    Several processes draw what one would; the first, which writes the checkpoint, keeps it.
 
     Args:
         image_size: Side of the square pictures in pixels; a canvas is two of them wide.
@@ -63,6 +69,12 @@ class PairStage(PortraitModule):
     def configure_optimizers(self) -> None:
         """Nothing is optimised."""
 
+    def on_train_start(self) -> None:
+        """Looks whether there will be enough, before any is drawn."""
+        loader, batches = self.trainer.train_dataloader, int(self.trainer.num_training_batches)
+        assert loader is not None
+        self._check_enough(len(self.pairs.source) - batches * loader.batch_size * self.trainer.world_size)
+
     def on_train_epoch_start(self) -> None:
         """Begins anew, also where a fit that was cut off goes on."""
         self.pairs.clear()
@@ -71,7 +83,16 @@ class PairStage(PortraitModule):
         """Draws the pairs of a batch, until there are enough."""
         prompts = list(zip(batch["source_prompt"], batch["target_prompt"], strict=True))[: self.pairs.missing]
         if prompts:
-            self.pairs.add(*self.draw(prompts, seeds(batch["name"][: len(prompts)])), prompts)
+            source, target = self.draw(prompts, seeds(batch["name"][: len(prompts)]))
+            self._keep(*zip(*gathered((source.cpu(), target.cpu(), prompts)), strict=True))
+
+    def _keep(self, sources: Tensors, targets: Tensors, prompts: tuple[list[tuple[str, str]], ...]) -> None:
+        """Keeps what each process has drawn, in the order of one: they take the samples in turn."""
+        if self.global_rank:
+            self.pairs.pass_over(sum(map(len, sources)))
+        else:
+            source, target = (torch.stack(each, 1).flatten(0, 1) for each in (sources, targets))
+            self.pairs.add(source, target, [both for turn in zip(*prompts, strict=True) for both in turn])
 
     @torch.no_grad()
     def draw(self, prompts: list[tuple[str, str]], own: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,14 +106,18 @@ class PairStage(PortraitModule):
         return halves(self.codec.decode(self.generator.draw(noise, words)).clamp(0, 1))
 
     def on_train_epoch_end(self) -> None:
-        """Looks whether there are enough.
+        """Looks whether there are enough."""
+        self._check_enough(self.pairs.missing)
+
+    def _check_enough(self, lacking: int) -> None:
+        """Refuses an epoch that has too few samples.
 
         Raises:
-            UserError: If not.
+            UserError: If pairs are lacking.
         """
-        if self.pairs.missing:
+        if lacking > 0:
             raise UserError(
-                f"The epoch has {self.pairs.missing} samples too few for the pairs that are asked for; "
+                f"The epoch has {lacking} samples too few for the pairs that are asked for; "
                 "raise data.init_args.samples_per_epoch, or lower model.init_args.pairs.init_args.count."
             )
 

@@ -45,3 +45,13 @@ def test_what_training_sees_has_a_fit_of_its_own(name, ours):
     fit, test = fit_and_test(name)
     assert fit != ours[0]
     assert test != ours[1]
+
+
+def test_a_step_of_bbdm_at_the_papers_scale_is_of_32_pairs_as_its_authors_have_it(monkeypatch):
+    """Their batch is 8, and four are accumulated (m5.1)."""
+    monkeypatch.chdir(ROOT)
+    files = ("benchmarks/mcdm.yaml", "benchmarks/variants/editing/bbdm_paper.yaml")
+    config = cli.parse(["fit", *(part for file in files for part in ("-c", file))])
+    assert (config.data.init_args.batch_size, config.trainer.accumulate_grad_batches) == (8, 4)
+    pictures = config.data.init_args.samples_per_epoch * config.trainer.max_epochs
+    assert pictures == 800_000  # as the other rows see

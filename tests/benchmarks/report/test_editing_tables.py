@@ -56,6 +56,15 @@ def test_the_main_table_has_the_papers_rows_floors_ceilings_and_controls():
     assert headline >= {"ours", "w/o mask", "SDEdit 0.5", "DiffEdit", "BBDM"} | kinds["control"] | kinds["ceiling"]
 
 
+def test_a_variant_says_where_the_paper_has_it():
+    """Table 1 has four of them, by section 4; the fifth is drawn in figure 6."""
+    rows = {row.name: row.configs for row in load(FOLDER / "mcdm_edit.yaml").rows if row.name.startswith("w/o ")}
+    for name, (file,) in rows.items():
+        where = "Fig. 6e" if name == "w/o CFG" else "Table 1"
+        assert Path("benchmarks", file.format(scale="tiny")).read_text().startswith(f"# P {where}, {name}"), name
+    assert "w/o CFG is of Fig. 6e" in load(FOLDER / "mcdm_edit.yaml").note
+
+
 def test_of_the_paper_the_user_study_is_quoted_and_nothing_else():
     blocks = [block for name in TABLES for block in load(FOLDER / f"{name}.yaml").published]
     assert len(blocks) == 1

@@ -16,6 +16,7 @@ from tests.models.mcdm.conftest import (
     MASK,
     ORDER,
     PLAIN,
+    SIDE,
     asked,
     editor,
     guidance,
@@ -174,6 +175,37 @@ def test_the_mask_that_was_found_is_returned(mode):
         cells = mask_of(model.map(told_of(model)), MASK)
     assert torch.equal(edited.mask, cells.repeat_interleave(4, 2).repeat_interleave(4, 3))
     assert 0 < edited.mask.mean() < 1
+
+
+def mask_of_the_draw(model, context, monkeypatch):
+    """The cells ``B 1 h w`` that an edit keeps what is outside of."""
+    seen, draw = [], model.draw
+    monkeypatch.setattr(model, "draw", lambda told, mask: seen.append(mask) or draw(told, mask))
+    model.edit(pictures(2), [CROWN] * 2, context)
+    (mask,) = seen
+    return mask
+
+
+@pytest.mark.parametrize("dilate", [0, 1])
+@pytest.mark.parametrize("edge", ["cells", "between"])
+def test_what_is_outside_the_found_mask_is_kept_by_cells_of_0_and_1(edge, dilate, monkeypatch):
+    """The map is cut at the threshold and grown by whole cells, whatever the mask of pixels is."""
+    model = editor(sampler=sampler("latent_blend_input"), mask=replace(MASK, dilate=dilate, edge=edge))
+    cells = mask_of_the_draw(model, asked(2, 0), monkeypatch)
+    with torch.no_grad():
+        above = (model.map(told_of(model)) > MASK.threshold).float()
+    assert 0 < above.mean() < 1
+    near = torch.stack([above.roll((down, right), (2, 3)) for down in (-1, 0, 1) for right in (-1, 0, 1)])
+    assert torch.equal(cells[..., 1:-1, 1:-1], (near.amax(0) if dilate else above)[..., 1:-1, 1:-1])
+
+
+def test_what_is_outside_a_users_mask_is_kept_by_the_cells_that_it_touches(monkeypatch):
+    mask = torch.zeros(2, 1, SIDE, SIDE)
+    mask[:, :, 7, 12] = 1  # in the cell of rows 4 to 7 and columns 12 to 15
+    model = editor(sampler=sampler("latent_blend_input"), mask=MASK)
+    cells = mask_of_the_draw(model, asked(2, mask=mask), monkeypatch)
+    assert cells.nonzero().tolist() == [[0, 0, 1, 3], [1, 0, 1, 3]]
+    assert cells.max() == 1
 
 
 @pytest.mark.parametrize("solver", ["ddim", "unipc"])
