@@ -246,7 +246,7 @@ def test_videos_and_single_pictures_are_read(portraits, tmp_path):
         read(tmp_path / "slow", tmp_path / "truth")
     (tmp_path / "stills").mkdir()
     Image.fromarray(frames[0]).save(tmp_path / "stills/face.png")
-    stills = read(tmp_path / "stills", tmp_path / "stills")
+    stills = read(tmp_path / "stills", tmp_path / "stills", "cross_reenactment")
     ((outputs, batch),) = stills.batches()
     assert batch.sample_id == ["face/0000000"]
     torch.testing.assert_close(outputs, batch.target)
