@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 
 from benchmarks import cli, score
+from benchmarks.agreement import __main__ as agreement
+from benchmarks.procface import __main__ as procface
+from benchmarks.proxyedit import __main__ as proxyedit
 from benchmarks.report.collect import collect
 from benchmarks.report.files import verify, write
 from benchmarks.report.spec import load_all
@@ -192,6 +195,23 @@ def test_a_scale_that_no_table_has_is_refused(capsys):
         score.main(["--task", "depth", "--predictions", "p", "--label", "mine", "--scale", "tinny"])
     assert ended.value.code == 2
     assert "invalid choice: 'tinny'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["-1", "4294967296", "1.5"])
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (score.main, ["--task", "self_reenactment", "--predictions", "x", "--truth", "y", "--label", "z"]),
+        (agreement.main, []),
+        (procface.main, ["train"]),
+        (proxyedit.main, ["card"]),
+    ],
+)
+def test_a_seed_that_is_none_is_refused_here_and_by_the_commands_beside(main, arguments, number, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--seed", number])
+    assert stopped.value.code == 2
+    assert f"argument --seed: {number} is no seed: give a number from 0 to 4294967295." in capsys.readouterr().err
 
 
 def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):
