@@ -134,7 +134,8 @@ class BenchmarkCLI(LightningCLI):
             "--needs",
             type=dict[str, dict[str, list[str]]],
             default={},
-            help="Fits that this one takes weights from: the name of the submodule, and the config files of its fit.",
+            help="Fits that this one takes weights from: the name of the submodule, and the config files of its fit. "
+            "These say how long it lasts: of this call it takes seed, results, devices, data, not trainer.max_steps.",
         )
         parser.add_argument("--results", type=str, default="results/runs", help="The folder that holds the runs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
