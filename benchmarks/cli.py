@@ -2,9 +2,11 @@
 
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
 from jsonargparse import Namespace
@@ -29,25 +31,57 @@ from models.reading import reading
 
 Part = TypeVar("Part", PortraitModule, PortraitDataModule)
 SEED = "--seed_everything="
+_KINDS = LightningCLI.subcommands()
 DEFAULTS = {"default_config_files": [str(Path(__file__).with_name("defaults.yaml"))]}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is parsed: by the parser of a subcommand, and within it by those of classes.
+
+    Args:
+        kind: The subcommand; empty if there is none.
+        given: The arguments, less the names of files.
+        files: What the files hold that they name.
+    """
+
+    kind: str = ""
+    given: tuple[str, ...] = ()
+    files: Mapping[Path, object] = field(default_factory=dict)
+
+    def holding(self, name: str) -> str:
+        """The files that hold a name, or a class, as a clause; empty if none does, or an argument."""
+        if any(name.rpartition(".")[2] in argument for argument in self.given):
+            return ""
+        there = {path: any(each.endswith(f".{name}") for each in _names(tree)) for path, tree in self.files.items()}
+        holding = [str(path) for path, holds in there.items() if holds]
+        return f", see {', '.join(holding)}" if holding else ""
 
 
 class OneSentenceParser(LightningArgumentParser):
     """Ends a mistake in the arguments with one sentence, where jsonargparse prints every option it knows."""
 
-    given: tuple[str, ...] = ()
-    files: dict[Path, str] = {}  # noqa: RUF012 - each parse makes its own
+    asked: ClassVar[Asked | None] = None  # of all parsers, for those of classes are called within that of a subcommand
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 - argparse's own
         """Parses, after a look at the files that are named."""
-        self.given = tuple(map(str, sys.argv[1:] if args is None else args))
-        self.files = {}
-        for path in _config_files(self.given):
+        if OneSentenceParser.asked:
+            return super().parse_args(args, *more, **options)
+        OneSentenceParser.asked = self._asked(tuple(map(str, sys.argv[1:] if args is None else args)))
+        try:
+            return super().parse_args(args, *more, **options)
+        finally:
+            OneSentenceParser.asked = None
+
+    def _asked(self, given: tuple[str, ...]) -> Asked:
+        kind = getattr(self, "subcommand", None) or next((each for each in given[:1] if each in _KINDS), "")
+        files: dict[Path, object] = {}
+        for path in _config_files(given):
             with reading(path, "configuration", "write names and values in YAML, as the files in benchmarks/ do."):
-                self.files[path] = path.read_text(encoding="utf-8")
-                if not isinstance(yaml.safe_load(self.files[path]), dict):
+                files[path] = yaml.safe_load(path.read_text(encoding="utf-8"))
+                if not isinstance(files[path], dict):
                     raise ValueError("it holds no names with values")
-        return super().parse_args(args, *more, **options)
+        return Asked(kind, tuple(each for each in given if Path(each.rpartition("=")[2]) not in files), files)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Exits with status 2."""
@@ -58,16 +92,21 @@ class OneSentenceParser(LightningArgumentParser):
             sentence = f"There is no class '{absent[1]}'"
         key = re.search(r'[Pp]arser key "([^"]+)"', message)
         where = f" (in '{key[1]}')" if key else ""
-        name = re.search(r"'([^']+)'", sentence + where)
-        self.exit(2, f"error: {sentence}{where}{self._of(name)}; the options are listed by: lightning fit --help\n")
+        name = re.search(r"(?:[Oo]ption|no class) '([^']+)'", sentence) or key
+        asked = OneSentenceParser.asked or Asked()
+        files = asked.holding(name[1]) if name else ""
+        listed = " ".join(filter(None, ("lightning", asked.kind, "--help")))
+        self.exit(2, f"error: {sentence}{where}{files}; the options are listed by: {listed}\n")
 
-    def _of(self, name: re.Match[str] | None) -> str:
-        """The files that hold the last part of a name; none if an argument does."""
-        word = name[1].rpartition(".")[2] if name else ""
-        if word and any(word in argument for argument in self.given):
-            return ""
-        holding = [str(path) for path, text in self.files.items() if word in text]  # jsonargparse may be elsewhere now
-        return f", see {', '.join(holding)}" if holding else ""
+
+def _names(tree: object, prefix: str = "") -> Iterator[str]:
+    """The dotted names in a configuration, and the texts that are values."""
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, part in parts:
+        yield f"{prefix}.{name}"
+        yield from _names(part, f"{prefix}.{name}")
+    if isinstance(tree, str):
+        yield f".{tree}"
 
 
 def _config_files(args: tuple[str, ...]) -> tuple[Path, ...]:
@@ -95,7 +134,8 @@ class BenchmarkCLI(LightningCLI):
             "--needs",
             type=dict[str, dict[str, list[str]]],
             default={},
-            help="Fits that this one takes weights from: the name of the submodule, and the config files of its fit.",
+            help="Fits that this one takes weights from: the name of the submodule, and the config files of its fit. "
+            "These say how long it lasts: of this call it takes seed, results, devices, data, not trainer.max_steps.",
         )
         parser.add_argument("--results", type=str, default="results/runs", help="The folder that holds the runs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")

@@ -256,7 +256,7 @@ def read_options() -> argparse.Namespace:
     added = "print the tables with the seeds that are published, of runs with the same keys"
     parser.add_argument("--with-published", action="store_true", help=added)
     parser.add_argument("--list", action="store_true", help="list the runs and whether they are done")
-    parser.add_argument("--dry-run", action="store_true", help="print the exact lightning lines")
+    parser.add_argument("--dry-run", action="store_true", help="print the exact lightning lines, needs first")
     return parser.parse_args()
 
 

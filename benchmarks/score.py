@@ -19,6 +19,7 @@ from benchmarks.report.results import SCORES, Place, Provenance, Results
 from benchmarks.report.spec import FOLDER, SCALES, Row, Table, load, load_all
 from benchmarks.tasks import names
 from datamodules.video.frame_numbers import same_form
+from models.arguments import as_seed
 from models.errors import UserError, stoppable
 from models.files import make
 from models.reading import read_json, reading
@@ -254,7 +255,7 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--label", required=True, help="what the tables call the row")
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="whose tables the row belongs to")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the fit that made them; three fits under one label give a verdict"
+        "--seed", type=as_seed, default=0, help="of the fit that made them; three fits under one label give a verdict"
     )
     named = "names in benchmarks/tables; all of the task by default"
     parser.add_argument("--table", nargs="+", action="extend", default=[], help=named)

@@ -9,9 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datamodules.base import DataError
-from datamodules.video.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, find_clips, media_suffix
+from datamodules.video.clip_sets import ClipSet, Drawing
+from datamodules.video.clips import FRAME_SUFFIXES, VIDEO_SUFFIXES, Clip, Framing, find_clips, media_suffix
 from datamodules.video.pairs import ClipFinder, read_pairs
 from datamodules.video.protocols import CHUNK, chunks
+from datamodules.video.samples import FrameReader, SampleKind
 from datamodules.video.splits import people
 from datamodules.video.truth import truth_file
 from datamodules.video.videos import video
@@ -26,6 +28,7 @@ VoxCeleb1 is not handed out as video: the annotations are public, the pictures b
 VoxCeleb2's own folders, <person>/<video>/<utterance>.mp4 in train and test, are linked so with --link NEW.
 Any other face videos will do in the same layout; the built-in portraits need nothing."""
 
+FITTED: tuple[SampleKind, ...] = ("pairs", "triplets")  # what DaGAN and its depth network are fitted to
 WHAT_IS_READ = (
     f"a clip is a folder of {', '.join(sorted(FRAME_SUFFIXES))}, or a video {', '.join(sorted(VIDEO_SUFFIXES))}, "
     "both in train or test (or in the root, without these); convert it or move it there."
@@ -45,14 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NEW",
         help="link clips that lie deeper, as <person>/<video>/<utterance>.mp4, as NEW/<split>/<person>#<video>#...",
     )
+    kept = "people kept for validation, as data.init_args.val_people has it"
+    parser.add_argument("--val-people", type=int, default=1, help=kept)
     options = parser.parse_args(arguments)
+    if options.root.exists() and not options.root.is_dir():
+        raise DataError(f"'{options.root}' is a file: name the folder with train and test.")
     if not options.root.is_dir():
         print(HOW_TO_GET.format(root=options.root))
         return 1
     if options.link:
         print(f"{link(options.root, options.link)} clips linked in '{options.link}'.")
         return 0
-    faults = list(examine(options.root, options.all_frames))
+    faults = list(examine(options.root, options.all_frames, options.val_people))
     print(f"{len(faults)} faults." if faults else "Nothing is wrong.")
     return int(bool(faults))
 
@@ -77,8 +84,29 @@ def link(root: Path, new: Path) -> int:
     return len(clips)
 
 
-def examine(root: Path, all_frames: bool = False) -> Iterator[str]:
+def examine(root: Path, all_frames: bool = False, val_people: int = 1) -> Iterator[str]:
     """Prints what there is, and prints and yields each fault."""
+    told = []
+    for fault in _faults(root, all_frames):
+        told.append(fault)
+        yield fault
+    yield from (_said(fault) for fault in _refusals(root, val_people) if fault not in told)
+
+
+def _refusals(root: Path, val_people: int) -> list[str]:
+    """What the fits would say of the clips to train on, each once; of none that are there to be tested alone."""
+    if (root / "test").exists() and not (root / "train").exists():
+        return []
+    clips, told = ClipSet(root, FrameReader(Framing(1)), seed=0, drop_leaked=True), []
+    for sample in FITTED:
+        try:
+            clips.fit_samples(Drawing(sample), None, val_people, 1)
+        except DataError as error:
+            told.append(str(error))
+    return list(dict.fromkeys(told))
+
+
+def _faults(root: Path, all_frames: bool) -> Iterator[str]:
     splits: dict[str, list[Clip]] = {}
     for name, folder in _splits(root).items():
         try:
@@ -128,7 +156,7 @@ def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -
     sizes: Counter[str] = Counter()
     frames, faults = 0, []
     for clip in tqdm(clips, desc=name, leave=False):
-        faulty, length = _examine_clip(clip, all_frames, sizes)
+        faulty, length = _examine_clip(clip, all_frames, sizes, "reenactment" if name == "test" else "training")
         faults += faulty
         frames += length
     known = sum(truth_file(root, clip).is_file() for clip in clips)
@@ -137,7 +165,7 @@ def _examine_split(root: Path, name: str, clips: list[Clip], all_frames: bool) -
     yield from map(_said, faults)
 
 
-def _examine_clip(clip: Clip, all_frames: bool, sizes: Counter[str]) -> tuple[list[str], int]:
+def _examine_clip(clip: Clip, all_frames: bool, sizes: Counter[str], use: str) -> tuple[list[str], int]:
     """The faults of a clip and its length; counts the sizes of its frames."""
     faults = []
     try:
@@ -145,7 +173,7 @@ def _examine_clip(clip: Clip, all_frames: bool, sizes: Counter[str]) -> tuple[li
     except DataError as error:
         return [str(error)], 0
     if length < 2:
-        faults.append(f"'{clip.path}' has {length} frames: it is left out of training.")
+        faults.append(f"'{clip.path}' has {length} frames: it is left out of {use}.")
     indices = range(length) if all_frames or length < 2 else (0, length - 1)
     for piece in chunks(indices, 1 if clip.is_folder else CHUNK):
         try:

@@ -3,6 +3,19 @@
 import argparse
 from collections.abc import Sequence
 
+MAX_SEED = 2**32 - 1  # numpy's
+
+
+def as_seed(text: str) -> int:
+    """The seed that an option gives, as its ``type``.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is none.
+    """
+    if not (text.isdecimal() and int(text) <= MAX_SEED):
+        raise argparse.ArgumentTypeError(f"{text} is no seed: give a number from 0 to {MAX_SEED}.")
+    return int(text)
+
 
 class Gathered(argparse.Action):
     """Keeps the values of every time that an option is given, in place of its default.

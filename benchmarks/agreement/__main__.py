@@ -14,7 +14,7 @@ import torch
 from benchmarks.agreement.measure import Readers, measure, readers
 from benchmarks.agreement.page import Read, page, unmet
 from benchmarks.agreement.sets import folder, world
-from models.arguments import Gathered
+from models.arguments import Gathered, as_seed
 from models.errors import UserError
 from models.files import write_text
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--people", type=int, default=PEOPLE, help="of the world, at least 2")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="of each person of the world")
-    parser.add_argument("--seed", type=int, default=0, help="of the world: other seeds, other people")
+    parser.add_argument("--seed", type=as_seed, default=0, help="of the world: other seeds, other people")
     parser.add_argument("--out", type=Path, help=f"the page; printed unless given. The world's card links {CARD}")
     return parser
 

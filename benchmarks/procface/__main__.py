@@ -11,6 +11,7 @@ import torch
 from benchmarks.procface.data import FaceSet, default_root, open_set, tensors
 from benchmarks.procface.fit import Recipe, fit, write
 from metrics.procface import WEIGHTS
+from models.arguments import as_seed
 from models.errors import UserError
 
 # Enough people that new ones are told apart, enough pictures of each that light, lens and pose are not the person.
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--pictures", type=int, default=TEST_PICTURES, help="pictures of each")
     for command in (teach, tell):
         command.add_argument("--data", type=Path, default=default_root(), help="where drawn pictures are kept")
-        command.add_argument("--seed", type=int, default=0, help="of the people and of the training")
+        command.add_argument("--seed", type=as_seed, default=0, help="of the people and of the training")
         command.add_argument("--threads", type=int, default=1, help="threads of the computation")
     return parser
 

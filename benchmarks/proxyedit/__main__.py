@@ -14,6 +14,7 @@ from benchmarks.procface.fit import write
 from benchmarks.proxyedit.data import EditSet, open_set
 from benchmarks.proxyedit.fit import EditRecipe, fit
 from metrics.proxyedit import WEIGHTS
+from models.arguments import as_seed
 from models.errors import UserError
 
 TRAIN_PAIRS, TEST_PAIRS = 800, 160  # 50 and 10 people of each edit in each style
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--pairs", type=int, default=TEST_PAIRS, help="edit pairs of unseen people")
     for command in (teach, tell):
         command.add_argument("--data", type=Path, default=default_root(), help="where drawn pictures are kept")
-        command.add_argument("--seed", type=int, default=0, help="of the people and of the training")
+        command.add_argument("--seed", type=as_seed, default=0, help="of the people and of the training")
         command.add_argument("--threads", type=int, default=1, help="threads of the computation")
     return parser
 

@@ -16,6 +16,7 @@ from lightning.pytorch.accelerators import Accelerator, AcceleratorRegistry, MPS
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from benchmarks.evaluation.availability import specs
+from models.arguments import MAX_SEED
 from models.errors import UserError
 from models.tasks import find
 
@@ -51,7 +52,6 @@ OF_TESTS = (
 )
 OF_CALLS = ("config", "__default_config__", "ckpt_path", "verbose", "weights_only", "return_predictions")
 LINKED = ("model.init_args.image_size",)  # taken from the data
-MAX_SEED = 2**32 - 1  # numpy's
 Tree = dict[str, Any]
 
 

@@ -120,7 +120,8 @@ def jobs(table_runs: Iterable[TableRun]) -> dict[str, Job]:
 def in_order(table_runs: Sequence[TableRun]) -> dict[str, Job]:
     """The jobs of the table with the fewest epochs left first, then of that with the fewest left then, and so on.
 
-    Within a table fits come first, and of these the longest that may start, so that no device waits at its end.
+    Within a table fits come first, and of these the longest that may start, so that no device waits at its end; each
+    comes after what it needs, as one device would run them.
     """
     tables = {
         name: jobs(r for r in table_runs if r.table == name) for name in dict.fromkeys(r.table for r in table_runs)
@@ -129,8 +130,18 @@ def in_order(table_runs: Sequence[TableRun]) -> dict[str, Job]:
     while tables:
         left = {name: {k: job for k, job in of.items() if k not in ordered} for name, of in tables.items()}
         name = min(left, key=lambda name: _work(left[name].values()))
-        ordered |= dict(sorted(left[name].items(), key=lambda item: (item[1].run.kind != "fit", -item[1].epochs)))
+        first = sorted(left[name].items(), key=lambda item: (item[1].run.kind != "fit", -item[1].epochs))
+        ordered |= _needs_first(dict(first))
         del tables[name]
+    return ordered
+
+
+def _needs_first(left: dict[str, Job]) -> dict[str, Job]:
+    """The same jobs, always the first of which nothing that it needs is left."""
+    ordered: dict[str, Job] = {}
+    while left:
+        key = next(key for key, job in left.items() if not any(need.key in left for need in job.run.needs.values()))
+        ordered[key] = left.pop(key)
     return ordered
 
 

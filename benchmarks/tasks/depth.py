@@ -16,7 +16,7 @@ from benchmarks.tasks import plain_samples as samples
 from datamodules.outputs.matching import Match, Selection, manifest, with_masks
 from datamodules.outputs.sizes import by, check_sizes
 from datamodules.video.clips import Framing
-from datamodules.video.truth import has_depth, read_depth
+from datamodules.video.truth import check_unit, has_depth, read_depth
 from metrics.alignment import KINDS
 from metrics.depth import RMSE, AbsRel, Delta1, NormalError
 from models.errors import UserError
@@ -140,6 +140,7 @@ def _masked(match: Match, place: int, framing: Framing | None) -> tuple[Tensor, 
     if framing is not None:
         depth, mask = framing.map(depth), framing.map(mask)
     known = has_depth(depth)
+    check_unit(depth, mask, files[0])
     if not (mask & known).any():
         raise UserError(f"'{files[0]}' has no depth inside its mask '{files[1]}'; mend one, or take the frame out.")
     return torch.where(known, depth, 0.0), mask & known

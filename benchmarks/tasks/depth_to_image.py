@@ -86,7 +86,7 @@ def saved(options: argparse.Namespace) -> Saved:
     Raises:
         UserError: If the two folders do not match.
     """
-    selection = Selection(options.max_frames, options.reference_frame)
+    selection = Selection(options.max_frames, options.reference_frame, "--reference-frame")
     matches = manifest(options.predictions, options.truth, ("pictures", "pictures"), selection)
 
     def read(piece: Piece) -> tuple[Tensor, DepthToImage]:

@@ -46,24 +46,28 @@ class Selection:
 
     Args:
         max_frames: At most so many, evenly spaced; None for all.
-        skipped: The index of the source frame, which is not scored; None for none.
+        skipped: The index of the frame that the method was given, which is not scored; None for none.
+        option: What names that frame on the command line.
     """
 
     max_frames: int | None = None
     skipped: int | None = None
+    option: str = "--source-frame"
 
     def of(self, truth: Entry) -> list[int]:
         """The indices of the frames of a true video that are scored.
 
         Raises:
-            UserError: If the source frame is none of them.
+            UserError: If the frame that is not scored is none of them, or the only one.
         """
         count = len(truth.numbers)
         if self.skipped is not None and count and not 0 <= self.skipped < count:
-            none = f"so --source-frame {self.skipped} is none of them; give 0 to {count - 1}"
+            none = f"so {self.option} {self.skipped} is none of them; give 0 to {count - 1}"
             raise UserError(f"'{truth.path}' has {count} frames, {none}.")
-        skipped = self.skipped if count > 1 else None
-        return spread([i for i in range(count) if i != skipped], self.max_frames)
+        if self.skipped is not None and count == 1:
+            given = f"has one frame, which the method was given ({self.option} {self.skipped}) and is not scored"
+            raise UserError(f"'{truth.path}' {given}; take it out of the truth and of the outputs.")
+        return spread([i for i in range(count) if i != self.skipped], self.max_frames)
 
 
 def manifest(
@@ -83,8 +87,9 @@ def manifest(
     if truth is None:
         raise UserError("Name the folder of what is true with --truth.")
     true = entries(truth, kinds[1])
+    frames = {name: selection.of(entry) for name, entry in true.items()}
     saved = _same_videos(entries(predictions, kinds[0]), true, predictions, truth)
-    return [_matched(saved[name], true[name], selection) for name in sorted(true)]
+    return [_matched(saved[name], true[name], frames[name]) for name in sorted(true)]
 
 
 def with_masks(matches: Sequence[Match], masks: Path | None, truth: Path) -> list[Match]:
@@ -120,8 +125,7 @@ def _same_videos(saved: dict[str, Entry], true: dict[str, Entry], folder: Path, 
     return saved
 
 
-def _matched(saved: Entry, truth: Entry, selection: Selection) -> Match:
-    frames = selection.of(truth)
+def _matched(saved: Entry, truth: Entry, frames: list[int]) -> Match:
     positions = _positions(saved, truth, frames)
     check_rates(saved, truth)
     return Match(saved, truth, frames, positions)

@@ -13,6 +13,8 @@ from datamodules.base import DataError
 from datamodules.video.clips import Clip, Framing
 from datamodules.video.frame_numbers import on_disk
 
+FARTHEST = 20  # metres: no portrait is taken from farther, a depth in millimetres or centimetres reads as more
+
 
 def truth_file(root: Path, clip: Clip) -> Path:
     """Where the truth of a clip of ``root/<split>`` lies."""
@@ -22,6 +24,20 @@ def truth_file(root: Path, clip: Clip) -> Path:
 def has_depth(depth: Tensor) -> Tensor:
     """Where a true depth is known: 0, negative, nan and inf all mean that there is none."""
     return depth.isfinite() & (depth > 0)
+
+
+def check_unit(depth: Tensor, inside: Tensor, path: Path) -> None:
+    """Refuses a depth that cannot be in metres where the face is.
+
+    Raises:
+        DataError: If the median there is beyond `FARTHEST`.
+    """
+    known = depth[inside & has_depth(depth)]
+    if len(known) and (middle := float(known.median())) > FARTHEST:
+        raise DataError(
+            f"'{path}' puts the face {middle:.4g} metres away, so its unit is another: save metres as .npy or .npz, "
+            "or millimetres as 16-bit PNG."
+        )
 
 
 def depth_frames(path: Path) -> int:
@@ -54,13 +70,14 @@ def read_depth(path: Path, frames: list[int], framing: Framing | None) -> dict[s
         framing: What the maps and the camera are brought to; None leaves them.
 
     Raises:
-        DataError: If the file is absent, broken or holds no depth of these frames.
+        DataError: If the file is absent, broken or holds no depth of these frames, or none in metres.
     """
     depth, skin, camera = _arrays(path)
     if max(frames) >= len(depth):
         raise DataError(f"'{path}' holds {len(depth)} frames of depth, but frame {max(frames)} is asked for.")
     depths, matrix = torch.from_numpy(depth[frames]).float(), torch.from_numpy(camera)
     masks, matrix = torch.from_numpy(skin[frames]), (matrix[frames] if camera.ndim == 3 else matrix).float()
+    check_unit(depths, masks, path)
     if framing is not None:
         matrix = framing.camera(matrix, *depth.shape[-2:])
         depths, masks = framing.map(depths), framing.map(masks)
@@ -76,16 +93,18 @@ def read_fit(path: Path, frames: list[int], framing: Framing) -> Tensor:
     """Reads the depth ``N 1 H W``, metres, of a face tracker's fit to frames of a clip.
 
     Raises:
-        DataError: If the truth holds none of every frame.
+        DataError: If the truth holds none of every frame, or none in metres.
     """
-    size = _arrays(path)[0].shape
+    skin = _arrays(path)[1]
     with np.load(path) as truth:
-        if "fitted_depth" not in truth or truth["fitted_depth"].shape != size:
+        if "fitted_depth" not in truth or truth["fitted_depth"].shape != skin.shape:
             raise DataError(
                 f"'{path}' holds no fitted_depth of its frames, which test.condition asks for: test on portraits with "
                 "studio or depth_by set, or leave test.condition out."
             )
-        return framing.map(torch.from_numpy(truth["fitted_depth"][frames]).float())[:, None]
+        depth = torch.from_numpy(truth["fitted_depth"][frames]).float()
+    check_unit(depth, torch.from_numpy(skin[frames]), path)
+    return framing.map(depth)[:, None]
 
 
 def read_rotations(path: Path, frames: list[int]) -> Tensor:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,49 @@ def test_a_mistake_in_the_arguments_is_one_sentence(argument, sentence, capsys):
     assert stopped.value.code == 2
     assert sentence in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("model: {init_args: {widht: 3}}", "Option 'widht' is not accepted, see bad.yaml"),
+        ("data: {init_args: {test: {tsk: x}}}", "Group 'test' does not accept option 'tsk', see bad.yaml"),
+        ("trainer: {max_epohs: 3}", "Group 'trainer' does not accept option 'max_epohs', see bad.yaml"),
+        ("nonsense: 3", "Option 'nonsense' is not accepted, see bad.yaml"),
+        ("trainer: {max_epochs: many}", "(in 'trainer.max_epochs'), see dagan.yaml, bad.yaml"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file_and_the_subcommand(kind, content, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dagan.yaml", tmp_path)
+    Path("bad.yaml").write_text(content)
+    with pytest.raises(SystemExit):
+        cli.parse([kind, "-c", "./dagan.yaml", "--config=./bad.yaml"])
+    told = capsys.readouterr().err
+    assert f"{sentence}; the options are listed by: lightning {kind} --help\n" in told
+
+
+@pytest.mark.parametrize(
+    ("argument", "mistake"),
+    [
+        ("--nonsense=3", "unrecognized arguments: --nonsense=3"),
+        ("--trainer.max_epochs=many", "Expected a <class 'int'> (in 'trainer.max_epochs')"),
+        ("--model.init_args.widht=3", "Option 'widht' is not accepted"),
+    ],
+)
+def test_a_mistake_in_an_argument_names_no_file(argument, mistake, capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(["test", *config("dagan.yaml"), argument])
+    assert f"error: {mistake}; the options are listed by: lightning test --help\n" == capsys.readouterr().err
+
+
+def test_a_subcommand_that_is_none_is_told_with_where_they_are_listed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["lightning", "fitt"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "invalid choice: 'fitt'" in (told := capsys.readouterr().err)
+    assert told.endswith("; the options are listed by: lightning --help\n")
 
 
 @pytest.mark.parametrize("name", ["models.nosuch.Bad", "models.dagan.Bad", "nosuch.Bad"])

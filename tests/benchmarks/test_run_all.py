@@ -62,6 +62,26 @@ def test_fits_come_before_tests_and_the_table_with_least_to_do_is_first(monkeypa
     ]
 
 
+def test_lines_are_printed_in_an_order_in_which_they_run(monkeypatch, capsys):
+    choice(monkeypatch, "--tables", "dagan_self", "--rows", "DaGAN", "copy source", "--dry-run")
+    run_all.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [(line.split()[1], line.split()[3]) for line in lines] == [
+        ("fit", "benchmarks/dagan_depth.yaml"),
+        ("fit", "benchmarks/dagan.yaml"),
+        ("test", "benchmarks/dagan.yaml"),
+        ("test", "benchmarks/dagan.yaml"),
+    ]
+
+
+def test_what_is_needed_comes_before_what_needs_it(monkeypatch):
+    chosen = [table for table in load_all() if table.name == "mcdm_guidance"]
+    seen = set()
+    for key, job in in_order(plan(chosen, choice(monkeypatch))).items():
+        assert {need.key for need in job.run.needs.values()} <= seen
+        seen.add(key)
+
+
 def test_subjects_are_of_data_that_have_them(monkeypatch):
     chosen = [table for table in load_all() if table.name == "depth"]
     with pytest.raises(UserError, match="The data of the table 'depth' have no subjects"):

@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 
 from benchmarks import cli, score
+from benchmarks.agreement import __main__ as agreement
+from benchmarks.procface import __main__ as procface
+from benchmarks.proxyedit import __main__ as proxyedit
 from benchmarks.report.collect import collect
 from benchmarks.report.files import verify, write
 from benchmarks.report.spec import load_all
@@ -194,6 +197,23 @@ def test_a_scale_that_no_table_has_is_refused(capsys):
     assert "invalid choice: 'tinny'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["-1", "4294967296", "1.5"])
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (score.main, ["--task", "self_reenactment", "--predictions", "x", "--truth", "y", "--label", "z"]),
+        (agreement.main, []),
+        (procface.main, ["train"]),
+        (proxyedit.main, ["card"]),
+    ],
+)
+def test_a_seed_that_is_none_is_refused_here_and_by_the_commands_beside(main, arguments, number, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--seed", number])
+    assert stopped.value.code == 2
+    assert f"argument --seed: {number} is no seed: give a number from 0 to 4294967295." in capsys.readouterr().err
+
+
 def test_three_fits_under_one_label_are_one_row_with_a_spread(oracle, portraits, results, capsys):
     for seed in range(3):
         for picture in sorted(oracle.glob("*/*.png")):
@@ -246,7 +266,7 @@ def test_videos_and_single_pictures_are_read(portraits, tmp_path):
         read(tmp_path / "slow", tmp_path / "truth")
     (tmp_path / "stills").mkdir()
     Image.fromarray(frames[0]).save(tmp_path / "stills/face.png")
-    stills = read(tmp_path / "stills", tmp_path / "stills")
+    stills = read(tmp_path / "stills", tmp_path / "stills", "cross_reenactment")
     ((outputs, batch),) = stills.batches()
     assert batch.sample_id == ["face/0000000"]
     torch.testing.assert_close(outputs, batch.target)

@@ -40,6 +40,33 @@ def test_every_fault_is_listed(faces, capsys, write_clip):
         assert fault in said
 
 
+def test_what_a_fit_would_refuse_is_said_in_its_words(tmp_path, write_clip, capsys):
+    for person in range(2):
+        write_clip(tmp_path / "train" / f"id{person}#v", 2, size=(16, 16 + 8 * person))  # sizes are brought to one
+    assert main(["--root", str(tmp_path), "--val-people", "2"]) == 1
+    said = capsys.readouterr().out
+    for sample, sentence in (("pairs", "shows 2 people and 2 are kept for"), ("triplets", "none of its 2 clips has 3")):
+        with pytest.raises(DataError, match=sentence) as refused:
+            VideoFrames(str(tmp_path), 32, sample=sample, val_people=2).setup("fit")
+        assert f"wrong: {refused.value}\n" in said
+    for person in range(2):
+        write_clip(tmp_path / "train" / f"id{person}#w", 3)
+    assert main(["--root", str(tmp_path)]) == 0
+    VideoFrames(str(tmp_path), 32, sample="triplets").setup("fit")
+
+
+def test_a_short_clip_of_the_test_is_not_said_to_be_of_training(faces, write_clip, capsys):
+    write_clip(faces / "test" / "id7#short", 1)
+    assert main(["--root", str(faces)]) == 1
+    assert "id7#short' has 1 frames: it is left out of reenactment." in capsys.readouterr().out
+
+
+def test_a_file_as_root_is_not_said_to_be_absent(tmp_path):
+    (tmp_path / "set.zip").write_bytes(b"")
+    with pytest.raises(DataError, match=r"set\.zip' is a file: name the folder with train and test"):
+        main(["--root", str(tmp_path / "set.zip")])
+
+
 def test_a_missing_set_is_explained(tmp_path, capsys):
     assert main(["--root", str(tmp_path / "vox")]) == 1
     said = capsys.readouterr().out

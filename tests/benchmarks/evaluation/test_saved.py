@@ -89,6 +89,30 @@ def test_a_source_frame_that_is_not_there_is_refused(source, tmp_path):
     assert found.frames == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "option"),
+    [
+        ("self_reenactment", {}, "--source-frame 0"),
+        ("depth_to_image", {"motion": None, "reference_frame": 0}, "--reference-frame 0"),
+    ],
+)
+def test_a_video_of_the_one_frame_that_the_method_was_given_is_refused(task, given, option, tmp_path):
+    ours, truth = (pictures(tmp_path / name, range(4)) for name in ("ours", "truth"))
+    Image.new("RGB", (12, 12)).save(truth / "still.png")
+    sentence = rf"truth/still\.png' has one frame, which the method was given \({option}\) and is not scored; take it"
+    with pytest.raises(UserError, match=sentence):  # before it is missed among the outputs
+        read(ours, truth, task, **given)
+    Image.new("RGB", (12, 12)).save(ours / "still.png")
+    with pytest.raises(UserError, match=sentence):
+        read(ours, truth, task, **given)
+
+
+def test_a_reference_frame_that_is_not_there_is_named_by_its_option(tmp_path):
+    folders = [pictures(tmp_path / name, range(4)) for name in ("ours", "truth")]
+    with pytest.raises(UserError, match="has 4 frames, so --reference-frame 4 is none of them"):
+        read(*folders, "depth_to_image", motion=None, reference_frame=4)
+
+
 class Rated:
     """Stands for a video of a rate."""
 

@@ -177,6 +177,25 @@ def test_what_is_scored_may_not_be_nan_and_the_file_is_named(depth):
         depth_score(folders)
 
 
+@pytest.mark.parametrize("times", [1000, 100])
+def test_a_truth_in_millimetres_or_centimetres_is_refused_and_an_output_is_not(times, depth, tmp_path):
+    folders, expected = depth
+    each(folders[0], lambda path, values: np.save(path, times * values))  # an output may have any scale
+    assert depth_score(folders) == expected
+    masks = {path.name: np.load(path) for path in folders[2].glob("a/*.npy")}
+    truth = {path.name: np.load(path) for path in folders[1].glob("a/*.npy")}
+    each(folders[1], lambda path, values: np.save(path, np.where(masks[path.name], values, 1000)))  # a far background
+    assert depth_score(folders) == expected
+    each(folders[1], lambda path, values: np.save(path, times * truth[path.name]))
+    with pytest.raises(UserError, match=r"truth/a/0000\.npy' puts the face 1\S+ metres away.* save metres as"):
+        depth_score(folders)
+    (tmp_path / "exact").mkdir()
+    whole = np.stack([times * true_depth(i) for i in range(3)])
+    np.savez(tmp_path / "exact/a.npz", depth=whole, skin=np.ones_like(whole, bool), K=np.eye(3))
+    with pytest.raises(UserError, match=r"exact/a\.npz' puts the face"):
+        read(folders[0], tmp_path / "exact", "depth")
+
+
 @pytest.mark.parametrize("values", [np.ones((4, 4), np.uint8), np.ones((4, 4), bool), np.ones((4, 4, 3)), np.ones(3)])
 def test_a_map_is_one_plane_of_numbers(values, tmp_path):
     np.save(tmp_path / "map.npy", values)

@@ -61,5 +61,28 @@ def test_a_list_may_lie_elsewhere_and_must_name_what_is_there(module, tmp_path):
         writer.writerows([row | {"frame": 2, "best_frame": 0} for row in rows])
     named = [batch.sample_id for _, batch in read(targets, targets, "cross_reenactment", pairs=listed).batches()]
     assert all(name.endswith("@0000002") for names in named for name in names)
-    with pytest.raises(UserError, match="There is no pair list"):
+    with pytest.raises(UserError, match=r"There is no pair list '.*none\.csv'; correct --pairs, or leave it out"):
         read(targets, targets, "cross_reenactment", pairs=tmp_path / "none.csv")
+
+
+def test_it_is_said_which_pairs_the_source_frames_are_of(module, tmp_path):
+    targets = module.root / "targets"
+    told = read(targets, targets, "cross_reenactment").remark
+    assert told == f"The source frames are those of the pairs in '{module.root / task.PAIRS}'."
+    alone = shutil.copytree(targets, tmp_path / "set" / "targets")
+    found = read(alone, alone, "cross_reenactment")
+    assert found.remark.startswith("There is no list of pairs, so each source is taken for the first frame of its clip")
+    assert found.matches
+
+
+def test_a_list_whose_clips_or_targets_are_not_there_is_told_of_by_its_name(module, tmp_path):
+    alone = shutil.copytree(module.root / "targets", tmp_path / "set" / "targets")
+    with pytest.raises(UserError, match=r"none\.csv'"):  # the list that is not there, not the folder of its clips
+        read(alone, alone, "cross_reenactment", pairs=tmp_path / "none.csv")
+    listed = shutil.copy(module.root / task.PAIRS, tmp_path)
+    with pytest.raises(UserError, match=r"cross_pairs\.csv' names clips, but there is no folder '.*set/test'"):
+        read(alone, alone, "cross_reenactment", pairs=listed)
+    shutil.copytree(module.root / "test", alone.parent / "test")
+    shutil.copytree(alone / read(alone, alone, "cross_reenactment").matches[0].truth.path.name, alone / "other")
+    with pytest.raises(UserError, match=r"No pair of '.*cross_pairs\.csv' has the target 'other'; add it there"):
+        read(alone, alone, "cross_reenactment", pairs=listed)
