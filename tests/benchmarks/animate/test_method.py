@@ -9,14 +9,7 @@ from benchmarks import cli, released, runs
 from benchmarks.animate import __main__ as command
 from tests.benchmarks.animate.clips import shown
 from tests.models import released_files as files
-
-SMALLEST = {
-    "keypoints": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
-    "motion": {"block_expansion": 4, "max_features": 16, "num_blocks": 2},
-    "generator": {"block_expansion": 8, "max_features": 16, "attention": {"reduction": 1}},
-    "discriminator": {"block_expansion": 4, "max_features": 16},
-    "depth": {"layers": 10, "width": 4, "decoder_width": 2},
-}
+from tests.models.smallest_dagan import SMALLEST
 
 
 @pytest.fixture
