@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, interpolate
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vgg19
 
@@ -32,6 +32,7 @@ from models.dagan.family import FRAMES_AT_ONCE
 from models.dagan.generator import attend
 from models.dagan.perceptual import PerceptualLoss
 from models.dagan.transform import RandomTransform
+from models.dagan.winograd import Winograd
 from models.tasks import Batch, Context
 
 RELEASED = "variants/dagan/released.yaml"
@@ -39,7 +40,7 @@ PAPER, TINY = ("dagan.yaml", RELEASED), ("dagan.yaml", "tiny/dagan.yaml", RELEAS
 FASTER, LEANER = 1.6, 0.9  # asked of a frame: how many times as fast at least, and how much of the memory at most
 HALF, FARTHEST, MEAN = 4.0, 0.02, 0.002  # asked in bfloat16, with the pictures' largest and mean difference at most
 ATTENTION, STEP, STEP_MEMORY, TINY_STEP = 90 / 153, 1.5, 0.7, 1 / 0.7
-PARTS = ("counts", "frames", "bfloat16", "attention", "step", "tiny", "gpu")
+PARTS = ("counts", "frames", "bfloat16", "attention", "convolution", "step", "tiny", "gpu")
 
 
 def model(files: tuple[str, ...], size: int, *options: str) -> DaGAN:
@@ -211,6 +212,24 @@ def print_attention(size: int, rounds: int, batch: int = 8) -> None:
     say(f"Attention of {batch} samples, each", in_turns(works, rounds), 1 / ATTENTION, batch)
 
 
+def print_convolution(size: int, rounds: int) -> None:
+    """Times of a layer of the bottleneck, and of the gradients of its image and weight, beside torch's own."""
+    x, weight = torch.rand(1, 256, size // 4, size // 4), torch.rand(256, 256, 3, 3)
+    x = x.contiguous(memory_format=torch.channels_last)  # as the generator has it
+    given = [each.requires_grad_() for each in (x, weight)]
+
+    def backward(convolve: Callable[[], Tensor]) -> None:
+        torch.autograd.grad(convolve(), given, x.detach())
+
+    convolve: dict[str, Callable[[], Tensor]] = {
+        "ours": partial(Winograd.apply, x, weight, None),
+        "torch": partial(conv2d, x, weight, padding=1),
+    }
+    say("A convolution of 256 features", in_turns(convolve, rounds), 1)
+    whole: dict[str, Callable[[], object]] = {name: partial(backward, each) for name, each in convolve.items()}
+    say("  with its gradients", in_turns(whole, rounds), 1)
+
+
 class StepTimes:
     """A training step: the model's own, and the released design's, of the same weights."""
 
@@ -288,6 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
         "frames": partial(print_frames, given.size, given.clip, given.rounds),
         "bfloat16": partial(print_bfloat16, given.size, min(given.clip, 8), given.rounds),
         "attention": partial(print_attention, given.size, given.rounds),
+        "convolution": partial(print_convolution, given.size, 3 * given.rounds),
         "step": partial(print_step, given.size, given.rounds),
         "tiny": partial(print_tiny, given.rounds),
         "gpu": partial(print_gpu, given.size, given.clip),

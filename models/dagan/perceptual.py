@@ -13,7 +13,7 @@ from torchvision.models import vgg19
 
 from models import weights
 from models.base import PortraitModule
-from models.dagan.blocks import AntiAliasDownsample
+from models.dagan.blocks import AntiAliasDownsample, same
 from models.dagan.family import at_once
 from models.dagan.sides import check_sides
 
@@ -75,7 +75,10 @@ class VGG19Features(nn.Module):
         """Maps images ``B 3 H W`` in [0, 1] to five feature maps."""
         features = [(image - self.mean) / self.std]
         for stage in self.stages:
-            features.append(stage(features[-1]))
+            x = features[-1]
+            for layer in stage.children():
+                x = same(x, layer.weight, layer.bias) if isinstance(layer, nn.Conv2d) else layer(x)
+            features.append(x)
         return features[1:]
 
 

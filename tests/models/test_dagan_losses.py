@@ -161,14 +161,15 @@ def test_the_perceptual_loss_leaves_the_target_alone():
     assert target.grad is None
 
 
-def test_vgg_features_are_torchvisions_and_hold_no_parameter(monkeypatch):
+@pytest.mark.parametrize("side", [32, 128])  # of the larger some layers are convolved by fewer products
+def test_vgg_features_are_torchvisions_and_hold_no_parameter(side, monkeypatch):
     from torchvision.models import vgg19
 
     torch.manual_seed(0)
     network = vgg19()
     monkeypatch.setattr("models.weights.load", lambda name: network.state_dict())
     features = VGG19Features()
-    image = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, side, side)
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     x, expected = (image - mean) / std, []
     for index, layer in enumerate(network.features[:30]):
