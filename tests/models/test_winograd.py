@@ -4,7 +4,7 @@ from torch.autograd import grad
 from torch.nn.functional import conv2d
 
 from models.dagan import winograd
-from models.dagan.blocks import same
+from models.dagan.blocks import DownBlock, ResBlock, SameBlock, same
 from models.dagan.winograd import Winograd, pays
 
 
@@ -95,6 +95,17 @@ def test_wide_layers_of_large_images_are_convolved_so(calls):
     x, weight, bias = (t.detach().float() for t in (some(1, 128, 32, 32), some(128, 128, 3, 3), some(128)))
     torch.testing.assert_close(same(x, weight, bias), torchs(x, weight, bias), atol=1e-3, rtol=1e-4)
     assert calls == [(128, 128, 3, 3)]
+
+
+@pytest.mark.parametrize("block", [ResBlock(128), SameBlock(64, 128), DownBlock(64, 128)])
+def test_blocks_that_learn_and_that_only_draw_are_made_of_them(block, calls):
+    layers = [tuple(p.shape) for p in block.parameters() if p.dim() == 4]
+    x = torch.rand(1, layers[0][1], 32, 32)
+    block.train()(x)
+    assert calls == layers
+    with torch.no_grad():
+        block.eval()(x)
+    assert calls == 2 * layers
 
 
 @pytest.mark.parametrize(
