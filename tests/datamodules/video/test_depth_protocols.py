@@ -231,6 +231,17 @@ def test_a_set_without_fits_cannot_give_them(faces):
         batches[0]
 
 
+def test_fits_in_another_unit_than_metres_are_refused(faces):
+    for clip in find_clips(faces / "test"):
+        depth = np.load(faces / "truth" / "test" / f"{clip.name}.npz")["depth"]
+        change(faces, clip, fitted_depth=1000 * depth)
+    batches = ClipSet(faces, FrameReader(Framing(16)), 0).test_batches(
+        TestProtocol("depth", condition="fitted_depth"), 4, None
+    )
+    with pytest.raises(DataError, match=r"npz' puts the face \S+ metres away, so its unit is another"):
+        batches[0]
+
+
 def test_clips_hold_nothing_for_avatars(faces):
     with pytest.raises(DataError, match="Clips hold nothing for 'avatar'; choose another data module"):
         ClipSet(faces, FrameReader(Framing(16)), 0).test_batches(TestProtocol("avatar"), 4, None)
