@@ -8,8 +8,8 @@ from models.dagan.blocks import DownBlock, ResBlock, SameBlock, same
 from models.dagan.winograd import Winograd, pays
 
 
-def some(*shape, dtype=torch.float64):
-    return torch.randn(shape, dtype=dtype, requires_grad=True)
+def some(*shape):
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
 
 
 def torchs(x, weight, bias):
@@ -23,7 +23,7 @@ def seed():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Shapes of the weights that are convolved by so."""
+    """Shapes of the weights that are convolved by."""
     seen = []
     convolve = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda x, w, b: seen.append(tuple(w.shape)) or convolve(x, w, b))
@@ -61,7 +61,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed(calls, monkeypatch):
 
 
 @pytest.mark.parametrize("which", ["image", "data", "weight"])
-def test_it_rounds_as_torchs_convolution_does(which):
+def test_it_rounds_a_few_times_as_much_as_torchs_convolution(which):
     """Its sums make more of rounding, but none of it is more than a few parts in a million."""
     x, weight, bias = some(1, 128, 32, 32), some(128, 128, 3, 3), some(128)
     slope = torch.randn(1, 128, 32, 32, dtype=torch.float64)
