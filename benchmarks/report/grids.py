@@ -128,7 +128,7 @@ def _counted(cells: list[Cell], name: str) -> str:
 def claim_lines(sheet: Sheet, verdicts: Sequence[Verdict]) -> list[ClaimLine]:
     """Claims, comparisons or checks in the order of the table."""
     words = reasons(sheet.table)
-    return [_claim_line(sheet, verdict, why(verdict, words)) for verdict in verdicts]
+    return [_claim_line(sheet, verdict, why(sheet, verdict, words)) for verdict in verdicts]
 
 
 def _claim_line(sheet: Sheet, verdict: Verdict, words: str) -> ClaimLine:

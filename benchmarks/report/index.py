@@ -28,7 +28,7 @@ FILES |= {"samples": ".samples.csv", "record": ".record.json"}
 FACTS = {"data": "data", "metrics by": "weights of the metrics", "pretrained": "weights of the methods"}
 FIGURE_ROWS = 4  # videos that a test's figure shows, one above the other (`evaluation.callbacks.Evaluator`)
 SCREEN = 800  # pixels; a higher picture is cut
-TOTALS = ("claims", "held", "contradicted", "open", "checks", "judged", "checks_held")
+TOTALS = ("claims", "held", "contradicted", "open", "unscored", "checks", "judged", "checks_held")
 Section = dict[str, Any]  # what a template is given of a table or a system
 
 

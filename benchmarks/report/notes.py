@@ -1,10 +1,11 @@
 """The notes under a table: how to read it, what is odd in it, and what its numbers rest on."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
 from benchmarks.report.results import Provenance
-from benchmarks.report.spec import Column, Table, card
+from benchmarks.report.spec import Column, Table, card, is_cost
 from benchmarks.report.verdicts import Cell, enough
 from metrics.crossed import MIN_FITS
 from metrics.statistics import MIN_VIDEOS
@@ -22,8 +23,10 @@ READING = (
     f"{MIN_FITS} fits is not ranked, nor are other blocks.",
     "Advantage: mean difference [95 % interval] in the metric's unit, positive where data agree with the claim. A "
     f"verdict is on methods and needs {MIN_FITS} fits of each that draws at random; with fewer the difference, and "
-    "its interval over videos, are of these fits. Fits of the same seeds are compared in pairs. Separable from: "
-    "the smallest difference that would have been separated. Seeds agreeing is a count, and decides nothing.",
+    "its interval over videos, are of these fits. Rows with the same seeds are compared fit by fit. Intervals are of "
+    "one comparison each, verdicts are corrected for all of the table's claims (Holm): one may stay open whose "
+    "interval has no 0. Separable from: the smallest difference that would have been separated. Seeds agreeing is a "
+    "count, and decides nothing.",
 )
 OF_SETS = (
     "@N: a distance between two sets of N samples, biased upwards by an amount that falls with N, so that "
@@ -35,8 +38,8 @@ LEFT_OUT = "Frames left out of the mean, identical to the truth, or without a ma
 
 def notes(table: Table, cells: Cells, provenance: Provenance, empty: Mapping[Column, str]) -> list[str]:
     """All notes of a table, in their order; ``empty`` are columns that it has not, and why."""
-    parts = [_few(table, cells), _sets(cells), _left_out(table, cells), _flagged(table, cells), _empty(table, empty)]
-    parts += [_rows(table), _protocols(table, provenance)]
+    parts = [_few(table, cells), _passed(table, cells), _sets(cells), _left_out(table, cells), _flagged(table, cells)]
+    parts += [_empty(table, empty), _rows(table), _protocols(table, provenance)]
     return [*filter(None, [table.note]), *READING, *(note for part in parts for note in part)]
 
 
@@ -63,6 +66,28 @@ def _few(table: Table, cells: Cells) -> Iterator[str]:
     if few:
         counts = "; ".join(f"{name}: {fits}" for name, fits in few.items())
         yield f"Not ranked, for a verdict needs {MIN_FITS} fits, but these have fewer: {counts}."
+
+
+def _passed(table: Table, cells: Cells) -> Iterator[str]:
+    """The columns in which a method's value is better than a ceiling's."""
+    scored = [(row, column, cell) for row, column, cell in _run(table, cells) if cell.videos]
+    kinds, best = {row.name: row.kind for row in table.rows}, dict[Column, float]()
+    for row, column, cell in scored:
+        if kinds[row] == "method" and not is_cost(column.metric):
+            best[column] = max(_upwards(column, cell), best.get(column, -math.inf))
+    places: dict[str, list[str]] = {}
+    for row, column, cell in scored:
+        if kinds[row] == "ceiling" and best.get(column, -math.inf) > _upwards(column, cell):
+            where = f"{column.metric} of {column.test}" if len(table.tests) > 1 else column.metric
+            places.setdefault(row, []).append(where)
+    if places:
+        told = "; ".join(f"{row}: {', '.join(columns)}" for row, columns in places.items())
+        yield f"A ceiling that a method passes bounds nothing there: {told}."
+
+
+def _upwards(column: Column, cell: Cell) -> float:
+    """A value of which more is better."""
+    return cell.value if card(column.metric).higher_is_better else -cell.value
 
 
 def _sets(cells: Cells) -> Iterator[str]:

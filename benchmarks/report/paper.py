@@ -5,11 +5,16 @@ from typing import NamedTuple
 
 import yaml
 
-from benchmarks.report.sheets import ABSENT, published_texts
+from benchmarks.report.sheets import ABSENT, Sheet, published_texts
 from benchmarks.report.spec import FAMILIES, FOLDER, Claim, Published, Table, by_metric, card
 from benchmarks.report.verdicts import Verdict, enough
 
 TABLE = re.compile(r"Table \d+")
+STANDS_FOR = {  # what papers print in the place of a metric whose name is another
+    "proxy-ID": ("CSIM", "AED", "ID Similarity"),
+    "proxy-pose": ("PRMSE", "Pose"),
+    "proxy-expr": ("AUCON", "Expression"),
+}
 
 
 class PaperFigures(NamedTuple):
@@ -45,33 +50,40 @@ def _of(block: Published, claim: Claim) -> list[PaperFigures]:
 def _measures(head: str, claim: Claim) -> bool:
     """Whether a column of a paper, less its arrow, is of a claim's metric or named in its words."""
     name, metric = head.rstrip("↑↓× "), claim.metric.removeprefix("proxy-").replace("Delta", "δ")
+    if claim.metric in STANDS_FOR:
+        return name in STANDS_FOR[claim.metric]
     return metric == name or metric.startswith(f"{name}-") or bool(re.search(rf"\b{re.escape(name)}\b", claim.text))
 
 
-def reasons(table: Table) -> dict[Claim, str]:
-    """Why orderings came out as they did: the words of today's file of the table, or of its record without a file."""
+def reasons(table: Table) -> dict[Claim, Claim]:
+    """The words on each ordering: of today's file of the table, or of its record without a file."""
     path = FOLDER / f"{table.name}.yaml"
     if not path.is_file():
-        return {_wordless(claim): claim.why for claim in table.orderings}
+        return {_wordless(claim): claim for claim in table.orderings}
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     orderings = [Claim(**each) for family in FAMILIES for each in by_metric(content.get(family, []))]
-    return {_wordless(each): each.why for each in orderings}
+    return {_wordless(each): each for each in orderings}
 
 
-def why(verdict: Verdict, words: dict[Claim, str]) -> str:
-    """One sentence on why a claim came out as it did: somebody's words, else what the numbers alone can say.
-
-    Words say why a claim does not hold, so they stand beside such a verdict alone.
-    """
-    said = words.get(_wordless(verdict.claim)) if verdict.outcome in ("contradicted", "not separated") else None
-    return said or of_the_numbers(verdict)
+def why(sheet: Sheet, verdict: Verdict, words: dict[Claim, Claim]) -> str:
+    """One sentence on why a claim came out as it did: somebody's words, else what the numbers alone can say."""
+    said = words.get(_wordless(verdict.claim))
+    return (_said(said, verdict) if said else "") or of_the_numbers(sheet, verdict)
 
 
-def of_the_numbers(verdict: Verdict) -> str:
+def _said(claim: Claim, verdict: Verdict) -> str:
+    """The words that were written for this outcome; those on a row that is behind never stand beside one ahead."""
+    if verdict.outcome == "holds":
+        return claim.why_held
+    behind = claim.why if verdict.comparison and verdict.comparison.advantage < 0 else ""
+    return {"contradicted": behind, "not separated": claim.why_open or behind}.get(verdict.outcome, "")
+
+
+def of_the_numbers(sheet: Sheet, verdict: Verdict) -> str:
     """What keeps a claim open, or how its fits agree; empty for one of too few videos."""
     result, digits = verdict.comparison, card(verdict.claim.metric).digits + 1
     if result is None:
-        return "Nothing was compared: one of the two has no score by this metric here."
+        return _missing(sheet, verdict.claim)
     if not enough(result.fits):
         return f"Of {_fits(result.fits)} a difference may as well be one of seeds as of methods."
     agree = (
@@ -80,7 +92,17 @@ def of_the_numbers(verdict: Verdict) -> str:
     if verdict.outcome == "not separated":
         needed = f"from {verdict.separable:.{digits}f} on it would be told from chance"
         return f"{agree}; the difference is {result.advantage:+.{digits}f}, {needed}."
-    return f"{agree}." if verdict.outcome in ("holds", "contradicted") else ""
+    told = f"{agree}; the difference is {abs(result.advantage) / result.error:.1f} times its standard error."
+    return told if verdict.outcome in ("holds", "contradicted") else ""
+
+
+def _missing(sheet: Sheet, claim: Claim) -> str:
+    """Which rows of a claim have no score, and why, as the table prints it."""
+    places = {(column.test, column.metric): i for i, column in enumerate(sheet.table.columns)}
+    i = places.get((claim.test, claim.metric))
+    rows = [row for row in sheet.table.rows if row.name in (claim.better, claim.worse)]
+    gaps = [f"{row.name}: {sheet.gap(row, i)}" for row in rows if i is not None and not sheet.cells[row.name, i]]
+    return f"Nothing was compared ({', '.join(gaps) or 'no score of both on the same videos'})."
 
 
 def _fits(count: int) -> str:

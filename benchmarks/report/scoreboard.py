@@ -14,18 +14,22 @@ PLAIN = Style(best="**{}**", second="<ins>{}</ins>", interval="")
 
 
 class Tally(NamedTuple):
-    """How many claims and checks of a table came out how; ``judged`` are the checks that have a verdict."""
+    """How many claims and checks of a table came out how.
+
+    ``unscored`` are the claims of which a row, or its score, is missing; ``judged`` the checks that have a verdict.
+    """
 
     claims: int
     held: int
     contradicted: int
+    unscored: int
     checks: int
     judged: int
     checks_held: int
 
     @property
     def open(self) -> int:
-        """Claims that are not separated, or have no verdict for want of fits."""
+        """Claims that are not separated, or have no verdict for want of a row, of its score, or of fits."""
         return self.claims - self.held - self.contradicted
 
 
@@ -33,11 +37,13 @@ def tally(sheet: Sheet) -> Tally:
     """Counts the verdicts of a table."""
     held, contradicted = (_count(sheet.claims, outcome) for outcome in ("holds", "contradicted"))
     judged = sum(check.outcome in VERDICTS for check in sheet.checks)
-    return Tally(len(sheet.claims), held, contradicted, len(sheet.checks), judged, _count(sheet.checks, "holds"))
+    unscored = sum(claim.comparison is None for claim in sheet.claims)
+    checks = len(sheet.checks), judged, _count(sheet.checks, "holds")
+    return Tally(len(sheet.claims), held, contradicted, unscored, *checks)
 
 
 def scoreboard(tables: Iterable[tuple[str, str, Sheet]]) -> str:
-    """Claims held, contradicted and open (not separated, or without a verdict for want of fits), and checks.
+    """Claims held, contradicted and open (not separated, or without a verdict), and checks.
 
     Args:
         tables: Of each its folder, scale and sheet.
@@ -59,17 +65,22 @@ def glance(sheet: Sheet) -> str:
 def _line(folder: str, scale: str, sheet: Sheet) -> list[str]:
     link = f"[{sheet.table.title}]({folder}/{sheet.table.name}.md)"
     counts = tally(sheet)
-    claims = [counts.claims, counts.held, counts.contradicted, counts.open] if counts.claims else [ABSENT] * 4
-    return [link, scale, str(fits(sheet)), *map(str, claims), checks_text(counts)]
+    unscored = f" ({counts.unscored} unscored)" if counts.unscored else ""
+    claims = [*map(str, (counts.claims, counts.held, counts.contradicted)), f"{counts.open}{unscored}"]
+    return [link, scale, fits(sheet), *(claims if counts.claims else [ABSENT] * 4), checks_text(counts)]
 
 
 def _count(verdicts: list[Verdict], outcome: str) -> int:
     return sum(verdict.outcome == outcome for verdict in verdicts)
 
 
-def fits(sheet: Sheet) -> int:
-    """The fits of the row that has most."""
-    return max((cell.seeds for cell in sheet.cells.values() if cell), default=0)
+def fits(sheet: Sheet) -> str:
+    """``5``, or ``3–5`` where methods that draw differ; of a table in which none does, the seeds of its rows."""
+    methods = {row.name for row in sheet.table.rows if row.kind == "method"}
+    run = [cell for cell in sheet.cells.values() if cell]
+    drawn = [cell.fits for (row, _), cell in sheet.cells.items() if cell and cell.fits and row in methods]
+    counts = drawn or [cell.seeds for cell in run] or [0]
+    return "–".join(dict.fromkeys(map(str, (min(counts), max(counts)))))
 
 
 def checks_text(counts: Tally) -> str:

@@ -104,7 +104,9 @@ class Claim:
         worse: The row that should score worse.
         test: The test it is checked on.
         metric: The metric it is checked by.
-        why: One sentence on why it came out as it did, where somebody has written one; it decides nothing.
+        why: One sentence on why the better row is behind, where it is; such sentences decide nothing.
+        why_held: On why the claim holds, where it does.
+        why_open: On why nothing is told apart, whichever row is ahead; ``why`` without it.
     """
 
     text: str
@@ -113,6 +115,8 @@ class Claim:
     test: str
     metric: str
     why: str = ""
+    why_held: str = ""
+    why_open: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.report.files import beside, left, write
 from benchmarks.report.frames import claims_frame
 from benchmarks.report.markdown import beside_published, markdown, summary
 from benchmarks.report.results import Provenance
-from benchmarks.report.scoreboard import tally
+from benchmarks.report.scoreboard import fits, scoreboard, tally
 from benchmarks.report.sheets import assemble, published_texts
 from benchmarks.report.verdicts import compare, summarise
 from tests.benchmarks.report.made_up import claim
@@ -161,3 +161,23 @@ def test_our_own_comparisons_are_judged_apart_and_are_no_claims_of_the_paper(tab
     assert "**Comparisons of our own**" in markdown(sheet)
     assert "Of 2 comparisons of our own,\n\n- **holds** (2)" in summary(sheet, "x")
     assert claims_frame(sheet)["family"].tolist() == ["claim", "comparison", "comparison"]
+
+
+def test_a_line_of_the_scoreboard_says_what_fits_it_rests_on_and_which_claims_lack_a_score(table, scores):
+    sheet = assemble(table, scores, Provenance())
+    counts = tally(sheet)
+    assert (counts.open, counts.unscored) == (2, 1)
+    assert fits(sheet) == "3"
+    assert "| tiny | 3 | 4 | 1 | 1 | 2 (1 unscored) | – |" in scoreboard([("tables/tiny", "tiny", sheet)])
+    more = [scores[(scores["row"] == "far") & (scores["seed"] == 0)].assign(seed=seed) for seed in (3, 4)]
+    more = [each.assign(value=each["value"] * 1.01) for each in more]
+    assert fits(assemble(table, pd.concat([scores, *more]), Provenance())) == "3–5"
+
+
+def test_a_ceiling_that_a_method_passes_is_named_by_its_columns(table, scores):
+    kinds = {"copy": "ceiling", "far": "ceiling"}
+    rows = [replace(row, kind=kinds.get(row.name, row.kind)) for row in table.rows]
+    above = scores["row"].eq("copy") & scores["metric"].eq("PSNR")
+    sheet = assemble(replace(table, rows=rows), scores.assign(value=scores["value"] + 40 * above), Provenance())
+    assert "A ceiling that a method passes bounds nothing there: far: L1, PSNR; copy: L1." in sheet.notes
+    assert not [note for note in assemble(table, scores, Provenance()).notes if note.startswith("A ceiling")]

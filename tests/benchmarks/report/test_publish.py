@@ -54,7 +54,7 @@ def test_publishing_copies_the_tables_and_renews_the_pages(written, tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "stale" not in text
-    assert "\n| [Made up & small](results/tables/tiny/small.md) | tiny | 3 | 4 | 1 | 1 | 2 | – |\n" in text
+    assert "\n| [Made up & small](results/tables/tiny/small.md) | tiny | 3 | 4 | 1 | 1 | 2 (1 unscored) | – |\n" in text
     assert "Of 4 claims of the paper,\n\n- **holds** (1): ours beats far [L1 ↓].\n- **contradicted** (1): copy" in page
     assert "- **n/a (not run)** (1): ours beats absent [L1 ↓]." in page
     assert "[everything](tables/tiny/small.md), [page](tables/tiny/small.html)" in page
