@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Converts a released file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.released", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--generator", type=Path, required=True, help="The file, such as DaGAN_vox_adv_256.pth.tar.")
-    parser.add_argument("--depth", type=Path, help="The folder with encoder.pth and depth.pth; FOMM needs none.")
+    parser.add_argument("--depth", type=Path, help="The folder with encoder.pth and depth.pth; FOMM has none.")
     parser.add_argument("--out", type=Path, required=True, help="The checkpoint to write.")
     parser.add_argument("--overwrite", action="store_true", help="Replace a checkpoint of that name.")
     given = parser.parse_args(arguments)
@@ -66,6 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _depth(folder: Path | None, needed: bool) -> ReleasedWeights | None:
     if not needed:
+        if folder is not None:
+            raise UserError("These networks look at no depth, as FOMM's: leave --depth out.")
         return None
     if folder is None:
         raise UserError("These networks look at depth: give --depth, the folder with encoder.pth and depth.pth.")

@@ -36,7 +36,7 @@ def export(checkpoint: Path, folder: Path, onnx: bool) -> None:
 
 
 def _model(checkpoint: Path) -> DaGAN:
-    remedy = "name one that a fit of DaGAN by this version left."
+    remedy = "name one that a fit of DaGAN by this version left, or that benchmarks.released made of a released file."
     if "hyper_parameters" not in read_checkpoint(checkpoint, remedy, [VERSION]):
         raise UserError(f"'{checkpoint}' does not hold its arguments; {remedy}")
     with reading(checkpoint, "checkpoint of DaGAN", remedy), constructing():

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
@@ -21,7 +22,7 @@ from torch.nn.functional import normalize
 from models.dagan import DaGAN
 from models.dagan.released_checks import AGAIN, adam, epochs, finite, tensors
 from models.errors import UserError
-from models.reading import check_zip, reading
+from models.reading import REASON, check_zip, reading
 
 ReleasedWeights = dict[str, Tensor]
 PARTS = {"generator": "generator", "kp_detector": "keypoint_detector", "discriminator": "discriminator"}
@@ -218,7 +219,7 @@ def _fill(model: DaGAN, part: str, weights: ReleasedWeights, source: str) -> Non
     try:
         getattr(model, part).load_state_dict(weights)
     except RuntimeError as error:
-        detail = " ".join(str(error).splitlines()[1].split())
+        detail = shorten(str(error).splitlines()[1], REASON, placeholder=" ...")
         raise UserError(
             f"{source} does not hold the {part} of DaGAN or FOMM ({detail}); name a whole released file."
         ) from error

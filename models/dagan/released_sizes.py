@@ -14,12 +14,12 @@ Options = dict[str, Any]
 
 
 class _Network(dict[str, Tensor]):
-    """Tensors by name; one that is not there is a sentence."""
+    """Tensors by name; one that is not there is a sentence on the file that lacks it."""
+
+    source = "The released file"
 
     def __missing__(self, name: str) -> Tensor:
-        raise UserError(
-            f"The released file lacks '{name}'; name a whole file as the authors of DaGAN or FOMM released it."
-        )
+        raise UserError(f"{self.source} lacks '{name}'; name a whole file as the authors of DaGAN or FOMM released it.")
 
     def size(self, name: str, axis: int = 0) -> int:
         """The length of an axis, at least 1.
@@ -30,7 +30,7 @@ class _Network(dict[str, Tensor]):
         shape = self[name].shape
         if len(shape) <= axis or not shape[axis]:
             raise UserError(
-                f"The released file holds '{name}' of shape {tuple(shape)}, which is no part of DaGAN or FOMM; "
+                f"{self.source} holds '{name}' of shape {tuple(shape)}, which is no part of DaGAN or FOMM; "
                 "name a whole file as their authors released it."
             )
         return shape[axis]
@@ -51,6 +51,10 @@ class _Network(dict[str, Tensor]):
         return any(name.startswith(prefix) for name in self)
 
 
+class _DepthNetwork(_Network):
+    source = "The depth network"
+
+
 def options(release: Release, depth: ReleasedWeights | None) -> Options:
     """The arguments of `models.dagan.DaGAN` that a released file settles; grids and the like are in YAML.
 
@@ -66,7 +70,7 @@ def options(release: Release, depth: ReleasedWeights | None) -> Options:
     if "discriminator" in release.networks:
         found["discriminator"] = _discriminator(_Network(release.networks["discriminator"]))
     if depth is not None:
-        found["depth"] = _depth(_Network(depth))
+        found["depth"] = _depth(_DepthNetwork(depth))
     if groups := release.optimisers.get("generator", {}).get("param_groups"):
         found["optimiser"] = {"lr": float(groups[0]["lr"]), "betas": [float(beta) for beta in groups[0]["betas"]]}
     return found

@@ -293,7 +293,29 @@ def test_a_depth_network_that_is_missing_or_another_is_one_sentence(folder, tmp_
     (tmp_path / "depth.pth").write_bytes(whole["depth.pth"])
     with pytest.raises(SystemExit, match="folder of the depth network does not hold"):
         released.main([*arguments(folder, depth=False), "--depth", str(tmp_path), *out])
+    held = torch.load(folder / "depth.pth", weights_only=True)
+    torch.save(dict(list(held.items())[: len(held) // 2]), tmp_path / "depth.pth")
+    (tmp_path / "encoder.pth").write_bytes(whole["encoder.pth"])
+    with pytest.raises(SystemExit, match=r"^error: The depth network lacks 'decoder"):
+        released.main([*arguments(folder, depth=False), "--depth", str(tmp_path), *out])
     assert not (tmp_path / "made.ckpt").exists()
+
+
+def test_depth_is_not_left_unread_where_the_networks_have_none(tmp_path):
+    files.save(tmp_path, files.VOX)
+    call = ["--generator", str(tmp_path / "released.pth.tar"), "--depth", str(tmp_path / "nowhere")]
+    with pytest.raises(SystemExit, match="look at no depth, as FOMM's: leave --depth out"):
+        released.main([*call, "--out", str(tmp_path / "made.ckpt")])
+
+
+def test_a_network_with_hundreds_of_other_tensors_is_one_short_sentence(folder, tmp_path):
+    held = torch.load(folder / "released.pth.tar", weights_only=True)
+    held["generator"] |= {f"more.{i}.weight": torch.zeros(1) for i in range(300)}
+    torch.save(held, tmp_path / "released.pth.tar")
+    call = ["--generator", str(tmp_path / "released.pth.tar"), "--depth", str(folder)]
+    with pytest.raises(SystemExit, match="does not hold the generator") as stopped:
+        released.main([*call, "--out", str(tmp_path / "made.ckpt")])
+    assert len(str(stopped.value)) < 400
 
 
 def refused(home, folder, told):
