@@ -1,7 +1,7 @@
 """The resulting video, written as it is made: with the driver's sound, the mark, and nothing lost if it breaks off."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,22 +9,17 @@ from typing import BinaryIO
 
 import av
 import torch
-from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
-from av.packet import Packet
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from datamodules.video.files import opened
+from benchmarks.animate.sound import SOUNDS, Sound, sound_of, source_of
 from models.errors import UserError
 from models.files import check_output, is_full
 
-# What sound each kind of file takes as it is; a Matroska file takes any.
-SOUNDS = {".mp4": {"aac", "mp3", "ac3", "opus", "flac", "alac"}, ".mov": {"aac", "mp3", "ac3", "alac"}, ".mkv": None}
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 QUALITY = {"crf": "16"}
 FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}  # what is written can be played, whatever comes
-PRIMING = Fraction(1, 10)  # seconds before the first picture that sound may begin, as that of AAC's decoder does
 
 
 @dataclass
@@ -79,7 +74,7 @@ class Film:
     stream: VideoStream
     rate: Fraction
     disk: Disk
-    sound: "Sound | None" = None
+    sound: Sound | None = None
     frames: int = 0
 
     def write(self, frames: Tensor) -> None:
@@ -95,46 +90,6 @@ class Film:
         """Writes what the encoder still holds."""
         if self.frames:
             self.container.mux(self.stream.encode())
-
-
-class Sound:
-    """The sound of a video file, copied as it is.
-
-    Args:
-        source: The open driver.
-        film: The file that it goes to, as a stream of its own.
-    """
-
-    def __init__(self, source: InputContainer, film: OutputContainer) -> None:
-        self.stream = source.streams.audio[0]
-        self.target = film.add_stream_from_template(self.stream)
-        self.packets = source.demux(self.stream)
-        shown = source.streams.video[0]
-        self.start = Fraction(shown.start_time or 0) * Fraction(shown.time_base or 1)  # where the pictures begin
-        self.waiting: Packet[AudioStream] | None = None
-
-    def until(self, second: Fraction) -> list["Packet[AudioStream]"]:
-        """The packets that begin before a second of the film, and were not given yet."""
-        given = []
-        while packet := self.waiting or next(self.packets, None):
-            self.waiting = packet
-            if self._begins(packet) >= second:
-                break
-            self.waiting = None
-            if packet.size and self._begins(packet) >= -PRIMING:
-                given.append(self._moved(packet))
-        return given
-
-    def _begins(self, packet: "Packet[AudioStream]") -> Fraction:
-        time = packet.pts if packet.pts is not None else packet.dts
-        return Fraction(time or 0) * Fraction(packet.time_base) - self.start if packet.size else -PRIMING
-
-    def _moved(self, packet: "Packet[AudioStream]") -> "Packet[AudioStream]":
-        by = int(self.start / Fraction(packet.time_base))
-        packet.pts = None if packet.pts is None else packet.pts - by
-        packet.dts = None if packet.dts is None else packet.dts - by
-        packet.stream = self.target
-        return packet
 
 
 def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path | None] = ()) -> None:
@@ -172,18 +127,6 @@ def _check_place(path: Path, overwrite: bool, inputs: Sequence[Path | None]) -> 
     partial.open("ab").close()
     if not there:
         partial.unlink()
-
-
-def sound_of(path: Path) -> str | None:
-    """The codec of the sound of a video file or a folder; None without sound.
-
-    Raises:
-        DataError: If the file cannot be read.
-    """
-    if path.is_dir():
-        return None
-    with opened(path) as file:
-        return file.container.streams.audio[0].codec.canonical_name if file.container.streams.audio else None
 
 
 @contextmanager
@@ -241,17 +184,10 @@ def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, 
     options = {} if partial.suffix == ".mkv" else FRAGMENTS
     with partial.open("wb") as file:
         disk = Disk(file)
-        with av.open(disk, "w", FORMATS[partial.suffix], options=options) as container, _source(sound) as source:
+        with av.open(disk, "w", FORMATS[partial.suffix], options=options) as container, source_of(sound) as source:
             container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
             stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
             copied = Sound(source, container) if source else None
             yield Film(container, stream, rate, disk, copied)
         disk.check()
-
-
-def _source(sound: Path | None) -> AbstractContextManager[InputContainer | None]:
-    """The driver, if it has sound; not as `opened`, which would tell a full disk as an unreadable driver."""
-    if sound is None or sound_of(sound) is None:  # which has opened it by that
-        return nullcontext()
-    return av.open(sound.absolute(), metadata_errors="ignore")
