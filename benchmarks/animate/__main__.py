@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -83,14 +84,14 @@ def animate(options: argparse.Namespace) -> Path:
     made = filmed(model, scene, size, options.motion)
     (_, *shape), rate = scene.photograph.shape, driver.rate
     with bar, film.filming(options.out, (shape[0], shape[1]), rate, mark(type(model).__name__), sound) as result:
-        for frame in made:
-            result.write(frame)
+        for frame, time in made:
+            result.write(frame, [time])
             bar.update()
     return options.out
 
 
-def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[Tensor]:
-    """The film's frames ``1 3 H W``, uint8, each made when it is asked for: a photograph may be large.
+def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> Iterator[tuple[Tensor, Fraction]]:
+    """The film's frames ``1 3 H W``, uint8, and the second of each, made when it is asked for: they may be large.
 
     Args:
         model: The method.
@@ -101,14 +102,14 @@ def filmed(model: PortraitModule, scene: Scene, size: int, motion: Motion) -> It
     method, device = cast(Reenactor, model), model.device
     source = scene.region.cut(scene.photograph, size).to(device)
     initial = scene.driving.cut(scene.initial, size).to(device)
-    for number, piece in enumerate(scene.driver.pieces(PIECE)):
+    for number, (piece, times) in enumerate(scene.driver.pieces(PIECE)):
         shown = torch.stack([scene.driving.cut(frame, size) for frame in piece], 1).to(device)
         video = scene.driver.path.stem
         drawn = seeds([f"{video}/{number * PIECE + frame:07d}" for frame in range(len(piece))])
         with torch.inference_mode():
             moved = method.reenact(source, shown, Context(motion, initial, seeds=drawn, video=video, piece=number))[0]
-        for frame in moved.split(1):
-            yield scene.region.paste(frame.float().cpu(), scene.photograph)
+        for frame, time in zip(moved.split(1), times, strict=True):
+            yield scene.region.paste(frame.float().cpu(), scene.photograph), time
 
 
 def _scene(options: argparse.Namespace, driver: Driver) -> Scene:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.base import DataError
 from datamodules.video.clips import Clip
-from datamodules.video.files import REENCODE, VideoFile, opened
+from datamodules.video.files import REENCODE, Packets, VideoFile, opened
 
 FOLDER_RATE = Fraction(25)  # frames a second of a folder of pictures, which does not say
 LOOKS = 32  # frames, spread over the video, in which the face is looked for
@@ -68,16 +68,17 @@ class Driver:
             raise DataError(f"'{self.path}' holds no frames: replace or delete it.")
         return frames
 
-    def pieces(self, length: int) -> Iterator[Tensor]:
-        """All frames in order, ``T 3 H W`` uint8, at most ``length`` at a time."""
+    def pieces(self, length: int) -> Iterator[tuple[Tensor, list[Fraction]]]:
+        """All frames in order, ``T 3 H W`` uint8, at most ``length`` at a time, and the second of each by its clock."""
         frames = self._all()
         while piece := list(islice(frames, length)):
-            yield torch.stack(piece)
+            times, pictures = zip(*piece, strict=True)
+            yield torch.stack(pictures), list(times)
 
     def _spread(self) -> list[Tensor]:
         """Every so many frames: of twice as many each time that too many are held, for no file says how many come."""
         kept, step = [], 1
-        for number, frame in enumerate(self._all()):
+        for number, (_, frame) in enumerate(self._all()):
             if number % step == 0:
                 kept.append(frame)
             if len(kept) > LOOKS:
@@ -90,23 +91,46 @@ class Driver:
             found = (_frame_at(file, float(second)) for second in places)
             return [frame for frame in found if frame is not None]
 
-    def _all(self) -> Iterator[Tensor]:
+    def _all(self) -> Iterator[tuple[Fraction, Tensor]]:
         shown = self._of_folder() if self.path.is_dir() else self._of_file()
         size = None
-        for number, frame in enumerate(shown):
+        for number, (time, frame) in enumerate(shown):
             size = size or frame.shape
             if frame.shape != size:
                 raise DataError(f"'{self.path}' changes its size at frame {number}: {REENCODE}.")
-            yield frame
+            yield time, frame
 
-    def _of_folder(self) -> Iterator[Tensor]:
+    def _of_folder(self) -> Iterator[tuple[Fraction, Tensor]]:
         clip = Clip(self.path)
-        return (clip.read([index])[0] for index in range(len(clip)))
+        return ((index / FOLDER_RATE, clip.read([index])[0]) for index in range(len(clip)))
 
-    def _of_file(self) -> Iterator[Tensor]:
+    def _of_file(self) -> Iterator[tuple[Fraction, Tensor]]:
         with opened(self.path) as file:
-            for frame in file.decode(file.packets()):
-                yield _tensor(file, frame)
+            for time, frame in _timed(file):
+                yield time, _tensor(file, frame)
+
+
+def _timed(file: VideoFile) -> Iterator[tuple[Fraction, VideoFrame]]:
+    """All frames and the second of each, later one by one: where the file does not say so, by its rate."""
+    start = Fraction(file.stream.start_time or 0) * Fraction(file.stream.time_base or 1)
+    step, last = 1 / (file.rate or FOLDER_RATE), None
+    times: dict[int | None, Fraction] = {}
+    for frame in file.decode(_noted(file, times)):
+        time = times.pop(frame.pts, None)
+        if last is None:
+            last = start if time is None else time
+        else:
+            last = time if time is not None and time > last else last + step
+        yield last, frame
+
+
+def _noted(file: VideoFile, times: dict[int | None, Fraction]) -> Packets:
+    """The packets, the second of each noted under its number, which `VideoFile.decode` puts in its place."""
+    is_timed = file.container.format.name != "avi"  # which has a constant rate alone; FFmpeg guesses at its times
+    for number, packet in enumerate(file.packets()):
+        if is_timed and packet.pts is not None:
+            times[number] = packet.pts * Fraction(packet.time_base)
+        yield packet
 
 
 def _frame_at(file: VideoFile, second: float) -> Tensor | None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import numpy as np
 import torch
 from av.container import OutputContainer
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.animate.sound import SOUNDS, Sound, sound_of, source_of
@@ -19,6 +21,7 @@ from models.files import check_output, is_full
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 QUALITY = {"crf": "16"}
+CLOCK = 90_000  # ticks a second, at least: as many as broadcasts have, and a whole number a frame of a constant rate
 FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}  # what is written can be played, whatever comes
 
 
@@ -68,6 +71,7 @@ class Film:
         disk: Where it goes.
         sound: The driver's sound and where it goes; None for silence.
         frames: How many are written.
+        start: The second of the first, by the driver's clock.
     """
 
     container: OutputContainer
@@ -76,20 +80,35 @@ class Film:
     disk: Disk
     sound: Sound | None = None
     frames: int = 0
+    start: Fraction = Fraction(0)
 
-    def write(self, frames: Tensor) -> None:
-        """Appends frames ``T 3 H W``, uint8, of even sides, and the sound up to them."""
-        for pixels in frames.permute(0, 2, 3, 1).contiguous().numpy():
-            self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+    def write(self, frames: Tensor, times: Sequence[Fraction]) -> None:
+        """Appends frames and the sound up to them.
+
+        Args:
+            frames: ``T 3 H W``, uint8, of even sides.
+            times: The second of each, by the driver's clock.
+        """
+        for pixels, time in zip(frames.permute(0, 2, 3, 1).contiguous().numpy(), times, strict=True):
+            self.start = self.start if self.frames else time
+            self.container.mux(self.stream.encode(self._timed(pixels, time - self.start)))
             self.frames += 1
         if self.sound:
-            self.container.mux(self.sound.until(self.frames / self.rate))
+            self.container.mux(self.sound.until(times[-1] + 1 / self.rate, self.start))
         self.disk.check()
 
     def finish(self) -> None:
         """Writes what the encoder still holds."""
         if self.frames:
             self.container.mux(self.stream.encode())
+
+    def _timed(self, pixels: NDArray[np.uint8], second: Fraction) -> av.VideoFrame:
+        """A frame for the encoder."""
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.time_base = Fraction(self.stream.codec_context.time_base or 1)
+        frame.pts = round(second / frame.time_base)
+        frame.duration = round(1 / self.rate / frame.time_base)
+        return frame
 
 
 def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path | None] = ()) -> None:
@@ -188,6 +207,7 @@ def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, 
             container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
             stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, rate.numerator * -(-CLOCK // rate.numerator))
             copied = Sound(source, container) if source else None
             yield Film(container, stream, rate, disk, copied)
         disk.check()

@@ -28,32 +28,36 @@ class Sound:
         self.stream = source.streams.audio[0]
         self.target = film.add_stream_from_template(self.stream)
         self.packets = source.demux(self.stream)
-        shown = source.streams.video[0]
-        self.start = Fraction(shown.start_time or 0) * Fraction(shown.time_base or 1)  # where the pictures begin
         self.waiting: Packet[AudioStream] | None = None
 
-    def until(self, second: Fraction) -> list["Packet[AudioStream]"]:
-        """The packets that begin before a second of the film, and were not given yet."""
+    def until(self, second: Fraction, start: Fraction) -> list["Packet[AudioStream]"]:
+        """The packets that begin before a second, and were not given yet.
+
+        Args:
+            second: By the driver's clock.
+            start: When the film begins, by the same; its first picture need not be the driver's first packet.
+        """
         given = []
         while packet := self.waiting or next(self.packets, None):
             self.waiting = packet
-            if self._begins(packet) >= second:
+            if _begins(packet, start) >= second:
                 break
             self.waiting = None
-            if packet.size and self._begins(packet) >= -PRIMING:
-                given.append(self._moved(packet))
+            if packet.size and _begins(packet, start) >= start - PRIMING:
+                given.append(self._moved(packet, start))
         return given
 
-    def _begins(self, packet: "Packet[AudioStream]") -> Fraction:
-        time = packet.pts if packet.pts is not None else packet.dts
-        return Fraction(time or 0) * Fraction(packet.time_base) - self.start if packet.size else -PRIMING
-
-    def _moved(self, packet: "Packet[AudioStream]") -> "Packet[AudioStream]":
-        by = int(self.start / Fraction(packet.time_base))
+    def _moved(self, packet: "Packet[AudioStream]", start: Fraction) -> "Packet[AudioStream]":
+        by = round(start / Fraction(packet.time_base))
         packet.pts = None if packet.pts is None else packet.pts - by
         packet.dts = None if packet.dts is None else packet.dts - by
         packet.stream = self.target
         return packet
+
+
+def _begins(packet: "Packet[AudioStream]", start: Fraction) -> Fraction:
+    time = packet.pts if packet.pts is not None else packet.dts
+    return (time or 0) * Fraction(packet.time_base) if packet.size else start
 
 
 def sound_of(path: Path) -> str | None:

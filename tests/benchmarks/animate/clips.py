@@ -34,6 +34,15 @@ def sound_of(path):
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], 1)
 
 
+def moments(path):
+    """The seconds of the pictures and of each packet of sound, both after the first picture."""
+    with av.open(str(path)) as container:
+        pictures = [frame.time for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        sound = {bytes(each): float(each.pts * each.time_base) for each in container.demux(audio=0) if each.size}
+    return [each - pictures[0] for each in pictures], {packet: each - pictures[0] for packet, each in sound.items()}
+
+
 def shown(path):
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

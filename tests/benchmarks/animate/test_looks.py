@@ -17,7 +17,7 @@ def test_looks_reach_the_end_however_many_frames_there_are(clip, monkeypatch, fr
     driver = Driver(clip(frames=frames, codec=None))
     if not known:
         monkeypatch.setattr(Driver, "seconds", None)
-    whole, looks = bright(driver._all()), bright(driver.looks())
+    whole, looks = bright(frame for _, frame in driver._all()), bright(driver.looks())
     step = -(-frames // LOOKS)
     assert min(frames, LOOKS // 2) <= len(looks) <= LOOKS
     assert all(any(abs(look - each) < 1e-6 for each in whole) for look in looks)
@@ -37,7 +37,7 @@ def test_of_an_endless_driver_few_frames_are_held(clip, monkeypatch):
             alive[0] -= 1
 
     monkeypatch.setattr(Driver, "seconds", None)
-    monkeypatch.setattr(Driver, "_all", lambda self: (Frame() for _ in range(5000)))
+    monkeypatch.setattr(Driver, "_all", lambda self: ((0, Frame()) for _ in range(5000)))
     assert LOOKS // 2 <= len(Driver(clip(codec=None)).looks()) <= LOOKS
     assert most[0] <= LOOKS + 3
 

@@ -20,7 +20,7 @@ PIECES = FRAMES.split(8)
 def write(path: Path, pieces=PIECES) -> int:
     with film.filming(path, (64, 64), Fraction(25), "made", None) as result:
         for piece in pieces:
-            result.write(piece)
+            result.write(piece, [Fraction(result.frames + number, 25) for number in range(len(piece))])
     return path.stat().st_size
 
 
@@ -69,7 +69,7 @@ def test_a_large_photograph_is_held_a_frame_at_a_time(clip, run, monkeypatch):
     monkeypatch.setattr(
         Square, "paste", lambda self, frames, *more: pasted.append(len(frames)) or paste(self, frames, *more)
     )
-    monkeypatch.setattr(film.Film, "write", lambda self, frames: written.append(len(pasted)) or writes(self, frames))
+    monkeypatch.setattr(film.Film, "write", lambda self, *given: written.append(len(pasted)) or writes(self, *given))
     assert len(shown(run(clip(codec=None), "--whole"))) == 40
     assert pasted == [1] * 40
     assert written == list(range(1, 41))  # each is written before the next is made
