@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from benchmarks.animate.square import Points
+from benchmarks.animate.square import Points, Square
 from datamodules.video.samples import to_float
 from metrics.face_analysers import load_analyser
 from metrics.face_analysis import Face, area
 from models.errors import UserError
 
 SURE = 0.6  # a confidence; weaker finds, such as the folds of a sleeve, count only where there is no other
+# Looks at a driver are of its face as long as they lie within so many times its size, or of the median distance, from
+# the median; how many times a head's own square that of all of them may be.
+STRAY, SPREAD, WIDEST = 1.5, 4.0, 3.0
 LOOK = 1024  # pixels: the larger side of what is looked at; faces of a larger picture are found smaller
 
 
@@ -34,7 +38,7 @@ def points_of_photograph(picture: Tensor, name: str, chosen: int | None) -> Poin
     Raises:
         UserError: If there is none, or not that one, or which one is not said.
     """
-    faces = sorted(_faces(picture), key=lambda face: float(face.box[0]))
+    faces = sorted(_sure([_faces(picture)])[0], key=lambda face: float(face.box[0]))
     if not faces:
         raise UserError(f"No face is found in '{name}'; cut it to the head, and give --whole or --square.")
     if chosen is None and len(faces) > 1:
@@ -45,18 +49,25 @@ def points_of_photograph(picture: Tensor, name: str, chosen: int | None) -> Poin
 
 
 def points_of_driver(pictures: Sequence[Tensor], name: str) -> tuple[list[int], Points]:
-    """In which of some frames ``3 H W`` a face is found, and the landmarks ``N 68 2`` of each one's largest.
+    """In which of some frames ``3 H W`` the face is found, and its landmarks ``N 68 2`` there.
+
+    It is the largest of a frame; what stands far from where it does in most, such as a passer-by, is left out.
 
     Raises:
-        UserError: If there is none in any.
+        UserError: If there is none in any, or it is all over the picture, as the faces of two people are.
     """
-    seen = {i: max(found, key=lambda face: area(face.box)) for i, p in enumerate(pictures) if (found := _faces(p))}
+    found = _sure([_faces(picture) for picture in pictures])
+    seen = {i: max(faces, key=lambda face: area(face.box)) for i, faces in enumerate(found) if faces}
     if not seen:
         raise UserError(
             f"No face is found in {len(pictures)} frames of '{name}'; name a video of a face, or give --whole or "
             "--driver-square."
         )
-    return [*seen], np.stack([_points(face) for face in seen.values()])
+    points = np.stack([_points(face) for face in seen.values()])
+    kept = _together(points)
+    if Square.around(points[kept]).side > WIDEST * np.median([Square.around(each).side for each in points[kept]]):
+        raise UserError(f"The face in '{name}' moves far, or is two people's; give --driver-square, that of one head.")
+    return [i for i, is_kept in zip(seen, kept, strict=True) if is_kept], points[kept]
 
 
 def most_alike(points: Points, source: Points) -> int:
@@ -69,9 +80,24 @@ def most_alike(points: Points, source: Points) -> int:
     return int(((aligned - _normalised(source)) ** 2).sum((1, 2)).argmin())
 
 
+def _together(points: Points) -> NDArray[np.bool_]:
+    """Which of landmarks ``N 68 2`` stand about where most do and are about as large; of a head that moves all do."""
+    low, high = points.min(1), points.max(1)
+    heads = np.concatenate([(low + high) / 2, (high - low).max(1, keepdims=True)], 1)
+    usual = np.median(heads, 0)
+    off = np.linalg.norm(heads - usual, axis=1)
+    return off <= max(STRAY * usual[2], SPREAD * np.median(off))
+
+
 def _normalised(points: Points) -> Points:
     centred = points - points.mean(0)
     return centred / np.sqrt(ConvexHull(centred).volume)  # of flat points the volume is the area
+
+
+def _sure(found: Sequence[Sequence[Face]]) -> list[list[Face]]:
+    """Of the faces of some pictures those that are sure, or all where none is in any of them."""
+    is_any = any(face.confidence >= SURE for faces in found for face in faces)
+    return [[face for face in faces if face.confidence >= SURE or not is_any] for faces in found]
 
 
 def _faces(picture: Tensor) -> list[Face]:
@@ -79,8 +105,7 @@ def _faces(picture: Tensor) -> list[Face]:
     factor = max(1.0, max(picture.shape[-2:]) / LOOK)
     shape = [round(side / factor) for side in picture.shape[-2:]]
     faces = load_analyser("dlib68")(to_float(resize(picture, shape, antialias=True))[None])[0]
-    sure = [face for face in faces if face.confidence >= SURE] or faces
-    return [Face(_back(face.box, factor), _back(face.landmarks, factor)) for face in sure]
+    return [Face(_back(face.box, factor), _back(face.landmarks, factor), confidence=face.confidence) for face in faces]
 
 
 def _back(points: Tensor | None, factor: float) -> Tensor:

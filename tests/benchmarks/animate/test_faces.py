@@ -10,9 +10,9 @@ from metrics.face_analysis import Face
 from models.errors import UserError
 
 
-def face_at(x, confidence=0.9, points=None):
-    marks = torch.full((68, 2), float(x)) if points is None else torch.as_tensor(points)
-    return Face(torch.tensor([x, 0.0, x + 10, 10]), marks, confidence=confidence)
+def face_at(x, confidence=0.9, points=None, size=10):
+    marks = x + torch.linspace(0, size, 68)[:, None].expand(-1, 2) if points is None else torch.as_tensor(points)
+    return Face(torch.tensor([x, 0.0, x + size, size]), marks, confidence=confidence)
 
 
 @pytest.fixture
@@ -49,6 +49,39 @@ def test_a_driver_needs_a_face_in_some_frame(told):
     told([], [])
     with pytest.raises(UserError, match=r"No face is found in 2 frames of 'd\.mp4'"):
         faces.points_of_driver([PICTURE] * 2, "d.mp4")
+
+
+@pytest.mark.parametrize("stray", [face_at(60), face_at(8, size=40), face_at(-30)])
+def test_a_passer_by_is_left_out(told, stray):
+    told(*[[face_at(x)] for x in (3, 4, 5)], [stray], *[[face_at(x)] for x in (6, 7, 8)])
+    where, points = faces.points_of_driver([PICTURE] * 7, "d.mp4")
+    assert (where, points[:, 0, 0].tolist()) == ([0, 1, 2, 4, 5, 6], [3, 4, 5, 6, 7, 8])
+
+
+@pytest.mark.parametrize("places", [range(0, 13), [0] * 12 + [9], [0, 1, 2, 4, 6, 10, 15, 19], [0] * 5 + [9] * 5])
+def test_one_person_who_moves_much_is_kept_whole(told, places):
+    told(*[[face_at(x)] for x in places])
+    assert faces.points_of_driver([PICTURE] * len(places), "d.mp4")[1][:, 0, 0].tolist() == [*places]
+
+
+def test_of_two_people_who_are_as_large_one_is_asked_for(told):
+    told(*[[face_at(x)] for x in (3, 60, 4, 61)])
+    with pytest.raises(
+        UserError, match=r"^The face in 'd\.mp4' moves far, or is two people's; give --driver-square, [^.]*\.$"
+    ):
+        faces.points_of_driver([PICTURE] * 4, "d.mp4")
+
+
+def test_weak_finds_of_a_driver_count_only_where_no_look_has_a_sure_one(told):
+    told([face_at(3)], [face_at(5, confidence=0.51)], [face_at(6)])
+    assert faces.points_of_driver([PICTURE] * 3, "d.mp4")[0] == [0, 2]
+    told([face_at(3, confidence=0.52)], [face_at(5, confidence=0.51)])
+    assert faces.points_of_driver([PICTURE] * 2, "d.mp4")[0] == [0, 1]
+
+
+def test_the_driver_is_the_largest_face_of_a_frame(told):
+    told([face_at(20), face_at(3, size=14), face_at(40)])
+    assert faces.points_of_driver([PICTURE], "d.mp4")[1][0, 0, 0] == 3
 
 
 def test_the_frame_posed_most_alike_is_found_whatever_its_size_and_place():
