@@ -190,11 +190,12 @@ def _partial(path: Path) -> Path:
 def _reason(error: BaseException, path: Path) -> str:
     if is_full(error):
         return f"The disk of '{path.absolute().parent}' is full: free some, and run the command again."
-    if isinstance(error, UserError | OSError):
+    if isinstance(error, UserError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "There is not enough memory for it: free some, or name a smaller photograph, and run the command again."
-    told = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    told = [type(error).__name__, *text.strip().splitlines()[:1]]
     return f"The film broke off ({': '.join(told)}): mend that, and run the command again."
 
 

@@ -61,7 +61,7 @@ def _begins(packet: "Packet[AudioStream]", start: Fraction) -> Fraction:
 
 
 def sound_of(path: Path) -> str | None:
-    """The codec of the sound of a video file or a folder; None without sound.
+    """The codec of the sound of a video file or a folder, of AAC as broadcasts have it ``adts``; None without sound.
 
     Raises:
         DataError: If the file cannot be read.
@@ -69,7 +69,11 @@ def sound_of(path: Path) -> str | None:
     if path.is_dir():
         return None
     with opened(path) as file:
-        return file.container.streams.audio[0].codec.canonical_name if file.container.streams.audio else None
+        if not file.container.streams.audio:
+            return None
+        stream = file.container.streams.audio[0]
+        name = stream.codec.canonical_name
+        return "adts" if name == "aac" and not stream.codec_context.extradata else name
 
 
 def source_of(sound: Path | None) -> AbstractContextManager[InputContainer | None]:

@@ -103,6 +103,10 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
     ("error", "told"),
     [
         (RuntimeError("Wrong size.\nat frame 8"), r"The film broke off \(RuntimeError: Wrong size\.\): "),
+        (
+            PermissionError(1, "Operation not permitted", "<none>"),
+            r"The film .* \(PermissionError: Operation not perm\w+\):",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "There is not enough memory for it: free some"),
     ],
 )
@@ -168,6 +172,9 @@ def test_a_film_of_nothing_leaves_nothing(clip, run, tmp_path, monkeypatch):
 def test_what_cannot_be_written_is_said_before_anything_is_made(clip, run, tmp_path):
     with pytest.raises(SystemExit, match=r"does not hold sound as pcm_s16le; give --out result\.mkv or --silent"):
         run(clip("drive.mkv", codec="pcm_s16le"))
+    with pytest.raises(SystemExit, match=r"A mov does not hold sound as adts; give --out result\.mkv or --silent"):
+        run(clip("drive.ts"), out="result.mov")
+    assert not list(tmp_path.glob("result*"))
     with pytest.raises(SystemExit, match="no kind of video"):
         run(clip(), out="result.avi")
     with pytest.raises(SystemExit, match="There is no folder"):
