@@ -140,6 +140,8 @@ def _check_place(path: Path, overwrite: bool, inputs: Sequence[Path | None]) -> 
     partial = _partial(path)
     check_output(path, overwrite, inputs)
     check_output(partial, True, inputs)
+    if partial.exists() and not overwrite:
+        raise UserError(f"'{partial}' is what an earlier run left; rename it, or give --overwrite.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"There is no folder '{path.absolute().parent}' to write to; make it, or name another --out.")
     there = partial.exists()
@@ -163,17 +165,21 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
         UserError: If it breaks off: says why, and where the part is.
         KeyboardInterrupt: If it is stopped; says where the part is, if there is one.
     """
-    partial, film = _partial(path), None
+    partial, disk, film = _partial(path), None, None
     try:
-        with _opened(partial, size, rate, comment, sound) as film:
-            try:
-                yield film
-            finally:  # also what is cut off is to be played
-                film.finish()
+        with partial.open("wb") as file:
+            disk = Disk(file)
+            with _opened(disk, FORMATS[path.suffix], size, rate, comment, sound) as film:
+                try:
+                    yield film
+                finally:  # also what is cut off is to be played
+                    film.finish()
+            disk.check()
         partial.replace(path)
     except (Exception, KeyboardInterrupt) as error:
         if not (film and film.frames):
-            partial.unlink(missing_ok=True)
+            if disk:
+                partial.unlink(missing_ok=True)
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise UserError(_reason(error, path)) from error
@@ -200,15 +206,14 @@ def _reason(error: BaseException, path: Path) -> str:
 
 
 @contextmanager
-def _opened(partial: Path, size: tuple[int, int], rate: Fraction, comment: str, sound: Path | None) -> Iterator[Film]:
-    options = {} if partial.suffix == ".mkv" else FRAGMENTS
-    with partial.open("wb") as file:
-        disk = Disk(file)
-        with av.open(disk, "w", FORMATS[partial.suffix], options=options) as container, source_of(sound) as source:
-            container.metadata["comment"] = comment
-            stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
-            stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-            stream.codec_context.time_base = Fraction(1, rate.numerator * -(-CLOCK // rate.numerator))
-            copied = Sound(source, container) if source else None
-            yield Film(container, stream, rate, disk, copied)
-        disk.check()
+def _opened(
+    disk: Disk, kind: str, size: tuple[int, int], rate: Fraction, comment: str, sound: Path | None
+) -> Iterator[Film]:
+    options = {} if kind == "matroska" else FRAGMENTS
+    with av.open(disk, "w", kind, options=options) as container, source_of(sound) as source:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, rate.numerator * -(-CLOCK // rate.numerator))
+        copied = Sound(source, container) if source else None
+        yield Film(container, stream, rate, disk, copied)

@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written_to_is_told_at_once(clip, run, monkeypatc
 
 def test_what_an_older_film_has_left_is_not_touched_by_a_look(tmp_path):
     (tmp_path / "result.part.mp4").write_text("mine")
-    film.check(tmp_path / "result.mp4", None, False)
+    film.check(tmp_path / "result.mp4", None, True)
     film.check(tmp_path / "other.mp4", None, False)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"result.part.mp4": "mine"}
 

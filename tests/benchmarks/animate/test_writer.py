@@ -105,3 +105,28 @@ def test_sound_as_mp3_is_held(clip, run, out):
     with av.open(str(path)) as container:
         assert container.streams.audio[0].codec.canonical_name == "mp3"
         assert sum(frame.samples for frame in container.decode(audio=0)) > 1.5 * 44100
+
+
+def test_what_an_earlier_run_left_stays_unless_it_may_be_replaced(clip, run, tmp_path):
+    driver, part = clip(), tmp_path / "result.part.mp4"
+    part.write_bytes(b"hours")
+    with pytest.raises(SystemExit, match=r"part\.mp4' is what an earlier run left; rename it, or give --overwrite\.$"):
+        run(driver, "--whole")
+    assert part.read_bytes() == b"hours"
+    assert run(driver, "--whole", "--overwrite").is_file()
+    assert not part.exists()
+
+
+def test_what_could_not_be_opened_is_not_deleted(tmp_path, monkeypatch):
+    part, real = tmp_path / "result.part.mp4", Path.open
+    part.write_bytes(b"hours")
+
+    def refused(self, mode="r", *more):
+        if mode == "wb":
+            raise PermissionError(13, "Permission denied")
+        return real(self, mode, *more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UserError, match="Permission denied"):
+        write(tmp_path / "result.mp4")
+    assert part.read_bytes() == b"hours"
