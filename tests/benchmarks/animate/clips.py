@@ -15,7 +15,7 @@ def picture_of(number, size=32):
     return pixels
 
 
-def tones(stream, seconds):
+def tones(stream, seconds, begin=0):
     time = np.arange(int(RATE * seconds)) / RATE
     wave = (np.sin(2 * np.pi * 440 * time) * time / seconds * 0.5).astype(np.float32)
     packets = []
@@ -24,7 +24,7 @@ def tones(stream, seconds):
         planar = stream.codec_context.format.name
         samples = part if planar == "fltp" else (part * np.iinfo(WHOLE[planar]).max * 0.99).astype(WHOLE[planar])
         frame = av.AudioFrame.from_ndarray(samples, format=planar, layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+        frame.sample_rate, frame.pts, frame.time_base = RATE, start + round(begin * RATE), Fraction(1, RATE)
         packets += stream.encode(frame)
     return [*packets, *stream.encode()]
 

@@ -11,19 +11,21 @@ from tests.benchmarks.animate.clips import RATE, picture_of, tones
 
 @pytest.fixture
 def clip(tmp_path):
-    """Forty frames at 25 a second, and a tone that grows louder."""
+    """Forty frames at 25 a second, and a tone that grows louder, which both begin at some second."""
 
-    def make(name="drive.mp4", frames=40, codec="aac"):
+    def make(name="drive.mp4", frames=40, codec="aac", start=0):
         with av.open(str(tmp_path / name), "w") as container:
             video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": "8"})
             video.width = video.height = 32
             video.pix_fmt = "yuv420p"
             sound = container.add_stream(codec, rate=RATE, layout="mono") if codec else None
             for number in range(frames):
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")))
+                frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")
+                frame.pts = round(start * 25) + number
+                container.mux(video.encode(frame))
             container.mux(video.encode())
             if sound:
-                container.mux(tones(sound, frames / 25))
+                container.mux(tones(sound, frames / 25, start))
         return tmp_path / name
 
     return make

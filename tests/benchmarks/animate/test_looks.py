@@ -25,6 +25,13 @@ def test_looks_reach_the_end_however_many_frames_there_are(clip, monkeypatch, fr
     assert any(abs(looks[-1] - each) < 1e-6 for each in whole[-2 * step :])
 
 
+def test_looks_are_all_over_a_driver_whose_clock_begins_late(clip, monkeypatch):
+    monkeypatch.setattr(driving, "SEEKABLE", 0.0)
+    monkeypatch.setattr(driving, "LOOKS", 8)
+    looks = bright(Driver(clip("drive.ts", codec=None, start=10)).looks())
+    assert looks[-1] > 1.5 * looks[0]
+
+
 def test_of_an_endless_driver_few_frames_are_held(clip, monkeypatch):
     alive, most = [0], [0]
 

@@ -58,6 +58,15 @@ def test_frames_of_a_constant_rate_are_evenly_apart_in_whatever_order_they_are_c
     assert times == [Fraction(number, 25) for number in range(video_makers.FRAMES)]
 
 
+@pytest.mark.parametrize("out", ["result.mp4", "result.mkv"])
+def test_streams_that_begin_late_begin_the_film(clip, run, out):
+    driver = clip("drive.mkv", start=0.5)
+    film = run(driver, "--whole", out=out)
+    check(driver, film, 40)
+    with av.open(str(film)) as container:
+        assert next(container.decode(video=0)).time < 0.03
+
+
 def test_a_recording_that_begins_anywhere_keeps_its_sound_with_its_pictures(write, run):
     driver = write("drive.ts", range(0, 360, 3), codecs=("mpeg2video", "mp2"), size=64)
     whole = driver.read_bytes()
