@@ -11,6 +11,7 @@ import av
 import numpy as np
 import torch
 from av.container import OutputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from torch import Tensor
@@ -104,7 +105,9 @@ class Film:
 
     def _timed(self, pixels: NDArray[np.uint8], second: Fraction) -> av.VideoFrame:
         """A frame for the encoder."""
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
         frame.time_base = Fraction(self.stream.codec_context.time_base or 1)
         frame.pts = round(second / frame.time_base)
         frame.duration = round(1 / self.rate / frame.time_base)
@@ -214,6 +217,14 @@ def _opened(
         container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options=dict(QUALITY))
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        _tag(stream)
         stream.codec_context.time_base = Fraction(1, rate.numerator * -(-CLOCK // rate.numerator))
         copied = Sound(source, container) if source else None
         yield Film(container, stream, rate, disk, copied)
+
+
+def _tag(stream: VideoStream) -> None:
+    """Says how colours are coded, which players guess otherwise, and by the size of the picture."""
+    coder = stream.codec_context
+    coder.colorspace, coder.color_range = Colorspace.ITU709, ColorRange.MPEG
+    coder.color_primaries, coder.color_trc = ColorPrimaries.BT709, ColorTrc.BT709

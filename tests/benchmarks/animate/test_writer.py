@@ -4,8 +4,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
+from av.video.reformatter import ColorRange, Colorspace
 
 from benchmarks.animate import __main__ as command
 from benchmarks.animate import film
@@ -130,3 +132,19 @@ def test_what_could_not_be_opened_is_not_deleted(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="Permission denied"):
         write(tmp_path / "result.mp4")
     assert part.read_bytes() == b"hours"
+
+
+@pytest.mark.parametrize("suffix", film.SOUNDS)
+def test_colours_are_those_of_bt709_and_say_so(tmp_path, suffix):
+    colours = torch.tensor([[220, 30, 30], [30, 200, 40], [40, 50, 210], [128, 128, 128]], dtype=torch.uint8)
+    squares = colours.T.reshape(3, 2, 2).repeat_interleave(32, 1).repeat_interleave(32, 2)
+    path = tmp_path / f"result{suffix}"
+    write(path, [squares[None]])
+    with av.open(str(path)) as container:
+        coder = container.streams.video[0].codec_context
+        tags = (coder.colorspace, coder.color_primaries, coder.color_trc, coder.color_range)
+        frame = next(container.decode(video=0))
+    assert tags == (1, 1, 1, 1)  # of BT.709 three times, and of the narrow range
+    seen = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG)
+    middles = seen.to_ndarray()[16::32, 16::32].reshape(4, 3).astype(int)
+    assert np.abs(middles - colours.numpy()).max() <= 3
