@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
+from torchvision.transforms.v2.functional import resize
 
 from datamodules.base import DataError
 from datamodules.video.clips import Clip
@@ -142,4 +143,10 @@ def _frame_at(file: VideoFile, second: float) -> Tensor | None:
 
 
 def _tensor(file: VideoFile, frame: VideoFrame) -> Tensor:
-    return torch.from_numpy(file.picture(frame)).permute(2, 0, 1)
+    """A frame ``3 H W``, uint8, of square pixels."""
+    picture, aspect = torch.from_numpy(file.picture(frame)).permute(2, 0, 1), file.pixel_aspect or 1
+    height, width = picture.shape[-2:]
+    if aspect == 1:
+        return picture
+    sides = (height, width * aspect) if width == frame.width else (height * aspect, width)  # the second one is turned
+    return resize(picture, [max(round(side), 1) for side in sides], antialias=True)

@@ -1,5 +1,7 @@
 """A driver, a photograph, and the command with a method that needs no fit."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -11,16 +13,16 @@ from tests.benchmarks.animate.clips import RATE, picture_of, tones
 
 @pytest.fixture
 def clip(tmp_path):
-    """Forty frames at 25 a second, and a tone that grows louder, which both begin at some second."""
+    """Forty frames at 25 a second, shown 32 wide, and a tone that grows louder; both begin at some second."""
 
-    def make(name="drive.mp4", frames=40, codec="aac", start=0):
+    def make(name="drive.mp4", frames=40, codec="aac", start=0, width=32):
         with av.open(str(tmp_path / name), "w") as container:
             video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": "8"})
-            video.width = video.height = 32
-            video.pix_fmt = "yuv420p"
+            video.width, video.height, video.pix_fmt = width, 32, "yuv420p"
+            video.codec_context.sample_aspect_ratio = Fraction(32, width)
             sound = container.add_stream(codec, rate=RATE, layout="mono") if codec else None
             for number in range(frames):
-                frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24").reformat(width=width)
                 frame.pts = round(start * 25) + number
                 container.mux(video.encode(frame))
             container.mux(video.encode())

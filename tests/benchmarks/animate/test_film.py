@@ -18,6 +18,7 @@ from datamodules.base import DataError
 from datamodules.video.clips import Clip, read_frame
 from models.errors import UserError
 from tests.benchmarks.animate.clips import RATE, shown, sound_of
+from tests.datamodules.video.video_makers import set_matrix
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -35,6 +36,18 @@ def test_pieces_are_all_frames_in_order(clip, tmp_path, kind):
     assert torch.equal(torch.cat([piece for piece, _ in pieces]), torch.stack(known.read(range(40))))
     assert [time for _, times in pieces for time in times] == [Fraction(number, 25) for number in range(40)]
     assert (driver.rate, driver.frames) == (25, 40)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square_are_made_so(clip, turned):
+    whole, narrow = clip("whole.mp4", codec=None), clip("narrow.mp4", codec=None, width=24)
+    if turned:
+        for path in (whole, narrow):
+            set_matrix(path, 0, 1, -1, 0)
+    (wanted, _), (seen, _) = next(Driver(whole).pieces(40)), next(Driver(narrow).pieces(40))
+    assert seen.shape == wanted.shape == (40, 3, 32, 32)
+    assert (seen.float() - wanted.float()).abs().mean() < 6
+    assert Driver(narrow).looks()[3].shape == (3, 32, 32)
 
 
 def test_no_more_than_a_piece_is_read_ahead(clip, monkeypatch):
