@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +61,11 @@ class Driver:
         return None if self.seconds is None else max(round(self.seconds * self.rate), 1)
 
     def looks(self) -> list[Tensor]:
-        """At most `LOOKS` frames ``3 H W``, uint8, spread over it; of a long file those that it can go to."""
-        seconds = self.seconds
-        in_order = self.path.is_dir() or not seconds or seconds <= SEEKABLE
-        frames = self._spread() if in_order or seconds is None else self._sought(seconds)
+        """At most `LOOKS` frames ``3 H W``, uint8, spread over it; of a long file key frames, if it has enough."""
+        seconds = 0.0 if self.path.is_dir() else self.seconds or 0.0
+        frames = self._sought(seconds) if seconds > SEEKABLE else []
+        if len(frames) < LOOKS // 4:
+            frames = self._spread()
         if not frames:
             raise DataError(f"'{self.path}' holds no frames: replace or delete it.")
         return frames
@@ -87,10 +88,12 @@ class Driver:
         return kept
 
     def _sought(self, seconds: float) -> list[Tensor]:
+        """The frames at key frames, those that differ from the one before: few key frames are found again and again."""
         with opened(self.path) as file:
             places = np.linspace(0, seconds, LOOKS, endpoint=False)
             found = (_frame_at(file, float(second)) for second in places)
-            return [frame for frame in found if frame is not None]
+            frames = [frame for frame in found if frame is not None]
+        return frames[:1] + [frame for before, frame in pairwise(frames) if not torch.equal(before, frame)]
 
     def _all(self) -> Iterator[tuple[Fraction, Tensor]]:
         shown = self._of_folder() if self.path.is_dir() else self._of_file()

@@ -15,9 +15,9 @@ from tests.benchmarks.animate.clips import RATE, picture_of, tones
 def clip(tmp_path):
     """Forty frames at 25 a second, shown 32 wide, and a tone that grows louder; both begin at some second."""
 
-    def make(name="drive.mp4", frames=40, codec="aac", start=0, width=32):
+    def make(name="drive.mp4", frames=40, codec="aac", start=0, width=32, gop=8):
         with av.open(str(tmp_path / name), "w") as container:
-            video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": "8"})
+            video = container.add_stream("libx264", rate=25, options={"crf": "5", "g": str(gop), "sc_threshold": "0"})
             video.width, video.height, video.pix_fmt = width, 32, "yuv420p"
             video.codec_context.sample_aspect_ratio = Fraction(32, width)
             sound = container.add_stream(codec, rate=RATE, layout="mono") if codec else None

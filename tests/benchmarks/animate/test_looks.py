@@ -27,8 +27,16 @@ def test_looks_reach_the_end_however_many_frames_there_are(clip, monkeypatch, fr
 
 def test_looks_are_all_over_a_driver_whose_clock_begins_late(clip, monkeypatch):
     monkeypatch.setattr(driving, "SEEKABLE", 0.0)
-    monkeypatch.setattr(driving, "LOOKS", 8)
-    looks = bright(Driver(clip("drive.ts", codec=None, start=10)).looks())
+    monkeypatch.setattr(Driver, "_spread", lambda self: pytest.fail("a look at all frames"))
+    looks = bright(Driver(clip("drive.ts", codec=None, start=10, frames=72, gop=6)).looks())
+    assert len(looks) == len(set(looks)) >= LOOKS // 4
+    assert looks[-1] > 1.5 * looks[0]
+
+
+def test_a_long_driver_of_few_key_frames_is_read_whole(clip, monkeypatch):
+    monkeypatch.setattr(driving, "SEEKABLE", 0.0)
+    looks = bright(Driver(clip(codec=None, gop=1000)).looks())
+    assert len(set(looks)) == 20
     assert looks[-1] > 1.5 * looks[0]
 
 
