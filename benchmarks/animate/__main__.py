@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(animate(options))
     except UserError as error:
         sys.exit(f"error: {error}")
+    except (torch.OutOfMemoryError, MemoryError):
+        sys.exit(f"error: {film.LACKING}")
 
 
 def animate(options: argparse.Namespace) -> Path:
@@ -218,17 +220,22 @@ def _even(picture: Tensor) -> Tensor:
     """A picture ``3 H W`` less the last row and column where they are odd, which the film cannot hold.
 
     Raises:
-        UserError: If nothing is left.
+        UserError: If nothing is left, or more than the film can hold.
     """
     height, width = (side - side % 2 for side in picture.shape[-2:])
     if not height or not width:
         raise UserError("The photograph is smaller than two pixels; name another one.")
+    if max(height, width) > film.LARGEST:
+        raise UserError(
+            f"The photograph is {width} x {height}, and a film at most {film.LARGEST} pixels wide or high; "
+            "name a smaller one."
+        )
     return picture[:, :height, :width]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.animate", description=__doc__)
-    parser.add_argument("photograph", type=Path, help="a picture with a face, of any size")
+    parser.add_argument("photograph", type=Path, help="a picture with a face, at most 16384 pixels wide or high")
     parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
     parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
     parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")

@@ -24,6 +24,8 @@ FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 QUALITY = {"crf": "16"}
 CLOCK = 90_000  # ticks a second, at least: as many as broadcasts have, and a whole number a frame of a constant rate
 FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}  # what is written can be played, whatever comes
+LACKING = "There is not enough memory for it: free some, or name a smaller photograph, and run the command again."
+LARGEST = 16384  # pixels: the larger side that x264 codes
 
 
 @dataclass
@@ -202,7 +204,7 @@ def _reason(error: BaseException, path: Path) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "There is not enough memory for it: free some, or name a smaller photograph, and run the command again."
+        return LACKING
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     told = [type(error).__name__, *text.strip().splitlines()[:1]]
     return f"The film broke off ({': '.join(told)}): mend that, and run the command again."

@@ -171,6 +171,25 @@ def test_a_driver_that_is_no_video_is_one_sentence(run, tmp_path, content):
         run(tmp_path / "drive.mp4", "--whole")
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+def test_a_model_that_does_not_fit_into_memory_is_one_sentence(clip, run, tmp_path, monkeypatch, error):
+    def lacking(*given):
+        raise error
+
+    monkeypatch.setattr(command, "model_of", lacking)
+    with pytest.raises(SystemExit, match=r"^error: There is not enough memory for it: free some[^.]*\.$"):
+        run(clip(), "--whole")
+    assert not list(tmp_path.glob("result*"))
+
+
+@pytest.mark.parametrize("size", [(4, 16386), (16386, 4)])
+def test_a_photograph_that_is_too_large_for_a_film_is_refused(clip, run, photograph, size):
+    Image.new("L", size).save(photograph)
+    told = rf"^error: The photograph is {size[0]} x {size[1]}, and a film at most 16384 .*; name a smaller one\.$"
+    with pytest.raises(SystemExit, match=told):
+        run(clip(), "--whole")
+
+
 def test_a_film_of_nothing_leaves_nothing(clip, run, tmp_path, monkeypatch):
     def pieces(self, length):
         raise DataError("'drive.mp4' is not a readable video: replace or delete it.")
