@@ -34,7 +34,7 @@ from models.errors import UserError, stoppable
 from models.tasks import Context, Motion, seeds
 from models.tasks.reenactment import METHOD, Reenactor
 
-FILES = ["benchmarks/dagan.yaml", "benchmarks/tiny/dagan.yaml"]
+FILES = [str(Path(__file__).parents[1] / name) for name in ("dagan.yaml", "tiny/dagan.yaml")]
 PIECE = 16  # frames of the driver in memory at a time
 
 

@@ -67,6 +67,15 @@ def test_released_weights_need_no_files_and_are_shown_their_own_size(animated, t
     assert all(torch.equal(held[name], value.cpu()) for name, value in model.state_dict().items())
 
 
+def test_the_method_that_is_taken_unless_another_is_named_is_found_from_any_folder(animated, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.save(tmp_path, files.VOX)
+    made = tmp_path / "made.ckpt"
+    depth = ["--depth", str(tmp_path)] if files.VOX.depth else []
+    released.main(["--generator", str(tmp_path / "released.pth.tar"), *depth, "--out", str(made)])
+    assert animated("--ckpt", str(made))[0].released == "released.pth.tar"
+
+
 def test_a_checkpoint_is_shown_the_size_that_it_was_fitted_at(animated, small, tmp_path):
     true = checkpoint(small, tmp_path / "fit.ckpt", 128)
     model, size = animated("--ckpt", str(tmp_path / "fit.ckpt"), "-c", *small)
