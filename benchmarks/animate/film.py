@@ -129,15 +129,16 @@ def check(path: Path, sound: Path | None, overwrite: bool, inputs: Sequence[Path
         UserError: If it is there already, is an input, is of no known kind, or cannot hold the sound, or if its place
             cannot be written to.
     """
-    if path.suffix not in SOUNDS:
+    kind = path.suffix.lower()
+    if kind not in SOUNDS:
         raise UserError(f"'{path}' is no kind of video that is written; end its name with {', '.join(SOUNDS)}.")
     try:
         _check_place(path, overwrite, inputs)
     except OSError as error:
         raise UserError(f"'{path}' cannot be written ({error.strerror}); name another --out.") from error
-    held = SOUNDS[path.suffix]
+    held = SOUNDS[kind]
     if sound and held is not None and (name := sound_of(sound)) and name not in held:
-        raise UserError(f"A {path.suffix[1:]} does not hold sound as {name}; give --out {path.stem}.mkv or --silent.")
+        raise UserError(f"A {kind[1:]} does not hold sound as {name}; give --out {path.stem}.mkv or --silent.")
 
 
 def _check_place(path: Path, overwrite: bool, inputs: Sequence[Path | None]) -> None:
@@ -174,7 +175,7 @@ def filming(path: Path, size: tuple[int, int], rate: Fraction, comment: str, sou
     try:
         with partial.open("wb") as file:
             disk = Disk(file)
-            with _opened(disk, FORMATS[path.suffix], size, rate, comment, sound) as film:
+            with _opened(disk, FORMATS[path.suffix.lower()], size, rate, comment, sound) as film:
                 try:
                     yield film
                 finally:  # also what is cut off is to be played

@@ -17,7 +17,7 @@ from benchmarks.animate.driver import Driver
 from datamodules.base import DataError
 from datamodules.video.clips import Clip, read_frame
 from models.errors import UserError
-from tests.benchmarks.animate.clips import RATE, shown, sound_of
+from tests.benchmarks.animate.clips import RATE, moments, shown, sound_of
 from tests.datamodules.video.video_makers import set_matrix
 
 
@@ -256,6 +256,13 @@ def test_a_method_that_does_not_reenact_is_one_sentence(clip, photograph, tmp_pa
     ]
     with pytest.raises(SystemExit, match="LuminanceDepth does not reenact; name the files of a method that does"):
         command.main([str(photograph), str(clip()), "--out", str(tmp_path / "a.mp4"), "--whole", "-c", *files])
+
+
+@pytest.mark.parametrize("out", ["result.MP4", "result.Mkv"])
+def test_a_suffix_counts_in_any_case(clip, run, out):
+    assert len(moments(run(clip(), "--whole", out=out))[0]) == 40
+    with pytest.raises(UserError, match=r"A mov does not hold sound as pcm_s16le; give --out other\.mkv"):
+        film.check(Path("other.MOV"), clip("drive.mkv", codec="pcm_s16le"), False)
 
 
 def test_the_suffix_decides_which_sound_is_held():
