@@ -101,7 +101,8 @@ class Driver:
         for number, (time, frame) in enumerate(shown):
             size = size or frame.shape
             if frame.shape != size:
-                raise DataError(f"'{self.path}' changes its size at frame {number}: {REENCODE}.")
+                remedy = "bring its pictures to one size" if self.path.is_dir() else REENCODE
+                raise DataError(f"'{self.path}' changes its size at frame {number}: {remedy}.")
             yield time, frame
 
     def _of_folder(self) -> Iterator[tuple[Fraction, Tensor]]:

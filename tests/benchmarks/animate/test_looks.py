@@ -1,6 +1,7 @@
 """The frames of a driver in which a face is looked for."""
 
 import pytest
+from PIL import Image
 
 from benchmarks.animate import driver as driving
 from benchmarks.animate.driver import LOOKS, Driver
@@ -23,6 +24,13 @@ def test_looks_reach_the_end_however_many_frames_there_are(clip, monkeypatch, fr
     assert all(any(abs(look - each) < 1e-6 for each in whole) for look in looks)
     assert looks[0] == whole[0]
     assert any(abs(looks[-1] - each) < 1e-6 for each in whole[-2 * step :])
+
+
+def test_a_folder_of_pictures_of_two_sizes_is_one_sentence(tmp_path):
+    for number, side in enumerate((32, 32, 40)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match=r"changes its size at frame 2: bring its pictures to one size\.$"):
+        Driver(tmp_path).looks()
 
 
 def test_looks_are_all_over_a_driver_whose_clock_begins_late(clip, monkeypatch):
