@@ -38,7 +38,10 @@ def points_of_photograph(picture: Tensor, name: str, chosen: int | None) -> Poin
     Raises:
         UserError: If there is none, or not that one, or which one is not said.
     """
-    faces = sorted(_sure([_faces(picture)])[0], key=lambda face: float(face.box[0]))
+    found = _faces(picture)
+    if max(picture.shape[-2:]) > LOOK and not any(face.confidence >= SURE for face in found):  # such as a large group
+        found = _faces(picture, 2 * LOOK) or found
+    faces = sorted(_sure([found])[0], key=lambda face: float(face.box[0]))
     if not faces:
         raise UserError(f"No face is found in '{name}'; cut it to the head, and give --whole or --square.")
     if chosen is None and len(faces) > 1:
@@ -100,9 +103,9 @@ def _sure(found: Sequence[Sequence[Face]]) -> list[list[Face]]:
     return [[face for face in faces if face.confidence >= SURE or not is_any] for faces in found]
 
 
-def _faces(picture: Tensor) -> list[Face]:
-    """The faces of a picture ``3 H W``, uint8; a large one is looked at smaller."""
-    factor = max(1.0, max(picture.shape[-2:]) / LOOK)
+def _faces(picture: Tensor, larger: int = LOOK) -> list[Face]:
+    """The faces of a picture ``3 H W``, uint8; one whose larger side is larger than that is looked at smaller."""
+    factor = max(1.0, max(picture.shape[-2:]) / larger)
     shape = [round(side / factor) for side in picture.shape[-2:]]
     faces = load_analyser("dlib68")(to_float(resize(picture, shape, antialias=True))[None])[0]
     return [Face(_back(face.box, factor), _back(face.landmarks, factor), confidence=face.confidence) for face in faces]

@@ -105,6 +105,20 @@ def test_points_of_a_large_picture_are_found_where_they_are(monkeypatch):
     assert points.tolist() == [[1.5, 1.5], [401.5, 201.5]]  # the centre of the first of four pixels is at 1.5
 
 
+@pytest.mark.parametrize("first", [[], [face_at(0, confidence=0.5)]])
+def test_a_large_photograph_of_small_faces_is_looked_at_twice_as_large(monkeypatch, first):
+    looks = []
+
+    def look(pictures):
+        looks.append(tuple(pictures.shape[-2:]))
+        return [first if len(looks) == 1 else [face_at(100), face_at(5)]]
+
+    monkeypatch.setattr(faces, "load_analyser", lambda key: look)
+    points = faces.points_of_photograph(torch.zeros(3, 1024, 4096, dtype=torch.uint8), "a.jpg", 2)
+    assert looks == [(256, 1024), (512, 2048)]
+    assert points[0, 0] == 2 * 100.5 - 0.5
+
+
 def test_dlib_finds_the_astronaut_in_a_large_photograph():
     pytest.importorskip("dlib", reason="the extra face-offline is not installed")
     small = torch.from_numpy(data.astronaut().copy()).movedim(-1, 0)
