@@ -206,7 +206,7 @@ def _reason(error: BaseException, path: Path) -> str:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return LACKING
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = error.strerror if isinstance(error, OSError | av.FFmpegError) and error.strerror else str(error)
     told = [type(error).__name__, *text.strip().splitlines()[:1]]
     return f"The film broke off ({': '.join(told)}): mend that, and run the command again."
 

@@ -120,6 +120,10 @@ def test_a_film_that_breaks_off_can_be_played(clip, run, tmp_path, monkeypatch, 
             PermissionError(1, "Operation not permitted", "<none>"),
             r"The film .* \(PermissionError: Operation not perm\w+\):",
         ),
+        (
+            av.ArgumentError(22, "Invalid argument", "<none>"),
+            r"The film broke off \(ArgumentError: Invalid argument\):",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "There is not enough memory for it: free some"),
     ],
 )
