@@ -238,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("photograph", type=Path, help="a picture with a face, at most 16384 pixels wide or high")
     parser.add_argument("driver", type=Path, help="a video of a face, of any length, or a folder of frames")
     parser.add_argument("--out", type=Path, default=Path("result.mp4"), help="the film: .mp4, .mov or .mkv")
-    parser.add_argument("--overwrite", action="store_true", help="replace a film of that name")
+    parser.add_argument("--overwrite", action="store_true", help="replace a film of that name, or what is left of one")
     parser.add_argument(
         "-c", "--config", nargs="+", action=Gathered, default=FILES, help="the method, as of lightning fit"
     )
