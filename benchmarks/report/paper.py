@@ -92,8 +92,11 @@ def of_the_numbers(sheet: Sheet, verdict: Verdict) -> str:
     if verdict.outcome == "not separated":
         needed = f"from {verdict.separable:.{digits}f} on it would be told from chance"
         return f"{agree}; the difference is {result.advantage:+.{digits}f}, {needed}."
-    told = f"{agree}; the difference is {abs(result.advantage) / result.error:.1f} times its standard error."
-    return told if verdict.outcome in ("holds", "contradicted") else ""
+    if verdict.outcome not in ("holds", "contradicted"):
+        return ""
+    if not result.error:  # of videos that all differ by the same
+        return f"{agree}."
+    return f"{agree}; the difference is {abs(result.advantage) / result.error:.1f} times its standard error."
 
 
 def _missing(sheet: Sheet, claim: Claim) -> str:

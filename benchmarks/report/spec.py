@@ -106,7 +106,7 @@ class Claim:
         metric: The metric it is checked by.
         why: One sentence on why the better row is behind, where it is; such sentences decide nothing.
         why_held: On why the claim holds, where it does.
-        why_open: On why nothing is told apart, whichever row is ahead; ``why`` without it.
+        why_open: On why nothing is told apart, whichever row is ahead; without it ``why``, if the better row is behind.
     """
 
     text: str

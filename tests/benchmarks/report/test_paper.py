@@ -64,6 +64,9 @@ def test_where_nobody_wrote_why_the_numbers_say_what_they_can(sheet):
     judged = {outcome: Verdict(named, outcome, result(), 0.4, 0.25) for outcome in ("holds", "contradicted")}
     agree = "4 of 5 fits have the claimed sign; the difference is 2.0 times its standard error."
     assert {paper.of_the_numbers(sheet, each) for each in judged.values()} == {agree}
+    exact = Verdict(named, "holds", replace(result(), error=0.0), 0.0, np.nan)
+    assert paper.of_the_numbers(sheet, exact) == "4 of 5 fits have the claimed sign."
+    assert not paper.of_the_numbers(sheet, replace(exact, outcome="n too small"))
     still_open = Verdict(named, "not separated", result(), 0.4, 0.25)
     words = "; the difference is +0.10000, from 0.25000 on it would be told from chance."
     assert paper.of_the_numbers(sheet, still_open) == f"4 of 5 fits have the claimed sign{words}"
